@@ -1,0 +1,205 @@
+import * as z from 'zod/mini'
+import { LIMITS } from './limits.ts'
+import { MESSAGE_TYPE_PATTERN } from './message.ts'
+
+/**
+ * Client → hub: one schema a command, in the order of PROTOCOL.md. A schema holds the JSON types and the bounds whose breach
+ * is `bad_frame`; what an agent may be called is judged in agent.ts. Unknown fields are dropped, `null` equals absent.
+ */
+const text = z.string().check(z.maxLength(LIMITS.stringChars))
+const target = z.string().check(z.minLength(1), z.maxLength(LIMITS.targetMaxChars))
+const integer = (min: number, max: number) => z.int().check(z.minimum(min), z.maximum(max))
+const ref = z.union([z.int(), text])
+const strings = z.array(z.string())
+const stringMap = z.record(z.string(), z.string())
+const metrics = z
+  .record(text, z.number())
+  .check(z.refine((map) => Object.keys(map).length <= LIMITS.metricsMaxKeys, `at most ${LIMITS.metricsMaxKeys} metrics`))
+const ids = z.array(text).check(z.maxLength(LIMITS.idsMax))
+/** A revision, term or fence: a positive integer that a double holds exactly. */
+const revision = integer(0, Number.MAX_SAFE_INTEGER)
+
+const agentFields = {
+  capabilities: z.nullish(strings),
+  version: z.nullish(z.string()),
+  profiles: z.nullish(strings),
+  groups: z.nullish(strings),
+  address: z.nullish(z.string()),
+  metadata: z.nullish(stringMap),
+  concurrency: z.nullish(z.int()),
+  leaderEligible: z.nullish(z.boolean()),
+}
+const ownStatus = z.nullish(z.enum(['online', 'degraded']))
+
+export const helloSchema = z.object({
+  type: z.literal('hello'),
+  ref,
+  protocol: z.int(),
+  token: z.nullish(z.string().check(z.maxLength(16_384))),
+  namespace: z.nullish(z.string().check(z.regex(/^[a-z0-9-]{1,64}$/, '1 to 64 of a-z 0-9 -'))),
+  producer: z.nullish(z.string().check(z.regex(/^[A-Za-z0-9._:-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ : -'))),
+  session: z.nullish(text),
+  window: z.nullish(integer(1, LIMITS.windowMax)),
+  agent: z.nullish(
+    z.object({
+      id: z.nullish(z.string()),
+      name: z.nullish(z.string()),
+      ...agentFields,
+      ephemeral: z.nullish(z.boolean()),
+    }),
+  ),
+})
+
+export const byeSchema = z.object({ type: z.literal('bye'), ref, keep: z.nullish(z.boolean()) })
+
+export const targetSchema = z.object({
+  agent: z.nullish(target),
+  name: z.nullish(target),
+  leader: z.nullish(z.literal(true)),
+  capability: z.nullish(target),
+  mode: z.nullish(z.enum(['one', 'all'])),
+  group: z.nullish(target),
+  all: z.nullish(z.literal(true)),
+})
+
+export const sendSchema = z.object({
+  type: z.literal('send'),
+  ref,
+  seq: z.nullish(integer(1, Number.MAX_SAFE_INTEGER)),
+  to: targetSchema,
+  messageType: z.string().check(z.regex(MESSAGE_TYPE_PATTERN, '1 to 64 of a-z 0-9 _ . -')),
+  payload: z.unknown(),
+  correlationId: z.nullish(text),
+  ttlMs: z.nullish(integer(1, LIMITS.durationMaxMs)),
+  durability: z.nullish(z.enum(['stored', 'transient'])),
+  receipt: z.nullish(z.boolean()),
+  echo: z.nullish(z.boolean()),
+  ifNone: z.nullish(z.enum(['keep', 'fail'])),
+  asLeader: z.nullish(revision),
+  traceparent: z.nullish(text),
+})
+
+export const ackSchema = z.object({ type: z.literal('ack'), ids })
+
+export const nackSchema = z.object({
+  type: z.literal('nack'),
+  id: text,
+  requeue: z.nullish(z.boolean()),
+  delayMs: z.nullish(integer(0, LIMITS.durationMaxMs)),
+  reason: z.nullish(text),
+})
+
+export const progressSchema = z.object({ type: z.literal('progress'), ids })
+
+export const pingSchema = z.object({ type: z.literal('ping') })
+
+export const pongSchema = z.object({
+  type: z.literal('pong'),
+  status: ownStatus,
+  statusReason: z.nullish(text),
+  metrics: z.nullish(metrics),
+})
+
+export const whereSchema = z.object({
+  capabilities: z.nullish(
+    z.object({
+      all: z.nullish(z.array(target).check(z.maxLength(LIMITS.listMax))),
+      any: z.nullish(z.array(target).check(z.maxLength(LIMITS.listMax))),
+    }),
+  ),
+  status: z.nullish(z.array(z.enum(['online', 'degraded', 'offline'])).check(z.maxLength(3))),
+  name: z.nullish(target),
+  group: z.nullish(target),
+  version: z.nullish(text),
+  metadata: z.nullish(stringMap.check(z.refine((map) => Object.keys(map).length <= LIMITS.metadataMaxKeys, 'too many keys'))),
+})
+
+export const discoverSchema = z.object({
+  type: z.literal('discover'),
+  ref,
+  where: z.nullish(whereSchema),
+  limit: z.nullish(integer(1, LIMITS.discoverLimitMax)),
+  cursor: z.nullish(z.string().check(z.maxLength(1024))),
+})
+
+export const updateSchema = z.object({
+  type: z.literal('update'),
+  ref,
+  status: ownStatus,
+  statusReason: z.nullish(text),
+  ...agentFields,
+  metrics: z.nullish(metrics),
+})
+
+export const leaderSchema = z.object({ type: z.literal('leader'), ref })
+
+/** What `subscribe` may ask for: a kind of event, or `agent.*` for the four kinds that make revisions. */
+export const EVENT_PATTERNS = [
+  'agent.*',
+  'agent.registered',
+  'agent.updated',
+  'agent.status_changed',
+  'agent.unregistered',
+  'agent.heartbeat',
+  'leader.changed',
+  'message.dead_lettered',
+] as const
+
+export const subscribeSchema = z.object({
+  type: z.literal('subscribe'),
+  ref,
+  events: z.nullish(z.array(z.enum(EVENT_PATTERNS)).check(z.minLength(1), z.maxLength(EVENT_PATTERNS.length))),
+  where: z.nullish(whereSchema),
+  since: z.nullish(revision),
+})
+
+export const unsubscribeSchema = z.object({ type: z.literal('unsubscribe'), ref, subscription: text })
+
+/** Every command by its `type`. */
+export const COMMANDS = {
+  hello: helloSchema,
+  bye: byeSchema,
+  send: sendSchema,
+  ack: ackSchema,
+  nack: nackSchema,
+  progress: progressSchema,
+  ping: pingSchema,
+  pong: pongSchema,
+  discover: discoverSchema,
+  update: updateSchema,
+  leader: leaderSchema,
+  subscribe: subscribeSchema,
+  unsubscribe: unsubscribeSchema,
+} as const
+
+export type CommandType = keyof typeof COMMANDS
+export type Ref = z.infer<typeof ref>
+export type EventPattern = (typeof EVENT_PATTERNS)[number]
+export type Where = z.infer<typeof whereSchema>
+export type Hello = z.infer<typeof helloSchema>
+export type Bye = z.infer<typeof byeSchema>
+export type Send = z.infer<typeof sendSchema>
+export type Ack = z.infer<typeof ackSchema>
+export type Nack = z.infer<typeof nackSchema>
+export type Progress = z.infer<typeof progressSchema>
+export type Ping = z.infer<typeof pingSchema>
+export type Pong = z.infer<typeof pongSchema>
+export type Discover = z.infer<typeof discoverSchema>
+export type Update = z.infer<typeof updateSchema>
+export type Leader = z.infer<typeof leaderSchema>
+export type Subscribe = z.infer<typeof subscribeSchema>
+export type Unsubscribe = z.infer<typeof unsubscribeSchema>
+export type Command =
+  | Hello
+  | Bye
+  | Send
+  | Ack
+  | Nack
+  | Progress
+  | Ping
+  | Pong
+  | Discover
+  | Update
+  | Leader
+  | Subscribe
+  | Unsubscribe

@@ -1,0 +1,28 @@
+// Builds dist/: the hub and the Node client, the browser client, and the Lua scripts beside the code that loads them.
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+process.chdir(root)
+const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
+
+rmSync('dist', { recursive: true, force: true })
+for (const project of ['tsconfig.build.json', 'client/tsconfig.json']) {
+  execFileSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' })
+}
+cpSync('src/core/redis/lua', 'dist/src/core/redis/lua', { recursive: true })
+if (existsSync('dist/client/index.js')) {
+  await build({
+    entryPoints: ['dist/client/index.js'],
+    outfile: 'dist/client.min.js',
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+  })
+}

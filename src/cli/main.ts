@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+import { Command } from 'commander'
+import { VERSION } from '../server.ts'
+import { startCommand } from './start.ts'
+
+const program = new Command('meshwire')
+  .description('A WebSocket mesh hub for software agents')
+  .version(VERSION)
+  .addCommand(startCommand())
+  .showHelpAfterError()
+
+await program.parseAsync()

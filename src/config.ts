@@ -1,0 +1,81 @@
+import { z } from 'zod'
+
+const flag = (min: number, max: number, preset: number, description: string) =>
+  z.coerce.number().int().min(min).max(max).default(preset).describe(description)
+
+const DAY_MS = 86_400_000
+
+/** Every setting: flag `--grace-ms`, variable `MESHWIRE_GRACE_MS`, option `graceMs`. 0 switches a limit off. */
+export const settingsSchema = z.object({
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
+  port: flag(0, 65_535, 7171, 'Port to listen on; 0 takes any free one.'),
+  redisUrl: z
+    .string()
+    .regex(/^rediss?:\/\//, 'must start with redis:// or rediss://')
+    .optional()
+    .describe('Redis 7.0 or later that keeps the mesh, like redis://127.0.0.1:6379; absent: everything stays in this process.'),
+  keyPrefix: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 _ . -')
+    .default('mesh')
+    .describe('What every Redis key starts with: one mesh a prefix.'),
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info').describe('Least level that is logged.'),
+  heartbeatIntervalMs: flag(100, DAY_MS, 20_000, 'Milliseconds of silence after which the hub sends a ping.'),
+  heartbeatTimeoutMs: flag(100, DAY_MS, 10_000, 'Milliseconds after the interval without a sign of life until a connection is dropped.'),
+  graceMs: flag(0, DAY_MS, 5_000, 'Milliseconds an agent whose connection was lost keeps its status.'),
+  retentionMs: flag(0, 365 * DAY_MS, DAY_MS, 'Milliseconds an offline agent stays registered; 0: for ever.'),
+  hubLeaseMs: flag(500, DAY_MS, 15_000, 'Milliseconds without a sign of life after which a hub counts as dead.'),
+  hubGraceMs: flag(0, DAY_MS, 30_000, 'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.'),
+  inboxMax: flag(0, 10_000_000, 10_000, 'Entries an inbox holds (replies are not counted); 0: no limit.'),
+  broadcastMax: flag(0, 10_000_000, 10_000, "Entries a namespace's broadcast log keeps; 0: no limit."),
+  eventsMax: flag(0, 10_000_000, 10_000, 'Registry events kept for subscriptions that continue; 0: no limit.'),
+  deadMax: flag(0, 10_000_000, 10_000, 'Dead letters a namespace keeps, the oldest out; 0: no limit.'),
+  maxAttempts: flag(0, 1_000_000, 5, 'Rejections of a message before it is dead-lettered; 0: no limit.'),
+  maxMessageBytes: flag(8_192, 64 * 1_048_576, 1_048_576, 'Bytes of one WebSocket message; a payload may have 4 KiB less.'),
+  ratePerSecond: flag(0, 10_000_000, 1_000, 'Frames a second of one connection, acknowledgements not counted; 0: no limit.'),
+  rateBurst: flag(1, 10_000_000, 2_000, 'Frames one connection may send at once above the rate.'),
+})
+
+export type Settings = z.output<typeof settingsSchema>
+export type SettingName = keyof Settings
+
+export const SETTING_NAMES = Object.keys(settingsSchema.shape) as SettingName[]
+
+/** Settings against a rule; the message has one line an issue. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+
+/** `graceMs` → `--grace-ms` */
+export const flagOf = (name: SettingName): string => `--${kebab(name)}`
+
+/** `graceMs` → `MESHWIRE_GRACE_MS`; `redisUrl` → `REDIS_URL` */
+export const variableOf = (name: SettingName): string =>
+  name === 'redisUrl' ? 'REDIS_URL' : `MESHWIRE_${kebab(name).replaceAll('-', '_').toUpperCase()}`
+
+/**
+ * Checks settings and fills in defaults.
+ * @throws ConfigError naming every setting that is wrong, in all its spellings
+ */
+export function parseSettings(input: Partial<Record<SettingName, unknown>>): Settings {
+  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
+  const result = settingsSchema.safeParse(given)
+  if (result.success) return result.data
+  const lines = result.error.issues.map((issue) => {
+    const name = String(issue.path[0]) as SettingName
+    return `${flagOf(name)} (${variableOf(name)}) is ${JSON.stringify(given[name])}: ${issue.message}`
+  })
+  throw new ConfigError(lines.join('\n'))
+}
+
+/** What the environment says; an empty variable counts as absent. The only reader of process.env. */
+export function settingsFromEnvironment(env: NodeJS.ProcessEnv = process.env): Partial<Record<SettingName, string>> {
+  const found: Partial<Record<SettingName, string>> = {}
+  for (const name of SETTING_NAMES) {
+    const value = env[variableOf(name)]
+    if (value !== undefined && value !== '') found[name] = value
+  }
+  return found
+}

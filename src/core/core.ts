@@ -1,0 +1,43 @@
+import type { Broadcasts } from './broadcasts.ts'
+import type { Bus } from './bus.ts'
+import type { DeadLetters } from './dead-letters.ts'
+import type { Inboxes } from './inboxes.ts'
+import type { Leases } from './leases.ts'
+import type { Registry } from './registry.ts'
+import type { Sends } from './sends.ts'
+
+/**
+ * State and its guarantees. One core may serve several hubs; all hubs on one store form one mesh. Every operation is atomic,
+ * belongs to one namespace, and rejects with MeshError `store_unavailable` where the store does not answer: then it may
+ * or may not have happened, and repeating it is safe where its description says so.
+ */
+export interface Core {
+  readonly kind: 'memory' | 'redis'
+  readonly registry: Registry
+  readonly sends: Sends
+  readonly inboxes: Inboxes
+  readonly broadcasts: Broadcasts
+  readonly deadLetters: DeadLetters
+  readonly leases: Leases
+  readonly bus: Bus
+  /** Ends connections and timers; what is stored stays (in memory: is gone). */
+  close(): Promise<void>
+}
+
+/** What a core has to hold itself to; 0 switches a limit off. */
+export interface CoreLimits {
+  /** Registry events kept for `since`. */
+  readonly eventsMax: number
+  /** Entries of one inbox lane (replies are not counted). */
+  readonly inboxMax: number
+  /** Entries of a namespace's broadcast log. */
+  readonly broadcastMax: number
+  /** Dead letters of a namespace, the oldest out. */
+  readonly deadMax: number
+  /** Rejections of one message before it is given up. */
+  readonly maxAttempts: number
+  /** Milliseconds an agent stays registered while offline. */
+  readonly retentionMs: number
+  /** Milliseconds a hub's lease lasts. */
+  readonly hubLeaseMs: number
+}

@@ -1,0 +1,59 @@
+/** `replies`: messages of type `response` and receipts. */
+export type Lane = 'inbox' | 'replies'
+
+/** An unacknowledged message of a lane. */
+export interface Entry {
+  /** Counts from 1 in each lane, without gaps. */
+  readonly number: number
+  /** The frame to push, ending in `,"attempt":1}`. */
+  readonly text: string
+  /** Milliseconds since 1970, or null. */
+  readonly expiresAt: number | null
+  /** How often it was rejected. */
+  readonly rejections: number
+  /** Not to be pushed before (milliseconds since 1970), or null. */
+  readonly dueAt: number | null
+}
+
+export interface Settlement {
+  readonly agentId: string
+  readonly lane: Lane
+  readonly numbers: readonly number[]
+}
+
+export interface Rejection {
+  readonly agentId: string
+  readonly number: number
+  /** False: dead-lettered now. */
+  readonly requeue: boolean
+  /** Milliseconds until it may be pushed again. */
+  readonly delayMs: number
+  readonly reason: string | null
+}
+
+export type RejectResult =
+  /** It waits as entry `number` of `lane`; `dueAt` by the store's clock. */
+  | { readonly outcome: 'requeued'; readonly number: number; readonly rejections: number }
+  | { readonly outcome: 'dead' }
+  /** It is not there any more. */
+  | { readonly outcome: 'gone' }
+
+/**
+ * What is owed to each agent: two lanes of unacknowledged entries and nothing else. Acknowledged means deleted. Entries are
+ * added by `Sends` (and by a rejected broadcast).
+ */
+export interface Inboxes {
+  /**
+   * The entries numbered above `after`, in order, at most `limit`. `head`: the last number ever given in this lane, so that
+   * the reader sees whether more waits and which number comes next.
+   */
+  read(namespace: string, agentId: string, lane: Lane, after: number, limit: number): Promise<{ readonly entries: readonly Entry[]; readonly head: number }>
+  /** Deletes entries; unknown ones are ignored. Repeating it is safe. */
+  settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
+  /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */
+  reject(namespace: string, lane: Lane, rejection: Rejection): Promise<RejectResult>
+  /** Dead-letters entries whose time to live is over (`expired`), whatever the clock says. */
+  expire(namespace: string, settlement: Settlement): Promise<void>
+  /** Dead-letters what has expired in the lanes of agents that are not connected; answers how many, at most `limit`. */
+  expireAbsent(namespace: string, limit: number): Promise<number>
+}

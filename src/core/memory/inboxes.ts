@@ -1,0 +1,78 @@
+import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
+import type { Namespaces } from './namespace.ts'
+
+export class MemoryInboxes implements Inboxes {
+  readonly #namespaces: Namespaces
+
+  constructor(namespaces: Namespaces) {
+    this.#namespaces = namespaces
+  }
+
+  async read(
+    name: string,
+    agentId: string,
+    laneName: Lane,
+    after: number,
+    limit: number,
+  ): Promise<{ entries: readonly Entry[]; head: number }> {
+    const lane = this.#namespaces.find(name)?.agents.get(agentId)?.lane(laneName)
+    return lane === undefined
+      ? { entries: [], head: 0 }
+      : { entries: lane.after(after, limit), head: lane.head }
+  }
+
+  async settle(name: string, settlements: readonly Settlement[]): Promise<void> {
+    const agents = this.#namespaces.find(name)?.agents
+    if (agents === undefined) return
+    for (const { agentId, lane: laneName, numbers } of settlements) {
+      const lane = agents.get(agentId)?.lane(laneName)
+      if (lane === undefined) continue
+      for (const number of numbers) lane.delete(number)
+    }
+  }
+
+  async reject(name: string, laneName: Lane, rejection: Rejection): Promise<RejectResult> {
+    const { agentId, number, requeue, delayMs, reason } = rejection
+    const namespace = this.#namespaces.find(name)
+    const lane = namespace?.agents.get(agentId)?.lane(laneName)
+    const entry = lane?.get(number)
+    if (namespace === undefined || lane === undefined || entry === undefined) return { outcome: 'gone' }
+    const { limits, now } = this.#namespaces.settings
+    entry.rejections += 1
+    if (!requeue || (limits.maxAttempts > 0 && entry.rejections >= limits.maxAttempts)) {
+      lane.delete(number)
+      namespace.giveUpEntry(entry, reason || 'max_attempts', now())
+      return { outcome: 'dead' }
+    }
+    entry.dueAt = now() + delayMs
+    return { outcome: 'requeued', number, rejections: entry.rejections }
+  }
+
+  async expire(name: string, { agentId, lane: laneName, numbers }: Settlement): Promise<void> {
+    const namespace = this.#namespaces.find(name)
+    const lane = namespace?.agents.get(agentId)?.lane(laneName)
+    if (namespace === undefined || lane === undefined) return
+    const at = this.#namespaces.settings.now()
+    for (const number of numbers) {
+      const entry = lane.get(number)
+      if (entry === undefined) continue
+      lane.delete(number)
+      namespace.giveUpEntry(entry, 'expired', at)
+    }
+  }
+
+  async expireAbsent(name: string, limit: number): Promise<number> {
+    const namespace = this.#namespaces.find(name)
+    if (namespace === undefined) return 0
+    const at = this.#namespaces.settings.now()
+    let count = 0
+    while (count < limit) {
+      const entry = namespace.expiries.take(at)
+      if (entry === undefined) break
+      entry.lane.delete(entry.number)
+      namespace.giveUpEntry(entry, 'expired', at)
+      count += 1
+    }
+    return count
+  }
+}

@@ -1,0 +1,38 @@
+import type { Leases } from '../leases.ts'
+import type { MemorySettings } from './namespace.ts'
+
+interface Lease {
+  readonly until: number
+  readonly namespaces: readonly string[]
+}
+
+export class MemoryLeases implements Leases {
+  readonly #settings: MemorySettings
+  readonly #leases = new Map<string, Lease>()
+
+  constructor(settings: MemorySettings) {
+    this.#settings = settings
+  }
+
+  async renew(hub: string, namespaces: readonly string[]): Promise<{ lapsed: boolean }> {
+    const { limits, now } = this.#settings
+    const at = now()
+    const lease = this.#leases.get(hub)
+    const until = limits.hubLeaseMs === 0 ? Number.POSITIVE_INFINITY : at + limits.hubLeaseMs
+    this.#leases.set(hub, { until, namespaces })
+    return { lapsed: lease === undefined || lease.until <= at }
+  }
+
+  async expired(): Promise<readonly { hub: string; namespaces: readonly string[] }[]> {
+    const at = this.#settings.now()
+    const expired: { hub: string; namespaces: readonly string[] }[] = []
+    for (const [hub, { until, namespaces }] of this.#leases) {
+      if (until <= at) expired.push({ hub, namespaces })
+    }
+    return expired
+  }
+
+  async forget(hub: string): Promise<void> {
+    this.#leases.delete(hub)
+  }
+}

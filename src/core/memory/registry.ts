@@ -1,0 +1,189 @@
+import type {
+  AgentRecord,
+  ChangeResult,
+  EventsSince,
+  LeaveRequest,
+  RegisterRequest,
+  RegisterResult,
+  Registry,
+  RegistryEvent,
+  RegistrySnapshot,
+  UpdateRequest,
+} from '../registry.ts'
+import type { MemoryAgent } from './agent.ts'
+import type { Change, Namespace, Namespaces } from './namespace.ts'
+
+const FENCED: ChangeResult = { outcome: 'fenced' }
+
+export class MemoryRegistry implements Registry {
+  readonly #namespaces: Namespaces
+
+  constructor(namespaces: Namespaces) {
+    this.#namespaces = namespaces
+  }
+
+  async register(name: string, request: RegisterRequest): Promise<RegisterResult> {
+    const namespace = this.#namespaces.open(name)
+    const { agentId, registration, hub, producer } = request
+    const known = namespace.agents.get(agentId)
+    if (known !== undefined && isHeld(known, request)) {
+      return { outcome: 'held', hub: hubOf(known), fence: known.fence }
+    }
+    const holder = namespace.holderOf(registration.name)
+    if (holder !== undefined && holder !== known && holder.record.state.status !== 'offline') {
+      return { outcome: 'name_taken', holder: holder.id }
+    }
+
+    const change = namespace.begin()
+    const displaced = known === undefined ? null : displace(namespace, known)
+    if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
+    const agent = known ?? namespace.add(change, agentId, registration, hub)
+    if (known !== undefined) {
+      namespace.update(change, known, registration, { connected: true, hub })
+      if (known.record.state.status === 'offline') namespace.setStatus(change, known, 'online', null)
+    }
+    agent.fence = agent.record.state.revision
+    agent.sessionHash = request.sessionHash
+    namespace.deadlines.remove(agent)
+    agent.inbox.watch(false)
+    agent.replies.watch(false)
+    namespace.elect(change)
+    if (displaced !== null) {
+      namespace.publish(displaced.hub, { kind: 'displaced', agentId, fence: displaced.fence })
+    }
+    return {
+      outcome: 'registered',
+      fence: agent.fence,
+      events: change.events,
+      resumed: known !== undefined,
+      displaced,
+      producerBase: producer === null ? '' : agent.hear(producer).base,
+      pending: agent.inbox.size + agent.replies.size,
+      marks: agent.marks,
+    }
+  }
+
+  async update(name: string, request: UpdateRequest): Promise<ChangeResult> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(request.agentId)
+    if (namespace === undefined || agent === undefined) return FENCED
+    const { registration, state } = agent.record
+    if (agent.fence !== request.fence || !state.connected) return FENCED
+
+    const change = namespace.begin()
+    const reason = request.statusReason === null ? state.statusReason : request.statusReason || null
+    const status = request.status ?? state.status
+    const reasonAlone = status === state.status && reason !== state.statusReason
+    if (request.registration !== null || reasonAlone) {
+      const updated = request.registration ?? registration
+      namespace.update(change, agent, updated, reasonAlone ? { statusReason: reason } : {})
+    }
+    namespace.setStatus(change, agent, status, reason)
+    namespace.elect(change)
+    return { outcome: 'changed', events: change.events }
+  }
+
+  async leave(name: string, request: LeaveRequest): Promise<ChangeResult> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(request.agentId)
+    if (namespace === undefined || agent === undefined) return FENCED
+    if (request.fence !== null && request.fence !== agent.fence) return FENCED
+
+    const change = namespace.begin()
+    const { registration, state } = agent.record
+    const { departure } = request
+    if (departure === 'unregister' || (departure === 'keep' && registration.ephemeral)) {
+      namespace.unregister(change, agent, 'unregistered')
+    } else {
+      if (state.connected) {
+        disconnect(namespace, change, agent, request)
+        this.#schedule(namespace, agent, change.at + request.graceMs)
+      }
+      if (departure === 'keep') this.#goOffline(namespace, change, agent)
+    }
+    namespace.elect(change)
+    return { outcome: 'changed', events: change.events }
+  }
+
+  async due(name: string, limit: number): Promise<readonly string[]> {
+    const deadlines = this.#namespaces.find(name)?.deadlines
+    return deadlines?.due(this.#namespaces.settings.now(), limit).map((agent) => agent.id) ?? []
+  }
+
+  async expire(name: string, agentId: string): Promise<readonly RegistryEvent[]> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(agentId)
+    if (namespace === undefined || agent === undefined || agent.slot < 0) return []
+    const change = namespace.begin()
+    if (agent.deadline > change.at) return []
+    const { registration, state } = agent.record
+    if (state.status === 'offline') namespace.unregister(change, agent, 'retention')
+    else if (registration.ephemeral) namespace.unregister(change, agent, 'unregistered')
+    else this.#goOffline(namespace, change, agent)
+    namespace.elect(change)
+    return change.events
+  }
+
+  async snapshot(name: string): Promise<RegistrySnapshot> {
+    const namespace = this.#namespaces.open(name)
+    namespace.fixRevision()
+    const agents: AgentRecord[] = []
+    for (const agent of namespace.agents.values()) agents.push(agent.record)
+    return { revision: namespace.revision, agents, leader: namespace.leader, term: namespace.term }
+  }
+
+  async since(name: string, revision: number, limit: number): Promise<EventsSince> {
+    const events = this.#namespaces.find(name)?.events
+    const head = events?.head ?? 0
+    if (events === undefined || revision === head) return { events: [], complete: revision === head }
+    if (revision > head || revision + 1 < events.first) return { events: [], complete: false }
+    return { events: events.after(revision, limit), complete: true }
+  }
+
+  async sessionsOf(name: string, hub: string): Promise<readonly { agentId: string; fence: number }[]> {
+    const sessions: { agentId: string; fence: number }[] = []
+    for (const agent of this.#namespaces.find(name)?.agents.values() ?? []) {
+      const { state } = agent.record
+      if (state.connected && state.hub === hub) sessions.push({ agentId: agent.id, fence: agent.fence })
+    }
+    return sessions
+  }
+
+  #goOffline(namespace: Namespace, change: Change, agent: MemoryAgent): void {
+    if (agent.record.state.status === 'offline') return
+    namespace.setStatus(change, agent, 'offline', null)
+    const { retentionMs } = this.#namespaces.settings.limits
+    if (retentionMs === 0) namespace.deadlines.remove(agent)
+    else this.#schedule(namespace, agent, change.at + retentionMs)
+  }
+
+  #schedule(namespace: Namespace, agent: MemoryAgent, deadline: number): void {
+    namespace.deadlines.remove(agent)
+    agent.deadline = deadline
+    namespace.deadlines.add(agent)
+  }
+}
+
+function isHeld(agent: MemoryAgent, request: RegisterRequest): boolean {
+  if (!agent.record.state.connected || request.proved) return false
+  return request.proofHash !== agent.sessionHash && request.silentFence !== agent.fence
+}
+
+function hubOf(agent: MemoryAgent): string {
+  return agent.record.state.hub ?? ''
+}
+
+/** Ends a live session in favour of another one. */
+function displace(namespace: Namespace, agent: MemoryAgent): { hub: string; fence: number } | null {
+  if (!agent.record.state.connected) return null
+  agent.markAllPushed(namespace.broadcasts.head)
+  return { hub: hubOf(agent), fence: agent.fence }
+}
+
+function disconnect(namespace: Namespace, change: Change, agent: MemoryAgent, { marks }: LeaveRequest): void {
+  if (marks === null) agent.markAllPushed(namespace.broadcasts.head)
+  else agent.marks = marks
+  agent.inbox.watch(true)
+  agent.replies.watch(true)
+  namespace.update(change, agent, agent.record.registration, { connected: false })
+}

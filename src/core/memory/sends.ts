@@ -1,0 +1,140 @@
+import type { BroadcastEntry } from '../broadcasts.ts'
+import type { Send, SendOutcome, Sender, Sends } from '../sends.ts'
+import type { MemoryAgent } from './agent.ts'
+import type { Namespace, Namespaces } from './namespace.ts'
+import type { MemoryProducer } from './producer.ts'
+
+const FENCED: SendOutcome = { outcome: 'fenced' }
+const COUNTED: SendOutcome = { outcome: 'counted' }
+const POSTPONED: SendOutcome = { outcome: 'postponed' }
+
+export class MemorySends implements Sends {
+  readonly #namespaces: Namespaces
+
+  constructor(namespaces: Namespaces) {
+    this.#namespaces = namespaces
+  }
+
+  async store(name: string, batch: readonly Send[]): Promise<readonly SendOutcome[]> {
+    const namespace = this.#namespaces.find(name)
+    const outcomes: SendOutcome[] = []
+    const moved = new Set<string>()
+    for (const send of batch) {
+      const { sender, seq } = send
+      const agent = namespace?.agents.get(sender.agentId)
+      if (namespace === undefined || agent === undefined || !isLive(agent, sender)) {
+        outcomes.push(FENCED)
+        continue
+      }
+      const producer = seq === null || sender.producer === null ? null : agent.producer(sender.producer)
+      if (producer !== null && seq !== null && seq < producer.next) {
+        outcomes.push(producer.repeat(seq))
+        continue
+      }
+      if (moved.size > 0 && moved.has(sender.agentId)) {
+        outcomes.push(POSTPONED)
+        continue
+      }
+      if (producer !== null && seq !== null && seq > producer.next) {
+        outcomes.push({ outcome: 'gap', expected: producer.next })
+        continue
+      }
+      const outcome = this.#decide(namespace, send)
+      outcomes.push(outcome)
+      if (outcome.outcome === 'moved') moved.add(sender.agentId)
+      else if (producer !== null) end(producer, send, outcome)
+    }
+    return outcomes
+  }
+
+  #decide(namespace: Namespace, send: Send): SendOutcome {
+    const { sender, to, asLeader } = send
+    if (to.kind === 'refused') return { outcome: 'refused', code: to.code, repeated: false }
+    if (asLeader !== null && (namespace.leader !== sender.agentId || namespace.term !== asLeader)) {
+      return { outcome: 'refused', code: 'stale_term', repeated: false }
+    }
+    if (to.kind === 'transient') return COUNTED
+    if (to.kind === 'members') return broadcast(namespace, send, to)
+    const target = to.kind === 'leader' ? leaderOf(namespace) : addressee(namespace, to)
+    if (target === undefined) {
+      return {
+        outcome: 'refused',
+        code: to.kind === 'leader' ? 'no_leader' : 'unknown_target',
+        repeated: false,
+      }
+    }
+    return target.id === to.agentId
+      ? this.#append(namespace, send, target, to.lane)
+      : { outcome: 'moved', agentId: target.id }
+  }
+
+  #append(namespace: Namespace, send: Send, target: MemoryAgent, laneName: 'inbox' | 'replies'): SendOutcome {
+    const lane = target.lane(laneName)
+    const { inboxMax } = this.#namespaces.settings.limits
+    if (laneName === 'inbox' && inboxMax > 0 && lane.size >= inboxMax) {
+      return { outcome: 'refused', code: 'inbox_full', repeated: false }
+    }
+    const { text, expiresAt } = send
+    const number = lane.append(text, expiresAt, 0, null)
+    const { connected, hub } = target.record.state
+    if (connected && hub !== send.sender.hub) {
+      namespace.publish(hub, { kind: 'entry', agentId: target.id, lane: laneName, number, text, expiresAt })
+    }
+    return { outcome: 'stored', agentId: target.id, number }
+  }
+}
+
+function leaderOf(namespace: Namespace): MemoryAgent | undefined {
+  return namespace.leader === null ? undefined : namespace.agents.get(namespace.leader)
+}
+
+function addressee(
+  namespace: Namespace,
+  { agentId, name }: { agentId: string; name: string | null },
+): MemoryAgent | undefined {
+  return name === null ? namespace.agents.get(agentId) : namespace.holderOf(name)
+}
+
+function isLive(agent: MemoryAgent, sender: Sender): boolean {
+  return agent.fence === sender.fence && agent.record.state.connected
+}
+
+/** Ends a `seq` with what repeating it will be answered; what is to be handed in again leaves it open. */
+function end(producer: MemoryProducer, { to }: Send, outcome: SendOutcome): void {
+  switch (outcome.outcome) {
+    case 'stored':
+      return producer.end(1)
+    case 'broadcast':
+      return producer.end(outcome.recipients)
+    case 'counted':
+      return producer.end(to.kind === 'transient' ? to.recipients : 0)
+    case 'refused':
+      return producer.end(outcome.code)
+    case 'duplicate':
+    case 'moved':
+    case 'postponed':
+    case 'fenced':
+    case 'gap':
+    case 'too_old':
+  }
+}
+
+function broadcast(
+  namespace: Namespace,
+  { sender, text, expiresAt }: Send,
+  { of, value, echo }: { of: 'all' | 'group' | 'capability'; value: string; echo: boolean },
+): SendOutcome {
+  const recipients: string[] | null = of === 'all' ? null : []
+  if (recipients !== null && of !== 'all') {
+    for (const id of namespace.members.of(of, value)) if (echo || id !== sender.agentId) recipients.push(id)
+  }
+  const number = namespace.broadcasts.head + 1
+  const entry: BroadcastEntry = { number, text, from: sender.agentId, echo, recipients, expiresAt }
+  namespace.broadcasts.append(number, entry)
+  namespace.publish(null, { kind: 'broadcast', number, entry })
+  return {
+    outcome: 'broadcast',
+    number,
+    recipients: recipients === null ? namespace.agents.size - (echo ? 0 : 1) : recipients.length,
+  }
+}

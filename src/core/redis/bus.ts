@@ -1,0 +1,100 @@
+import type { BroadcastEntry } from '../broadcasts.ts'
+import type { Bus, Signal, Subscription } from '../bus.ts'
+import { parseEvent } from './event-text.ts'
+import type { Store } from './store.ts'
+
+/**
+ * Signals as text: a letter, then lines. E entries of a lane, X displaced, B broadcast, V event, D dead letters are written by the
+ * scripts; J is any other signal as JSON, written by hubs.
+ */
+export class RedisBus implements Bus {
+  readonly #store: Store
+  readonly #onError: (error: Error) => void
+
+  constructor(store: Store, onError: (error: Error) => void) {
+    this.#store = store
+    this.#onError = onError
+  }
+
+  async subscribe(namespace: string, hub: string, onSignal: (signal: Signal) => void, onGap: () => void): Promise<Subscription> {
+    const { connections } = this.#store
+    const keys = this.#store.keys.of(namespace)
+    const channels = [keys.hubChannel(hub), keys.feedChannel]
+    let open = true
+    const onText = (text: string): void => {
+      for (const signal of parseSignals(text)) if (open) onSignal(signal)
+    }
+    await connections.subscribe(channels, onText, onGap)
+    return {
+      close: async () => {
+        open = false
+        await connections.unsubscribe(channels, onGap)
+      },
+    }
+  }
+
+  publish(namespace: string, hub: string | null, signal: Signal): void {
+    const keys = this.#store.keys.of(namespace)
+    const channel = hub === null ? keys.feedChannel : keys.hubChannel(hub)
+    this.#store.connections.call('PUBLISH', channel, `J\n${JSON.stringify(signal)}`).catch(this.#onError)
+  }
+}
+
+const number = (text: string | undefined): number | null => (text ? Number(text) : null)
+
+/** Everything one published text tells. */
+export function parseSignals(text: string): Signal[] {
+  const body = text.slice(2)
+  switch (text[0]) {
+    case 'E':
+      return parseEntries(body)
+    case 'B':
+      return [parseBroadcast(body)]
+    case 'V':
+      return [{ kind: 'event', event: parseEvent(body) }]
+    case 'X': {
+      const [id = '""', fence] = body.split('\n')
+      return [{ kind: 'displaced', agentId: JSON.parse(id) as string, fence: Number(fence) }]
+    }
+    case 'D':
+      return body.split('\n').map((line) => {
+        const dead = JSON.parse(line) as { id?: string; agent: string; reason: string; at: string }
+        return { kind: 'dead', messageId: dead.id ?? null, agentId: dead.agent, reason: dead.reason, at: Number(dead.at) }
+      })
+    default:
+      return [JSON.parse(body) as Signal]
+  }
+}
+
+function parseEntries(body: string): Signal[] {
+  const lines = body.split('\n')
+  const signals: Signal[] = []
+  for (let i = 0; i + 2 < lines.length; i += 3) {
+    const [place = '', expiresAt] = (lines[i] ?? '').split(' ')
+    signals.push({
+      kind: 'entry',
+      lane: place[0] === 'i' ? 'inbox' : 'replies',
+      number: Number(place.slice(1)),
+      agentId: JSON.parse(lines[i + 1] ?? '""') as string,
+      text: lines[i + 2] || null,
+      expiresAt: number(expiresAt),
+    })
+  }
+  return signals
+}
+
+function parseBroadcast(body: string): Signal {
+  const [place, expiresAt, echo, from, recipients, text] = body.split('\n')
+  const entry: BroadcastEntry | null =
+    text === undefined
+      ? null
+      : {
+          number: Number(place),
+          text,
+          from: JSON.parse(from ?? '""') as string,
+          echo: echo === '1',
+          recipients: recipients ? (JSON.parse(recipients) as string[]) : null,
+          expiresAt: number(expiresAt),
+        }
+  return { kind: 'broadcast', number: Number(place), entry }
+}

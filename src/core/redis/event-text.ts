@@ -1,0 +1,47 @@
+import type { AgentStatus, Registration } from '../../../protocol/agent.ts'
+import type { AgentRecord, AgentState, RegistryEvent, StoredEventKind } from '../registry.ts'
+
+/** What lua/_registry.lua keeps of an agent's state; numbers as text, since Lua's JSON rounds them. */
+interface StateText {
+  readonly status: AgentStatus
+  readonly reason?: string
+  readonly connected: boolean
+  readonly hub?: string
+  readonly registeredAt: string
+  readonly revision: string
+}
+
+export function parseState(text: string): AgentState {
+  const state = JSON.parse(text) as StateText
+  return {
+    status: state.status,
+    statusReason: state.reason ?? null,
+    connected: state.connected,
+    hub: state.hub ?? null,
+    registeredAt: Number(state.registeredAt),
+    revision: Number(state.revision),
+  }
+}
+
+export function parseRecord(id: string, registration: string, state: string): AgentRecord {
+  return { id, registration: JSON.parse(registration) as Registration, state: parseState(state) }
+}
+
+const parseString = (text: string | undefined): string | null => (text ? (JSON.parse(text) as string) : null)
+
+/** An event as lua/_registry.lua wrote it: one line a field. */
+export function parseEvent(text: string): RegistryEvent {
+  const [revision = '', event = '', at = '', id, registration, state, old, status = '', leader, term = ''] = text.split('\n')
+  const agentId = parseString(id)
+  return {
+    revision: Number(revision),
+    event: event as StoredEventKind,
+    at: Number(at),
+    agentId,
+    agent: agentId !== null && registration && state ? parseRecord(agentId, registration, state) : null,
+    old: parseString(old),
+    new: status || null,
+    leader: parseString(leader),
+    term: Number(term),
+  }
+}

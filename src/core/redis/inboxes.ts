@@ -1,0 +1,110 @@
+import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
+import type { Argument } from './connections.ts'
+import { preludeArgs, type Store } from './store.ts'
+
+const letterOf = (lane: Lane): string => (lane === 'inbox' ? 'i' : 'r')
+const EXPIRY = /^([ir])(\d+):(.*)$/s
+
+export class RedisInboxes implements Inboxes {
+  readonly #store: Store
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async read(namespace: string, agentId: string, lane: Lane, after: number, limit: number): Promise<{ entries: Entry[]; head: number }> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = (await this.#store.scripts.run(
+      'read',
+      [keys.lane(agentId, lane), keys.rejections(agentId)],
+      [after, limit, letterOf(lane)],
+    )) as (string | number)[]
+    const entries: Entry[] = []
+    for (let i = 1; i < reply.length; i += 4) {
+      const expiresAt = reply[i + 2]
+      const rejected = reply[i + 3]
+      const [rejections, dueAt] = rejected ? String(rejected).split(' ').map(Number) : [0, null]
+      entries.push({
+        number: Number(reply[i]),
+        text: String(reply[i + 1]),
+        expiresAt: expiresAt === '' ? null : Number(expiresAt),
+        rejections: rejections ?? 0,
+        dueAt: dueAt ?? null,
+      })
+    }
+    return { entries, head: Number(reply[0]) }
+  }
+
+  async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {
+    const keys = this.#store.keys.of(namespace)
+    const scriptKeys = [keys.expiries]
+    const args: Argument[] = []
+    for (const { agentId, lane, numbers } of settlements) {
+      if (numbers.length === 0) continue
+      scriptKeys.push(keys.lane(agentId, lane), keys.rejections(agentId))
+      args.push(letterOf(lane), agentId, numbers.length)
+      for (const number of numbers) args.push(`0-${number}`)
+    }
+    if (args.length > 0) await this.#store.scripts.run('settle', scriptKeys, args)
+  }
+
+  async reject(namespace: string, lane: Lane, rejection: Rejection): Promise<RejectResult> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = await this.#store.scripts.run(
+      'reject',
+      [keys.lane(rejection.agentId, lane), keys.rejections(rejection.agentId), keys.dead, keys.expiries],
+      [
+        ...preludeArgs(this.#store, keys),
+        rejection.agentId,
+        rejection.number,
+        letterOf(lane),
+        rejection.requeue ? 1 : 0,
+        rejection.delayMs,
+        rejection.reason ?? '',
+        this.#store.limits.maxAttempts,
+      ],
+    )
+    if (typeof reply === 'number') return { outcome: 'requeued', number: rejection.number, rejections: reply }
+    return { outcome: reply === 'dead' ? 'dead' : 'gone' }
+  }
+
+  async expire(namespace: string, settlement: Settlement): Promise<void> {
+    await this.#expire(namespace, settlement.agentId, settlement.lane, settlement.numbers, false)
+  }
+
+  async expireAbsent(namespace: string, limit: number): Promise<number> {
+    const keys = this.#store.keys.of(namespace)
+    const due = (await this.#store.connections.call(
+      'ZRANGE',
+      keys.expiries,
+      '-inf',
+      Date.now(),
+      'BYSCORE',
+      'LIMIT',
+      0,
+      limit,
+    )) as string[]
+    const lanes = new Map<string, { agentId: string; lane: Lane; numbers: number[] }>()
+    for (const member of due) {
+      const [, letter = '', number = '', agentId = ''] = EXPIRY.exec(member) ?? []
+      const lane: Lane = letter === 'i' ? 'inbox' : 'replies'
+      const key = keys.lane(agentId, lane)
+      const found = lanes.get(key) ?? { agentId, lane, numbers: [] }
+      lanes.set(key, found)
+      found.numbers.push(Number(number))
+    }
+    const counts = await Promise.all(
+      [...lanes.values()].map(({ agentId, lane, numbers }) => this.#expire(namespace, agentId, lane, numbers, true)),
+    )
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  async #expire(namespace: string, agentId: string, lane: Lane, numbers: readonly number[], onlyAbsent: boolean): Promise<number> {
+    const keys = this.#store.keys.of(namespace)
+    return (await this.#store.scripts.run(
+      'expire-entries',
+      [keys.lane(agentId, lane), keys.rejections(agentId), keys.dead, keys.expiries, keys.sessions],
+      [...preludeArgs(this.#store, keys), agentId, letterOf(lane), onlyAbsent ? 1 : 0, ...numbers],
+    )) as number
+  }
+}

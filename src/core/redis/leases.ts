@@ -1,0 +1,30 @@
+import type { Leases } from '../leases.ts'
+import type { Store } from './store.ts'
+
+export class RedisLeases implements Leases {
+  readonly #store: Store
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async renew(hub: string, namespaces: readonly string[]): Promise<{ lapsed: boolean }> {
+    const { keys, limits, scripts } = this.#store
+    const reply = await scripts.run('renew-lease', [keys.hubs, keys.hubNamespaces(hub)], [hub, limits.hubLeaseMs, ...namespaces])
+    return { lapsed: reply === 1 }
+  }
+
+  async expired(): Promise<readonly { hub: string; namespaces: readonly string[] }[]> {
+    const { connections, keys, scripts } = this.#store
+    const hubs = (await scripts.run('due', [keys.hubs], [100])) as string[]
+    return Promise.all(
+      hubs.map(async (hub) => ({ hub, namespaces: (await connections.call('SMEMBERS', keys.hubNamespaces(hub))) as string[] })),
+    )
+  }
+
+  async forget(hub: string): Promise<void> {
+    const { connections, keys } = this.#store
+    await connections.call('ZREM', keys.hubs, hub)
+    await connections.call('DEL', keys.hubNamespaces(hub))
+  }
+}

@@ -1,0 +1,115 @@
+-- Prelude of the scripts that change a registry, after _dead.lua. KEYS[1..14] are the same in all of them:
+-- 1 meta (hash) 2 agents (hash) 3 state (hash) 4 sessions (hash) 5 names (hash) 6 electable (zset) 7 deadlines (zset)
+-- 8 members (zset, by lex) 9 events (stream) 10 dead (stream) 11 expiries (zset) 12 broadcasts (stream) 13 cursors (hash)
+-- 14 marks (hash). An agent's own keys follow in fives: inbox, replies (streams), settled (set), producers, rejections (hashes).
+local META, AGENTS, STATE, SESSIONS, NAMES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local ELECTABLE, DEADLINES, MEMBERS, EVENTS, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local EXPIRIES, BROADCASTS, CURSORS, MARKS = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local emitted = {}
+
+local function load_state(id)
+  local text = redis.call('HGET', STATE, id)
+  return text and cjson.decode(text)
+end
+
+local function next_revision()
+  local revision = tonumber(redis.call('HGET', META, 'revision') or now * 1000 - 1) + 1
+  redis.call('HSET', META, 'revision', int(revision))
+  return int(revision)
+end
+
+-- One line a field, so that JSON made by hubs passes as it is. The hub's parser is in event-text.ts.
+local function emit(event, revision, id, state, old, new)
+  local leader = redis.call('HMGET', META, 'leader', 'term')
+  local text = table.concat({
+    revision, event, int(now), id and cjson.encode(id) or '', id and state and redis.call('HGET', AGENTS, id) or '',
+    state and cjson.encode(state) or '', old and cjson.encode(old) or '', new or '',
+    leader[1] and leader[1] ~= '' and cjson.encode(leader[1]) or '', leader[2] or '0',
+  }, '\n')
+  if EVENTS_MAX > 0 then
+    redis.call('XADD', EVENTS, 'MAXLEN', EVENTS_MAX, revision .. '-0', 'v', text)
+  else
+    redis.call('XADD', EVENTS, revision .. '-0', 'v', text)
+  end
+  redis.call(PUBLISH, CHANNELS .. 'feed', 'V\n' .. text)
+  emitted[#emitted + 1] = text
+end
+
+-- Stores a changed state and tells it.
+local function change(event, id, state, old, new)
+  state.revision = next_revision()
+  redis.call('HSET', STATE, id, cjson.encode(state))
+  if state.eligible and state.status == 'online' then
+    redis.call('ZADD', ELECTABLE, state.registeredAt, id)
+  else
+    redis.call('ZREM', ELECTABLE, id)
+  end
+  emit(event, state.revision, id, state, old, new)
+end
+
+-- Keeps the leader while it qualifies; else the eldest that does.
+local function elect()
+  local leader = redis.call('HGET', META, 'leader')
+  if leader == '' then leader = false end
+  local state = leader and load_state(leader)
+  if state and state.eligible and state.status ~= 'offline' then return end
+  local first = redis.call('ZRANGE', ELECTABLE, 0, 0)[1]
+  if not leader and not first then return end
+  local revision = next_revision()
+  redis.call('HSET', META, 'leader', first or '')
+  if first then redis.call('HSET', META, 'term', revision) end
+  emit('leader.changed', revision, first, nil, leader, nil)
+end
+
+-- Length first, so that no value is another one's prefix.
+local function member(kind, value, id) return kind .. #value .. ':' .. value .. ':' .. id end
+
+local function link(id, registration, add)
+  local fields = cjson.decode(registration)
+  for kind, values in pairs({ c = fields.capabilities, g = fields.groups }) do
+    for _, value in ipairs(values) do
+      if add then redis.call('ZADD', MEMBERS, 0, member(kind, value, id)) else redis.call('ZREM', MEMBERS, member(kind, value, id)) end
+    end
+  end
+  return fields
+end
+
+local function split_session(text)
+  if not text then return nil end
+  local fence, hub, hash = string.match(text, '^(%d+) (%S+) (%S*)$')
+  return { fence = fence, hub = hub, hash = hash, live = hub ~= '-' }
+end
+
+-- All that lies in an agent's lanes and in the log counts as pushed once more: how far its session came is not known.
+local function mark_all(id, first_key)
+  local inbox, replies, broadcasts = string.match(redis.call('HGET', MARKS, id) or ';;', '^(.-);(.-);(.-)$')
+  local function add(marks, key)
+    local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+    if not last then return marks end
+    return marks .. (marks == '' and '' or ',') .. string.sub(last[1], 3) .. ':1'
+  end
+  redis.call('HSET', MARKS, id, add(inbox, KEYS[first_key]) .. ';' .. add(replies, KEYS[first_key + 1]) .. ';' .. add(broadcasts, BROADCASTS))
+end
+
+-- Unregisters; what is left in its lanes goes to the dead letters, and one record for what is left in the log.
+local function remove(id, first_key, reason)
+  local state = load_state(id)
+  for lane, key in pairs({ i = KEYS[first_key], r = KEYS[first_key + 1] }) do
+    for _, entry in ipairs(redis.call('XRANGE', key, '-', '+')) do
+      local number = string.sub(entry[1], 3)
+      local rejected = redis.call('HGET', KEYS[first_key + 4], lane .. number)
+      bury(DEAD, entry[2][2], id, reason, rejected and string.match(rejected, '^%d+') or 0)
+      if entry[2][3] then redis.call('ZREM', EXPIRIES, lane .. number .. ':' .. id) end
+    end
+  end
+  local cursor, head = tonumber(redis.call('HGET', CURSORS, id) or 0), last_number(BROADCASTS)
+  if cursor < head then bury(DEAD, '{"from":' .. cursor + 1 .. ',"to":' .. head .. '}', id, reason, 0) end
+  local fields = link(id, redis.call('HGET', AGENTS, id), false)
+  state.connected, state.revision = false, next_revision()
+  emit('agent.unregistered', state.revision, id, state)
+  for i = 0, 4 do redis.call('DEL', KEYS[first_key + i]) end
+  for _, key in ipairs({ AGENTS, STATE, SESSIONS, CURSORS, MARKS }) do redis.call('HDEL', key, id) end
+  redis.call('HDEL', NAMES, fields.name)
+  redis.call('ZREM', ELECTABLE, id)
+  redis.call('ZREM', DEADLINES, id)
+end

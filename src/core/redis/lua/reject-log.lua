@@ -1,0 +1,24 @@
+-- Moves an agent's copy of a broadcast into its inbox, or gives it up.
+-- KEYS[1] broadcasts (stream) 2 cursors (hash) 3 settled (set) 4 inbox (stream) 5 rejections (hash) 6 dead (stream) 7 expiries (zset)
+-- ARGV[1..4] as in _dead.lua  [5] agent id  [6] number  [7] '1': requeue  [8] delay (ms)  [9] reason or ''  [10] maxAttempts (0: no limit)
+-- Returns the entry's number in the inbox, 'dead' or 'gone'
+local broadcasts, cursors, settled, inbox, rejections, dead, expiries = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local agent, number, requeue, delay, reason, max = ARGV[5], ARGV[6], ARGV[7] == '1', tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
+
+local cursor = redis.call('HGET', cursors, agent)
+if not cursor or tonumber(number) <= tonumber(cursor) or redis.call('SISMEMBER', settled, number) == 1 then return 'gone' end
+local entry = redis.call('XRANGE', broadcasts, '0-' .. number, '0-' .. number)[1]
+if not entry then return 'gone' end
+redis.call('SADD', settled, number)
+local text, expires = entry[2][2], entry[2][10]
+if not requeue or max == 1 then
+  bury(dead, text, agent, reason ~= '' and reason or 'max_attempts', 1)
+  announce()
+  return 'dead'
+end
+local id
+if expires == '' then id = redis.call('XADD', inbox, '0-*', 't', text) else id = redis.call('XADD', inbox, '0-*', 't', text, 'x', expires) end
+local place = string.sub(id, 3)
+if expires ~= '' then redis.call('ZADD', expiries, expires, 'i' .. place .. ':' .. agent) end
+redis.call('HSET', rejections, 'i' .. place, '1 ' .. int(now + delay))
+return tonumber(place)

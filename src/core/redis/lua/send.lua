@@ -1,0 +1,178 @@
+-- Takes a batch of sends of one hub: decides on each, in order, and writes lanes, log and seq memory.
+-- KEYS[1] meta (hash) 2 names (hash) 3 sessions (hash) 4 members (zset) 5 broadcasts (stream) 6 expiries (zset)
+-- KEYS[7 …]        lanes (streams), then producers of senders (hashes)
+-- ARGV[1] PUBLISH or SPUBLISH  [2] channel prefix  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
+-- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs; then
+--   the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
+--   its place, fence, place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
+--   'a' lane text | 'A' lane text expiresAt name asLeader | 'l' lane text expiresAt asLeader (lane 0: no guess)
+--   'm' all|group|capability value echo text expiresAt asLeader | 't' recipients asLeader | 'r' code
+-- Returns one reply a send: the entry's number, or text:
+--   B<number> <recipients> broadcast, C counted, D<recipients> duplicate, E<code> refused now, R<code> refused before,
+--   M<agent> moved, P postponed, X fenced, G<expected> gap, O too old
+local META, NAMES, SESSIONS, MEMBERS, BROADCASTS, EXPIRIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local PUBLISH, CHANNELS, HUB, INBOX_MAX, LOG_MAX = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local INLINE, SLOTS, agents, lanes, runs = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local call, sub, find = redis.call, string.sub, string.find
+
+local sessions = call('HMGET', SESSIONS, unpack(ARGV, 11, 10 + agents))
+local at = 11 + agents
+local lane_agent, lane_letter, lane_length, lane_hub = {}, {}, {}, {}
+for lane = 1, lanes do
+  lane_agent[lane], lane_letter[lane] = tonumber(ARGV[at]), ARGV[at + 1]
+  at = at + 2
+end
+local replies, signals = {}, {}
+local leader = false
+
+local function leads(agent, term)
+  if term == '' then return true end
+  leader = leader or call('HMGET', META, 'leader', 'term')
+  return leader[1] == agent and leader[2] == term
+end
+
+-- An entry at the end of a lane: its number, or the code of a refusal.
+local function append(lane, text, expires)
+  local agent, letter = lane_agent[lane], lane_letter[lane]
+  if not sessions[agent] then return nil, 'unknown_target' end
+  local key = KEYS[6 + lane]
+  if letter == 'i' and INBOX_MAX > 0 then
+    local length = lane_length[lane] or call('XLEN', key)
+    lane_length[lane] = length
+    if length >= INBOX_MAX then return nil, 'inbox_full' end
+    lane_length[lane] = length + 1
+  end
+  local number
+  if expires == '' then
+    number = sub(call('XADD', key, '0-*', 't', text), 3)
+  else
+    number = sub(call('XADD', key, '0-*', 't', text, 'x', expires), 3)
+    call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[10 + agent])
+  end
+  local hub = lane_hub[lane]
+  if not hub then
+    hub = string.match(sessions[agent], '^%d+ (%S+)')
+    lane_hub[lane] = hub
+  end
+  if hub ~= HUB and hub ~= '-' then
+    local signal = signals[hub] or {}
+    signals[hub] = signal
+    signal[#signal + 1] = letter .. number .. ' ' .. expires
+    signal[#signal + 1] = cjson.encode(ARGV[10 + agent])
+    signal[#signal + 1] = #text <= INLINE and text or ''
+  end
+  return tonumber(number)
+end
+
+local function broadcast(from, of, value, echo, text, expires)
+  local count, list = 0, ''
+  if of == 'all' then
+    count = call('HLEN', SESSIONS)
+    if not echo then count = count - 1 end
+  else
+    local prefix = sub(of, 1, 1) .. #value .. ':' .. value .. ':'
+    local ids = {}
+    for _, entry in ipairs(call('ZRANGEBYLEX', MEMBERS, '[' .. prefix, '[' .. prefix .. '\255')) do
+      local id = sub(entry, #prefix + 1)
+      if echo or id ~= from then ids[#ids + 1] = id end
+    end
+    count, list = #ids, #ids > 0 and cjson.encode(ids) or '[]'
+  end
+  local fields = { 't', text, 'f', from, 'e', echo and '1' or '0', 'r', list, 'x', expires }
+  local id
+  if LOG_MAX > 0 then id = call('XADD', BROADCASTS, 'MAXLEN', LOG_MAX, '0-*', unpack(fields)) else id = call('XADD', BROADCASTS, '0-*', unpack(fields)) end
+  local signal = 'B\n' .. sub(id, 3)
+  if #text + #list <= INLINE then signal = table.concat({ signal, expires, echo and '1' or '0', cjson.encode(from), list, text }, '\n') end
+  call(PUBLISH, CHANNELS .. 'feed', signal)
+  return 'B' .. sub(id, 3) .. ' ' .. count, count
+end
+
+-- Senders one of whose sends met another leader or name than guessed: what they sent after it must not overtake it.
+local waiting = {}
+
+for _ = 1, runs do
+  local from, fence, producers, producer = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+  local seq, count = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+  at = at + 6
+  local sender = ARGV[10 + from]
+  local session = sessions[from]
+  local fenced = not session or sub(session, 1, #fence + 1) ~= fence .. ' ' or find(session, ' - ', #fence + 1, true) == #fence + 1
+  local producers_key = producers > 0 and KEYS[6 + lanes + producers]
+  local last = producers_key and tonumber(call('HGET', producers_key, producer .. '#last') or 0)
+  local before = last
+
+  for _ = 1, count do
+    local kind = ARGV[at]
+    local reply, refused, recipients
+    local arity = kind == 'a' and 3 or kind == 'A' and 6 or kind == 'l' and 5 or kind == 'm' and 7 or kind == 't' and 3 or 2
+    if fenced then
+      reply = 'X'
+    elseif last and seq <= last then
+      if last - seq >= SLOTS then
+        reply = 'O'
+      else
+        local slot_seq, answer = string.match(call('HGET', producers_key, producer .. '#' .. seq % SLOTS) or '', '^(%d+) (.*)$')
+        if tonumber(slot_seq) ~= seq then reply = 'D1' elseif sub(answer, 1, 1) == '!' then reply = 'R' .. sub(answer, 2) else reply = 'D' .. answer end
+      end
+    elseif waiting[from] then
+      reply = 'P'
+    elseif last and seq > last + 1 then
+      reply = 'G' .. string.format('%.0f', last + 1)
+    elseif kind == 'a' then
+      reply, refused = append(tonumber(ARGV[at + 1]), ARGV[at + 2], '')
+    elseif kind == 'A' then
+      local lane, name = tonumber(ARGV[at + 1]), ARGV[at + 4]
+      local holder = name ~= '' and (call('HGET', NAMES, name) or '')
+      if not leads(sender, ARGV[at + 5]) then
+        refused = 'stale_term'
+      elseif holder == '' then
+        refused = 'unknown_target'
+      elseif holder and (lane == 0 or holder ~= ARGV[10 + lane_agent[lane]]) then
+        reply = 'M' .. holder
+      else
+        reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3])
+      end
+    elseif kind == 'l' then
+      local lane = tonumber(ARGV[at + 1])
+      leader = leader or call('HMGET', META, 'leader', 'term')
+      if not leads(sender, ARGV[at + 4]) then
+        refused = 'stale_term'
+      elseif not leader[1] or leader[1] == '' then
+        refused = 'no_leader'
+      elseif lane == 0 or leader[1] ~= ARGV[10 + lane_agent[lane]] then
+        reply = 'M' .. leader[1]
+      else
+        reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3])
+      end
+    elseif kind == 'm' then
+      if leads(sender, ARGV[at + 6]) then
+        reply, recipients = broadcast(sender, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4], ARGV[at + 5])
+      else
+        refused = 'stale_term'
+      end
+    elseif kind == 't' then
+      if leads(sender, ARGV[at + 2]) then reply, recipients = 'C', tonumber(ARGV[at + 1]) else refused = 'stale_term' end
+    else
+      refused = ARGV[at + 1]
+    end
+
+    if refused then reply = 'E' .. refused end
+    local letter = type(reply) == 'string' and sub(reply, 1, 1)
+    if letter == 'M' then
+      waiting[from] = true
+    elseif last and (not letter or letter == 'E' or letter == 'B' or letter == 'C') then
+      last = seq
+      -- A direct message's answer is always 1 recipient: only the others need to be remembered.
+      if refused or recipients then
+        call('HSET', producers_key, producer .. '#' .. seq % SLOTS, string.format('%.0f', seq) .. ' ' .. (refused and '!' .. refused or recipients))
+      end
+    end
+    replies[#replies + 1] = reply
+    seq = seq + 1
+    at = at + arity
+  end
+  if last ~= before then call('HSET', producers_key, producer .. '#last', string.format('%.0f', last)) end
+end
+
+for hub, signal in pairs(signals) do call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E\n' .. table.concat(signal, '\n')) end
+return replies

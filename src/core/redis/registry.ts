@@ -1,0 +1,164 @@
+import { LIMITS } from '../../../protocol/limits.ts'
+import type {
+  AgentRecord,
+  ChangeResult,
+  EventsSince,
+  LeaveRequest,
+  PushMarks,
+  RegisterRequest,
+  RegisterResult,
+  Registry,
+  RegistryEvent,
+  RegistrySnapshot,
+  UpdateRequest,
+} from '../registry.ts'
+import { parseEvent, parseRecord } from './event-text.ts'
+import { preludeArgs, type Store } from './store.ts'
+
+type HashReply = string[]
+
+const parseMarksField = (text: string): PushMarks => {
+  const [inbox = '', replies = '', broadcasts = ''] = text.split(';')
+  return { inbox, replies, broadcasts }
+}
+
+export class RedisRegistry implements Registry {
+  readonly #store: Store
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async register(namespace: string, request: RegisterRequest): Promise<RegisterResult> {
+    const keys = this.#store.keys.of(namespace)
+    let holder = ''
+    for (;;) {
+      const reply = (await this.#store.scripts.run(
+        'register',
+        [...keys.registry(), ...keys.own(request.agentId), ...keys.own(holder)],
+        [
+          ...preludeArgs(this.#store, keys),
+          request.agentId,
+          JSON.stringify(request.registration),
+          request.hub,
+          request.sessionHash,
+          request.proofHash ?? '',
+          request.proved ? 1 : 0,
+          request.silentFence ?? '',
+          request.producer ?? '',
+          holder,
+          LIMITS.producersMax,
+          LIMITS.producerWindow,
+        ],
+      )) as string[]
+      const [outcome, ...rest] = reply
+      if (outcome === 'held') return { outcome, hub: rest[0] ?? '', fence: Number(rest[1]) }
+      if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
+      if (outcome === 'registered') return parseRegistered(rest)
+      // An offline agent has the name: its keys have to be declared for it to be unregistered.
+      holder = rest[0] ?? ''
+    }
+  }
+
+  async update(namespace: string, request: UpdateRequest): Promise<ChangeResult> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = await this.#store.scripts.run('update', keys.registry(), [
+      ...preludeArgs(this.#store, keys),
+      request.agentId,
+      request.fence,
+      request.registration ? JSON.stringify(request.registration) : '',
+      request.status ?? '',
+      request.statusReason === null ? 0 : 1,
+      request.statusReason ?? '',
+    ])
+    return parseChange(reply as string[] | null)
+  }
+
+  async leave(namespace: string, request: LeaveRequest): Promise<ChangeResult> {
+    const keys = this.#store.keys.of(namespace)
+    const { marks } = request
+    const reply = await this.#store.scripts.run(
+      'leave',
+      [...keys.registry(), ...keys.own(request.agentId)],
+      [
+        ...preludeArgs(this.#store, keys),
+        request.agentId,
+        request.fence ?? '',
+        request.departure,
+        request.graceMs,
+        this.#store.limits.retentionMs,
+        marks ? 1 : 0,
+        marks ? `${marks.inbox};${marks.replies};${marks.broadcasts}` : '',
+      ],
+    )
+    return parseChange(reply as string[] | null)
+  }
+
+  async due(namespace: string, limit: number): Promise<readonly string[]> {
+    return (await this.#store.scripts.run('due', [this.#store.keys.of(namespace).deadlines], [limit])) as string[]
+  }
+
+  async expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = await this.#store.scripts.run(
+      'expire',
+      [...keys.registry(), ...keys.own(agentId)],
+      [...preludeArgs(this.#store, keys), agentId, this.#store.limits.retentionMs],
+    )
+    return (reply as string[]).map(parseEvent)
+  }
+
+  async snapshot(namespace: string): Promise<RegistrySnapshot> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = await this.#store.scripts.run('snapshot', [keys.meta, keys.agents, keys.state], [])
+    const [meta, registrations, states] = reply as [(string | null)[], HashReply, HashReply]
+    const stateById = new Map<string, string>()
+    for (let i = 0; i < states.length; i += 2) stateById.set(states[i] ?? '', states[i + 1] ?? '')
+    const agents: AgentRecord[] = []
+    for (let i = 0; i < registrations.length; i += 2) {
+      const id = registrations[i] ?? ''
+      agents.push(parseRecord(id, registrations[i + 1] ?? '', stateById.get(id) ?? ''))
+    }
+    return { revision: Number(meta[0] ?? 0), agents, leader: meta[1] || null, term: Number(meta[2] ?? 0) }
+  }
+
+  async since(namespace: string, revision: number, limit: number): Promise<EventsSince> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = await this.#store.scripts.run('since', [keys.meta, keys.events], [revision, revision + 1, limit])
+    const [current, first, ...texts] = reply as (string | null)[]
+    const latest = Number(current ?? 0)
+    const complete = revision === latest || (revision < latest && first != null && Number(first) <= revision + 1)
+    return { events: complete ? texts.map((text) => parseEvent(text ?? '')) : [], complete }
+  }
+
+  async sessionsOf(namespace: string, hub: string): Promise<readonly { agentId: string; fence: number }[]> {
+    const reply = (await this.#store.connections.call('HGETALL', this.#store.keys.of(namespace).sessions)) as HashReply | Record<string, string>
+    const found: { agentId: string; fence: number }[] = []
+    const entries: [string, string][] = Array.isArray(reply)
+      ? Array.from({ length: reply.length / 2 }, (_, i) => [reply[2 * i] ?? '', reply[2 * i + 1] ?? ''])
+      : Object.entries(reply)
+    for (const [agentId, session] of entries) {
+      const [fence, where] = session.split(' ')
+      if (where === hub) found.push({ agentId, fence: Number(fence) })
+    }
+    return found
+  }
+}
+
+function parseRegistered(reply: readonly string[]): RegisterResult {
+  const [fence, resumed, displacedHub, displacedFence, base, pending, marks = '', ...events] = reply
+  return {
+    outcome: 'registered',
+    fence: Number(fence),
+    resumed: Number(resumed) === 1,
+    displaced: displacedHub ? { hub: displacedHub, fence: Number(displacedFence) } : null,
+    producerBase: base ? Number(base).toString(36) : '',
+    pending: Number(pending),
+    marks: parseMarksField(marks),
+    events: events.map(parseEvent),
+  }
+}
+
+function parseChange(reply: readonly string[] | null): ChangeResult {
+  return reply === null ? { outcome: 'fenced' } : { outcome: 'changed', events: reply.map(parseEvent) }
+}

@@ -1,0 +1,175 @@
+import type { AgentStatus, Registration } from '../../protocol/agent.ts'
+
+/** What the store decides of an agent, besides its registration. */
+export interface AgentState {
+  readonly status: AgentStatus
+  readonly statusReason: string | null
+  readonly connected: boolean
+  /** The hub that has its connection, or had the last one. */
+  readonly hub: string | null
+  /** Milliseconds since 1970; kept when the id registers again. */
+  readonly registeredAt: number
+  /** Of its latest change. */
+  readonly revision: number
+}
+
+export interface AgentRecord {
+  readonly id: string
+  readonly registration: Registration
+  readonly state: AgentState
+}
+
+export type StoredEventKind =
+  | 'agent.registered'
+  | 'agent.updated'
+  | 'agent.status_changed'
+  | 'agent.unregistered'
+  | 'leader.changed'
+
+/**
+ * One change of a namespace's registry. Revisions count by one, without gaps; the first one of a new namespace is the
+ * store's clock in milliseconds × 1,000, so that revisions grow over a loss of the store.
+ */
+export interface RegistryEvent {
+  readonly revision: number
+  readonly event: StoredEventKind
+  /** Milliseconds since 1970, the store's clock. */
+  readonly at: number
+  /** The agent changed; of `leader.changed` the new leader, or null. */
+  readonly agentId: string | null
+  /** The agent after the change (`agent.unregistered`: before it); null in `leader.changed`. */
+  readonly agent: AgentRecord | null
+  /** Status before (`agent.status_changed`) or former leader (`leader.changed`). */
+  readonly old: string | null
+  /** Status after (`agent.status_changed`). */
+  readonly new: string | null
+  /** Leader and term in force after this event. */
+  readonly leader: string | null
+  readonly term: number
+}
+
+/** How far earlier sessions pushed a lane, opaque to the registry; see attempts.ts. */
+export interface PushMarks {
+  readonly inbox: string
+  readonly replies: string
+  readonly broadcasts: string
+}
+
+export interface RegisterRequest {
+  readonly agentId: string
+  readonly registration: Registration
+  readonly hub: string
+  /** Hash of the session string that this registration will be known by. */
+  readonly sessionHash: string
+  /** Hash of the session string that the newcomer presented, if any. */
+  readonly proofHash: string | null
+  /** The newcomer is proved by other means (a token's subject). */
+  readonly proved: boolean
+  /** The fence of a holder that a probe found silent: that one may be displaced without proof. */
+  readonly silentFence: number | null
+  /** The client instance's id for `seq`; at most 8 of an agent are remembered, the one not heard of for longest goes. */
+  readonly producer: string | null
+}
+
+export type RegisterResult =
+  | {
+      readonly outcome: 'registered'
+      /** Fence of the new session: the revision of this registration's last event. */
+      readonly fence: number
+      /** In revision order; the last one's revision is that of the namespace. */
+      readonly events: readonly RegistryEvent[]
+      /** The agent was registered before. */
+      readonly resumed: boolean
+      /** The live session that lost the agent to this one; its hub has been told by a `displaced` signal. */
+      readonly displaced: { readonly hub: string; readonly fence: number } | null
+      /** Prefix of the ids of messages that this producer sends with `seq`; the same for a producer on every hub. */
+      readonly producerBase: string
+      /** Entries in both lanes. */
+      readonly pending: number
+      /** Of earlier sessions; of a session that did not end by `leave`, all that was in its lanes counts as pushed. */
+      readonly marks: PushMarks
+    }
+  /** A live session has the id and the newcomer has no proof. */
+  | { readonly outcome: 'held'; readonly hub: string; readonly fence: number }
+  /** `holder`, which is not offline, has the name. */
+  | { readonly outcome: 'name_taken'; readonly holder: string }
+
+export interface UpdateRequest {
+  readonly agentId: string
+  readonly fence: number
+  /** The whole new registration (its name unchanged), or null to leave it. */
+  readonly registration: Registration | null
+  /** Null leaves the status. */
+  readonly status: 'online' | 'degraded' | null
+  /** Null leaves the reason, `""` clears it. */
+  readonly statusReason: string | null
+}
+
+/**
+ * `lost`: disconnected now, offline after `graceMs` (an ephemeral agent: unregistered). `keep`: disconnected and offline now
+ * (an ephemeral agent: unregistered). `unregister`: gone now, what is left in its inbox dead-lettered.
+ */
+export type Departure = 'lost' | 'keep' | 'unregister'
+
+export interface LeaveRequest {
+  readonly agentId: string
+  /** Only this session leaves; null: whatever session there is (an operator). */
+  readonly fence: number | null
+  readonly departure: Departure
+  readonly graceMs: number
+  /** How far this session pushed, added to what `register` returned; null where it is not known. */
+  readonly marks: PushMarks | null
+}
+
+/** `fenced`: another session has the agent, or it is not registered any more; nothing was changed. */
+export type ChangeResult =
+  | { readonly outcome: 'changed'; readonly events: readonly RegistryEvent[] }
+  | { readonly outcome: 'fenced' }
+
+export interface RegistrySnapshot {
+  readonly revision: number
+  readonly agents: readonly AgentRecord[]
+  readonly leader: string | null
+  readonly term: number
+}
+
+export interface EventsSince {
+  /** In revision order, starting with `revision + 1`. */
+  readonly events: readonly RegistryEvent[]
+  /** False where the events after `revision` are not kept any more, or `revision` lies in the future: list anew. */
+  readonly complete: boolean
+}
+
+/**
+ * Who is in a namespace, and who leads it. Each change writes its events, elects a leader where one is needed, and tells
+ * every hub of the namespace by `event` signals, in one step.
+ *
+ * Leader: an eligible agent that is not offline. When there is none, or the one there was is gone, offline or not eligible
+ * any more, the eligible agent with status `online` that has the smallest `registeredAt`, then the smallest id, is elected,
+ * with a term that is the revision of its `leader.changed`. Where nobody qualifies the leader becomes null (the term stays).
+ */
+export interface Registry {
+  /**
+   * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
+   * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
+   * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step.
+   */
+  register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
+  /** Events: `agent.updated` if `registration` is given or a reason alone changed, then `agent.status_changed` if the status did. */
+  update(namespace: string, request: UpdateRequest): Promise<ChangeResult>
+  /** Repeating it is safe. Events: `agent.updated` (not connected), `agent.status_changed`, `agent.unregistered`, as they apply. */
+  leave(namespace: string, request: LeaveRequest): Promise<ChangeResult>
+  /** Agents whose state must change by now (the grace or the retention period is over), at most `limit`. */
+  due(namespace: string, limit: number): Promise<readonly string[]>
+  /**
+   * Makes that change if it is due: `lost` becomes offline or, when ephemeral, unregistered; offline for the retention period
+   * becomes unregistered, its inbox dead-lettered (`retention`). Any hub may do it; once is enough.
+   */
+  expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]>
+  /** The registry as of one revision. A namespace begins with its first snapshot: from then on its revisions count without gaps. */
+  snapshot(namespace: string): Promise<RegistrySnapshot>
+  /** Events after `revision`, at most `limit`. */
+  since(namespace: string, revision: number, limit: number): Promise<EventsSince>
+  /** Agents whose live session is on `hub`, with its fence. */
+  sessionsOf(namespace: string, hub: string): Promise<readonly { readonly agentId: string; readonly fence: number }[]>
+}

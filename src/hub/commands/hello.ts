@@ -1,0 +1,153 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { nanoid } from 'nanoid'
+import { type Registration, show, toRegistration } from '../../../protocol/agent.ts'
+import type { Hello } from '../../../protocol/commands.ts'
+import { MeshError } from '../../../protocol/errors.ts'
+import { LIMITS, PROTOCOL_VERSION } from '../../../protocol/limits.ts'
+import type { Cursor } from '../../core/broadcasts.ts'
+import type { RegisterResult } from '../../core/registry.ts'
+import type { Connection } from '../connection.ts'
+import { Delivery } from '../delivery.ts'
+import { toWired, type Namespace } from '../namespace.ts'
+import { Session } from '../session.ts'
+
+type Registered = Extract<RegisterResult, { outcome: 'registered' }>
+
+/** Sessions are stored hashed: who reads the store cannot take an agent over. They are random, so a plain hash will do. */
+const hashOf = (session: string): string => createHash('sha256').update(session).digest('base64url')
+
+/** `hello`: registers the agent, or opens an observer connection. A failed one may be tried again. */
+export async function hello(connection: Connection, frame: Hello): Promise<void> {
+  connection.beginHello()
+  try {
+    await open(connection, frame)
+  } catch (error) {
+    connection.failHello()
+    throw error
+  }
+}
+
+async function open(connection: Connection, frame: Hello): Promise<void> {
+  const { hub } = connection
+  if (frame.protocol !== PROTOCOL_VERSION) {
+    throw new MeshError('bad_frame', `protocol ${frame.protocol} is not spoken here; this hub speaks ${PROTOCOL_VERSION}`)
+  }
+  if (hub.draining) throw new MeshError('draining', 'this hub is shutting down; connect to another one', { retryAfterMs: 0 })
+  const registration = frame.agent ? toRegistration(frame.agent, 'websocket') : null
+  const namespace = await hub.namespace(frame.namespace ?? 'default')
+  if (connection.state !== 'opening') return
+  if (!registration) {
+    connection.welcome(namespace, null)
+    connection.push(welcomeText(connection, namespace, frame, null))
+    return
+  }
+  const agentId = frame.agent?.id ?? nanoid()
+  const session = randomBytes(18).toString('base64url')
+  const registered = await register(namespace, agentId, registration, frame, hashOf(session))
+  const opened = openSession(connection, namespace, agentId, frame, registered, await openLog(namespace, agentId, registered))
+  namespace.onEvents(registered.events)
+  await namespace.reached(registered.events.at(-1)?.revision ?? 0)
+  if (connection.state !== 'opening') {
+    // The client left, or lost the agent, while it was being registered.
+    if (namespace.session(agentId) === opened) await opened.leave('lost')
+    return
+  }
+  connection.welcome(namespace, opened)
+  connection.push(welcomeText(connection, namespace, frame, { agentId, session, registered }))
+  opened.delivery.start()
+}
+
+/** Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. */
+async function register(namespace: Namespace, agentId: string, registration: Registration, frame: Hello, sessionHash: string): Promise<Registered> {
+  let silentFence: number | null = null
+  for (;;) {
+    const result = await namespace.core.registry.register(namespace.name, {
+      agentId,
+      registration,
+      hub: namespace.hub,
+      sessionHash,
+      proofHash: frame.session ? hashOf(frame.session) : null,
+      proved: false,
+      silentFence,
+      producer: frame.producer ?? null,
+    })
+    if (result.outcome === 'registered') return result
+    if (result.outcome === 'name_taken') {
+      throw new MeshError('name_taken', `name ${show(registration.name)} belongs to agent ${show(result.holder)}, which is not offline; choose another`, {
+        retryAfterMs: 1_000,
+      })
+    }
+    if (await namespace.probes.isAlive(agentId, result.hub, result.fence)) {
+      throw new MeshError('agent_taken', `agent ${show(agentId)} has a live session; present its session, or choose another id`, {
+        retryAfterMs: 10_000,
+      })
+    }
+    silentFence = result.fence
+  }
+}
+
+/** The cursor of the new session. Without it there can be none: then the agent is not connected after all. */
+async function openLog(namespace: Namespace, agentId: string, { fence }: Registered): Promise<Cursor> {
+  const { core, name, settings } = namespace
+  try {
+    return await core.broadcasts.open(name, agentId)
+  } catch (error) {
+    const leave = { agentId, fence, departure: 'lost', graceMs: settings.graceMs, marks: null } as const
+    await core.registry.leave(name, leave).catch((cause: unknown) => namespace.onStoreError(cause))
+    throw error
+  }
+}
+
+function openSession(
+  connection: Connection,
+  namespace: Namespace,
+  agentId: string,
+  frame: Hello,
+  registered: Registered,
+  cursor: Cursor,
+): Session {
+  const delivery = new Delivery(
+    {
+      namespace: namespace.name,
+      agentId,
+      core: namespace.core,
+      outbox: connection.outbox,
+      settler: namespace.settler,
+      window: frame.window ?? LIMITS.windowDefault,
+      marks: registered.marks,
+      wire: toWired,
+      onError: (error) => namespace.onStoreError(error),
+    },
+    cursor,
+  )
+  const sender = { agentId, fence: registered.fence, hub: namespace.hub, producer: frame.producer ?? null }
+  const session = new Session(connection, namespace, sender, registered.producerBase, delivery)
+  namespace.add(session)
+  return session
+}
+
+function welcomeText(
+  connection: Connection,
+  namespace: Namespace,
+  frame: Hello,
+  agent: { readonly agentId: string; readonly session: string; readonly registered: Registered } | null,
+): string {
+  const { hub } = connection
+  const { heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageBytes } = hub.settings
+  return JSON.stringify({
+    type: 'welcome',
+    ref: frame.ref,
+    protocol: PROTOCOL_VERSION,
+    hub: hub.id,
+    namespace: namespace.name,
+    session: agent?.session ?? null,
+    resumed: agent?.registered.resumed ?? false,
+    agent: agent ? (namespace.replica.get(agent.agentId)?.info ?? null) : null,
+    leader: namespace.replica.leader,
+    revision: namespace.replica.revision,
+    pending: agent?.registered.pending ?? 0,
+    time: new Date().toISOString(),
+    heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
+    limits: { maxMessageBytes, maxPayloadBytes: hub.maxPayloadBytes, window: frame.window ?? LIMITS.windowDefault },
+  })
+}

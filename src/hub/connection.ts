@@ -1,0 +1,274 @@
+import { nanoid } from 'nanoid'
+import type { RawData, WebSocket } from 'ws'
+import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
+import { BrokenText, decode } from '../../protocol/codec.ts'
+import type { Ref } from '../../protocol/commands.ts'
+import type { MeshError } from '../../protocol/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { Departure } from '../core/registry.ts'
+import type { Log } from '../observability/log.ts'
+import { dispatch } from './dispatch.ts'
+import type { Beating } from './heartbeat.ts'
+import type { Hub } from './hub.ts'
+import type { Namespace } from './namespace.ts'
+import { Outbox } from './outbox.ts'
+import { RateLimit } from './rate-limit.ts'
+import type { Session } from './session.ts'
+import type { Reader, Subscription } from './subscription.ts'
+
+/**
+ * greeting: a `hello` is awaited. opening: one is being worked on, nothing may be sent. open: welcomed. closing: nothing
+ * is read any more.
+ */
+export type ConnectionState = 'greeting' | 'opening' | 'open' | 'closing'
+
+/** After a close frame was sent, how long the peer may take to answer it. */
+const CLOSE_MS = 2_000
+
+/** One socket's life. */
+export class Connection implements Beating, Reader {
+  readonly id = nanoid(10)
+  readonly hub: Hub
+  readonly outbox: Outbox
+  readonly rate: RateLimit
+  readonly updateRate: RateLimit
+  readonly subscriptions = new Map<string, Subscription>()
+  readonly log: Log
+  readonly #socket: WebSocket
+  readonly #helloTimer: NodeJS.Timeout
+  /** Frames that were read and not yet worked on, because the connection is held. */
+  #frames: Record<string, unknown>[] = []
+  readonly #holds = new Set<string>()
+  #state: ConnectionState = 'greeting'
+  #namespace: Namespace | null = null
+  #session: Session | null = null
+  #lastHeardAt = Date.now()
+  #onHeard: (() => void)[] = []
+  #ended: Promise<unknown> | null = null
+
+  constructor(hub: Hub, socket: WebSocket) {
+    const now = Date.now()
+    this.hub = hub
+    this.#socket = socket
+    this.log = hub.log.child({ connectionId: this.id })
+    this.outbox = new Outbox(socket, hub.flusher, now, () => this.#onDrain(), () => this.close('slow_consumer'))
+    this.rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
+    this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
+    this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
+    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
+    socket.on('close', (code) => this.#onClose(code))
+    // ws closes the socket itself, with the code the breach calls for; its `close` event follows.
+    socket.on('error', (error) => this.log.debug({ err: error }, 'socket failed'))
+  }
+
+  get state(): ConnectionState {
+    return this.#state
+  }
+  get namespace(): Namespace | null {
+    return this.#namespace
+  }
+  get session(): Session | null {
+    return this.#session
+  }
+  get lastHeardAt(): number {
+    return this.#lastHeardAt
+  }
+  get lastSentAt(): number {
+    return this.outbox.lastSentAt
+  }
+  get held(): boolean {
+    return this.#holds.size > 0
+  }
+  get behind(): boolean {
+    return this.outbox.behind
+  }
+
+  #onMessage(data: RawData, isBinary: boolean): void {
+    if (this.#state === 'closing') return
+    this.#lastHeardAt = Date.now()
+    if (this.#onHeard.length > 0) this.#tellHeard()
+    if (isBinary) {
+      this.close('unsupported_data')
+      return
+    }
+    try {
+      const frames = decode((data as Buffer).toString())
+      // The usual case, one frame on an idle connection, without a detour.
+      const [only] = frames
+      if (frames.length === 1 && only && this.#frames.length === 0 && !this.held) {
+        dispatch(this, only)
+        return
+      }
+      for (const frame of frames) this.#frames.push(frame)
+    } catch (error) {
+      if (!(error instanceof BrokenText)) throw error
+      this.#process()
+      this.close('bad_protocol')
+      return
+    }
+    this.#process()
+  }
+
+  /** Works on what was read, until the connection is held. */
+  #process(): void {
+    const frames = this.#frames
+    this.#frames = []
+    for (let i = 0; i < frames.length; i++) {
+      if (this.held || this.#state === 'closing') {
+        // Behind what was put back meanwhile.
+        for (; i < frames.length; i++) this.#frames.push(frames[i] ?? {})
+        return
+      }
+      dispatch(this, frames[i] ?? {})
+    }
+  }
+
+  /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
+  hold(reason: string): void {
+    this.#holds.add(reason)
+    if (this.#state !== 'closing') this.#socket.pause()
+  }
+
+  release(reason: string): void {
+    if (!this.#holds.delete(reason) || this.held || this.#state === 'closing') return
+    this.#lastHeardAt = Date.now()
+    this.#process()
+    if (!this.held) this.#socket.resume()
+  }
+
+  /** Holds the connection for a time: it is over its rate. */
+  holdFor(reason: string, ms: number): void {
+    this.hold(reason)
+    setTimeout(() => this.release(reason), ms).unref()
+  }
+
+  /** Works on a frame again, before all others, when the connection is released. */
+  putBack(frame: Record<string, unknown>): void {
+    this.#frames.unshift(frame)
+  }
+
+  push(text: string): void {
+    if (this.#state !== 'closing') this.outbox.push(text)
+  }
+
+  /** Answers a request; `result` is JSON. */
+  reply(ref: Ref, result: string): void {
+    this.push(`{"type":"ok","ref":${JSON.stringify(ref)},"result":${result}}`)
+  }
+
+  fail(ref: Ref | undefined, error: MeshError): void {
+    this.push(JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: error.toBody() }))
+  }
+
+  /** A `hello` is being worked on. */
+  beginHello(): void {
+    this.#state = 'opening'
+  }
+
+  /** The `hello` failed: the client may try again. */
+  failHello(): void {
+    if (this.#state === 'opening') this.#state = 'greeting'
+  }
+
+  /** Welcomed, as an agent or (`session` null) as an observer. */
+  welcome(namespace: Namespace, session: Session | null): void {
+    clearTimeout(this.#helloTimer)
+    this.#state = 'open'
+    this.#namespace = namespace
+    this.#session = session
+    namespace.enter()
+    this.hub.heartbeat.add(this)
+    this.log.info({ namespace: namespace.name, agentId: session?.agentId ?? null }, 'connection open')
+  }
+
+  ping(): void {
+    this.push('{"type":"ping"}')
+  }
+
+  /** Pings, and answers whether anything is heard within `ms`. */
+  async isAlive(ms: number): Promise<boolean> {
+    if (this.#state === 'closing') return false
+    this.ping()
+    return new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#onHeard = this.#onHeard.filter((one) => one !== heard)
+        resolve(false)
+      }, ms)
+      const heard = (): void => {
+        clearTimeout(timer)
+        resolve(true)
+      }
+      this.#onHeard.push(heard)
+    })
+  }
+
+  #tellHeard(): void {
+    const waiting = this.#onHeard
+    this.#onHeard = []
+    for (const heard of waiting) heard()
+  }
+
+  onSilence(): void {
+    this.close('no_sign_of_life')
+  }
+
+  checkReader(now: number): void {
+    if (this.outbox.isSlow(now)) this.close('slow_consumer')
+  }
+
+  #onDrain(): void {
+    if (this.#state !== 'open' || this.outbox.behind) return
+    this.#session?.delivery.resume()
+    for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.pump(subscription)
+  }
+
+  /** Another session has the agent. */
+  displace(): void {
+    this.#close('taken_over', null)
+  }
+
+  close(reason: CloseReason): void {
+    this.#close(reason, 'lost')
+  }
+
+  /** Ends the session as `bye` asks; the caller answers and then closes. Resolves with the revision of the last change. */
+  async bye(departure: Departure): Promise<number | null> {
+    const leaving = this.#session?.leave(departure) ?? Promise.resolve(null)
+    this.#ended = leaving
+    this.hold('bye')
+    return leaving
+  }
+
+  #close(reason: CloseReason, departure: Departure | null): void {
+    if (this.#state === 'closing') return
+    this.outbox.flush()
+    this.#end(departure)
+    this.log.info({ code: CLOSE_CODES[reason], reason }, 'connection closed by the hub')
+    // A paused socket would never see the peer's close frame.
+    this.#socket.resume()
+    this.#socket.close(CLOSE_CODES[reason], reason)
+    setTimeout(() => this.#socket.terminate(), CLOSE_MS).unref()
+  }
+
+  #onClose(code: number): void {
+    if (this.#state === 'closing') return
+    this.log.info({ code }, 'connection closed by the client')
+    // A hold must not keep back what the client sent before it left.
+    this.#holds.clear()
+    this.#process()
+    this.#end('lost')
+  }
+
+  #end(departure: Departure | null): void {
+    this.#state = 'closing'
+    clearTimeout(this.#helloTimer)
+    this.#tellHeard()
+    this.hub.heartbeat.remove(this)
+    for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.close(subscription)
+    this.subscriptions.clear()
+    this.#namespace?.exit()
+    const session = this.#session
+    if (session && !this.#ended) this.#ended = departure === null ? session.displaced() : session.leave(departure)
+    this.hub.onEnded(this, this.#ended)
+  }
+}

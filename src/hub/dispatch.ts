@@ -1,0 +1,112 @@
+import * as z from 'zod/mini'
+import { type CommandType, COMMANDS, type Ref } from '../../protocol/commands.ts'
+import { show } from '../../protocol/agent.ts'
+import { MeshError } from '../../protocol/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { Connection } from './connection.ts'
+import { ack, nack, progress } from './commands/acknowledge.ts'
+import { bye } from './commands/bye.ts'
+import { discover } from './commands/discover.ts'
+import { hello } from './commands/hello.ts'
+import { leader } from './commands/leader.ts'
+import { ping, pong } from './commands/ping.ts'
+import { refuseSend, send } from './commands/send.ts'
+import { subscribe, unsubscribe } from './commands/subscribe.ts'
+import { update } from './commands/update.ts'
+import type { Namespace } from './namespace.ts'
+import type { Session } from './session.ts'
+
+z.config(z.locales.en())
+
+/** Where a command of an open connection runs; `session` is null for an observer. */
+export interface Context {
+  readonly connection: Connection
+  readonly namespace: Namespace
+  readonly session: Session | null
+}
+
+const HANDLERS: { readonly [Type in Exclude<CommandType, 'hello'>]: (context: Context, command: never) => void | Promise<void> } = {
+  bye,
+  send,
+  ack,
+  nack,
+  progress,
+  ping,
+  pong,
+  discover,
+  update,
+  leader,
+  subscribe,
+  unsubscribe,
+}
+
+/** What answers or acknowledges never waits for a rate: it makes room. */
+const UNCOUNTED: ReadonlySet<string> = new Set(['ack', 'nack', 'progress', 'ping', 'pong'])
+
+function refOf(frame: Record<string, unknown>): Ref | undefined {
+  const { ref } = frame
+  if (typeof ref === 'string') return ref.length <= LIMITS.stringChars ? ref : undefined
+  return Number.isSafeInteger(ref) ? (ref as number) : undefined
+}
+
+/** Says what is wrong with a frame: the field, its value, the rule. */
+function explain(type: string, frame: Record<string, unknown>, issues: readonly z.core.$ZodIssue[]): MeshError {
+  const [issue] = issues
+  const path = issue?.path ?? []
+  let value: unknown = frame
+  for (const key of path) value = typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
+  const where = path.length > 0 ? `${path.join('.')} is ${value === undefined ? 'missing' : show(value)}` : 'the frame is wrong'
+  return new MeshError('bad_frame', `${type}: ${where}; ${issue?.message ?? 'see the protocol'}`, { details: issue?.path })
+}
+
+function fail(connection: Connection, ref: Ref | undefined, error: unknown): void {
+  if (error instanceof MeshError) {
+    connection.fail(ref, error)
+    return
+  }
+  connection.log.error({ err: error }, 'command failed')
+  connection.fail(ref, new MeshError('internal', 'the hub failed at this request; try again', { cause: error }))
+}
+
+/** One frame: state, rate, shape, command. Every error of a command ends here. */
+export function dispatch(connection: Connection, frame: Record<string, unknown>): void {
+  const { type } = frame
+  const { state } = connection
+  if (state === 'closing') return
+  if ((state === 'greeting') !== (type === 'hello') || state === 'opening') {
+    connection.close('bad_protocol')
+    return
+  }
+  const ref = refOf(frame)
+  if (typeof type !== 'string' || !Object.hasOwn(COMMANDS, type)) {
+    const known = Object.keys(COMMANDS).join(', ')
+    connection.fail(ref, new MeshError('bad_frame', `type ${show(type)} is unknown; this hub knows ${known}`, { details: type }))
+    return
+  }
+  if (!UNCOUNTED.has(type)) {
+    const waitMs = connection.rate.take(Date.now())
+    if (waitMs > 0) {
+      connection.putBack(frame)
+      connection.holdFor('rate', waitMs)
+      return
+    }
+  }
+  const parsed = z.safeParse(COMMANDS[type as CommandType], frame)
+  try {
+    if (!parsed.success) throw explain(type, frame, parsed.error.issues)
+    const { namespace, session } = connection
+    if (type === 'hello') {
+      run(connection, ref, hello(connection, parsed.data as never))
+    } else if (namespace) {
+      run(connection, ref, HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, parsed.data as never))
+    }
+  } catch (error) {
+    // A refused send ends its seq, and the store has to know that.
+    if (type === 'send' && error instanceof MeshError && refuseSend(connection, frame, ref, error)) return
+    fail(connection, ref, error)
+  }
+}
+
+function run(connection: Connection, ref: Ref | undefined, result: void | Promise<void>): void {
+  if (result) result.catch((error: unknown) => fail(connection, ref, error))
+}

@@ -1,0 +1,99 @@
+/** What the wheel needs of a connection. */
+export interface Beating {
+  /** Milliseconds; any frame counts. */
+  readonly lastHeardAt: number
+  readonly lastSentAt: number
+  /** The hub reads this socket no faster: its silence is the hub's. */
+  readonly held: boolean
+  ping(): void
+  /** Nothing was heard for interval and timeout. */
+  onSilence(): void
+  /** Called at every look; closes a connection that does not read. */
+  checkReader(now: number): void
+}
+
+export interface HeartbeatTimes {
+  readonly intervalMs: number
+  readonly timeoutMs: number
+}
+
+const SLOTS = 64
+
+/**
+ * When each connection is looked at: one wheel for all, one timer. A connection is in the slot of its next look; a look that
+ * comes too early puts it into a later slot.
+ */
+export class Heartbeat {
+  readonly #times: HeartbeatTimes
+  readonly #tickMs: number
+  readonly #slots: Set<Beating>[] = Array.from({ length: SLOTS }, () => new Set())
+  readonly #slotOf = new Map<Beating, number>()
+  readonly #pingedAt = new WeakMap<Beating, number>()
+  readonly #timer: NodeJS.Timeout
+  #position = 0
+
+  constructor(times: HeartbeatTimes) {
+    this.#times = times
+    // Fine enough for the timeout to be kept to a tenth, coarse enough to cost nothing.
+    this.#tickMs = Math.max(10, Math.min(1_000, Math.floor(Math.min(times.intervalMs, times.timeoutMs) / 10)))
+    this.#timer = setInterval(() => this.#tick(Date.now()), this.#tickMs)
+    this.#timer.unref()
+  }
+
+  add(connection: Beating): void {
+    this.#place(connection, this.#spread())
+  }
+
+  remove(connection: Beating): void {
+    const slot = this.#slotOf.get(connection)
+    if (slot === undefined) return
+    this.#slots[slot]?.delete(connection)
+    this.#slotOf.delete(connection)
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** The interval ±10 %, so that connections made at once are not pinged at once. */
+  #spread(): number {
+    return this.#times.intervalMs * (0.9 + Math.random() * 0.2)
+  }
+
+  #place(connection: Beating, inMs: number): void {
+    this.remove(connection)
+    const ticks = Math.max(1, Math.min(SLOTS - 1, Math.round(inMs / this.#tickMs)))
+    const slot = (this.#position + ticks) % SLOTS
+    this.#slots[slot]?.add(connection)
+    this.#slotOf.set(connection, slot)
+  }
+
+  #tick(now: number): void {
+    this.#position = (this.#position + 1) % SLOTS
+    const due = this.#slots[this.#position]
+    if (!due) return
+    for (const connection of [...due]) this.#look(connection, now)
+  }
+
+  #look(connection: Beating, now: number): void {
+    const { intervalMs, timeoutMs } = this.#times
+    connection.checkReader(now)
+    const silentMs = connection.held ? 0 : now - connection.lastHeardAt
+    if (silentMs >= intervalMs + timeoutMs) {
+      this.remove(connection)
+      connection.onSilence()
+      return
+    }
+    const idleMs = Math.max(silentMs, now - connection.lastSentAt)
+    const waiting = (this.#pingedAt.get(connection) ?? 0) > connection.lastHeardAt
+    if (waiting) {
+      this.#place(connection, intervalMs + timeoutMs - silentMs)
+    } else if (idleMs >= intervalMs * 0.9) {
+      this.#pingedAt.set(connection, now)
+      connection.ping()
+      this.#place(connection, intervalMs + timeoutMs - silentMs)
+    } else {
+      this.#place(connection, this.#spread() - idleMs)
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import { nanoid } from 'nanoid'
+import type { WebSocket } from 'ws'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { Settings } from '../config.ts'
+import type { Core } from '../core/core.ts'
+import type { Log } from '../observability/log.ts'
+import { Connection } from './connection.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { Namespace } from './namespace.ts'
+import { Flusher } from './outbox.ts'
+import { Reaper } from './reaper.ts'
+
+export interface HubOptions {
+  readonly core: Core
+  readonly settings: Settings
+  readonly log: Log
+  /** Milliseconds a connection has for its `hello`. */
+  readonly helloTimeoutMs?: number
+}
+
+/** Clients told to leave in each second of a drain. */
+const LEAVING_PER_SECOND = 500
+const DRAIN_MIN_MS = 2_000
+const DRAIN_MAX_MS = 30_000
+
+/** One hub: connections, and the namespaces they are in. It never knows how many hubs there are. */
+export class Hub {
+  readonly id = `hub-${nanoid(8)}`
+  readonly core: Core
+  readonly settings: Settings
+  readonly log: Log
+  readonly flusher = new Flusher()
+  readonly heartbeat: Heartbeat
+  readonly maxPayloadBytes: number
+  readonly helloTimeoutMs: number
+  readonly #connections = new Set<Connection>()
+  readonly #namespaces = new Map<string, Promise<Namespace>>()
+  readonly #open = new Map<string, Namespace>()
+  readonly #endings = new Set<Promise<unknown>>()
+  readonly #reaper: Reaper
+  #draining = false
+  #onEmpty: (() => void) | null = null
+
+  constructor({ core, settings, log, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
+    this.core = core
+    this.settings = settings
+    this.log = log.child({ hub: this.id })
+    this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
+    this.helloTimeoutMs = helloTimeoutMs
+    this.heartbeat = new Heartbeat({ intervalMs: settings.heartbeatIntervalMs, timeoutMs: settings.heartbeatTimeoutMs })
+    this.#reaper = new Reaper(this)
+  }
+
+  /** Takes the first lease. @throws MeshError `store_unavailable` */
+  async start(): Promise<void> {
+    await this.#reaper.start()
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  /** The namespaces this hub has open. */
+  get namespaces(): IterableIterator<Namespace> {
+    return this.#open.values()
+  }
+
+  /** A WebSocket whose handshake is done. */
+  accept(socket: WebSocket): void {
+    this.#connections.add(new Connection(this, socket))
+  }
+
+  /** The namespace, opened where it is not. @throws MeshError `store_unavailable` */
+  namespace(name: string): Promise<Namespace> {
+    const known = this.#namespaces.get(name)
+    if (known) return known
+    const { core, settings, log } = this
+    const opening = Namespace.open({ name, hub: this.id, core, settings, log }).then(
+      (namespace) => {
+        this.#open.set(name, namespace)
+        return namespace
+      },
+      (error: unknown) => {
+        this.#namespaces.delete(name)
+        throw error
+      },
+    )
+    this.#namespaces.set(name, opening)
+    return opening
+  }
+
+  async closeNamespace(namespace: Namespace): Promise<void> {
+    this.#namespaces.delete(namespace.name)
+    this.#open.delete(namespace.name)
+    await namespace.close()
+  }
+
+  /** A connection is over; `ending` is what its session still has to tell the store. */
+  onEnded(connection: Connection, ending: Promise<unknown> | null): void {
+    this.#connections.delete(connection)
+    if (ending) {
+      const tracked = ending.catch((error: unknown) => connection.log.error({ err: error }, 'session ended badly'))
+      this.#endings.add(tracked)
+      void tracked.then(() => this.#endings.delete(tracked))
+    }
+    if (this.#connections.size === 0) this.#onEmpty?.()
+  }
+
+  /**
+   * Asks every client to leave, spread over time, and waits until they have; stragglers are closed 4001. From now on no
+   * `hello` and no `send` is taken.
+   */
+  async drain(): Promise<void> {
+    this.#draining = true
+    if (this.#connections.size === 0) return
+    const spreadMs = Math.min(DRAIN_MAX_MS, Math.max(DRAIN_MIN_MS, (this.#connections.size / LEAVING_PER_SECOND) * 1_000))
+    this.log.info({ connections: this.#connections.size, spreadMs }, 'draining')
+    let index = 0
+    for (const connection of this.#connections) {
+      const reconnectAfterMs = Math.round((index++ / this.#connections.size) * spreadMs)
+      connection.push(JSON.stringify({ type: 'goaway', reason: 'draining', reconnectAfterMs }))
+    }
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, spreadMs + 1_000)
+      this.#onEmpty = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  /** Closes every connection 4001 and tells the store what there is to tell. */
+  async close(): Promise<void> {
+    this.#draining = true
+    this.heartbeat.close()
+    for (const connection of [...this.#connections]) connection.close('draining')
+    // A store that does not answer must not keep a hub from ending.
+    await Promise.race([Promise.all(this.#endings), new Promise((resolve) => setTimeout(resolve, 5_000).unref())])
+    for (const namespace of [...this.#open.values()]) await this.closeNamespace(namespace)
+    await this.#reaper.close()
+  }
+}

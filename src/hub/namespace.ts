@@ -1,0 +1,356 @@
+import { MeshError } from '../../protocol/errors.ts'
+import type { BroadcastEntry } from '../core/broadcasts.ts'
+import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
+import type { Core } from '../core/core.ts'
+import type { RegistryEvent } from '../core/registry.ts'
+import type { Settings } from '../config.ts'
+import type { Log } from '../observability/log.ts'
+import type { WiredBroadcast } from './delivery.ts'
+import { GroupCommit } from './group-commit.ts'
+import { toWireFrame } from './outbox.ts'
+import { Probes } from './probes.ts'
+import { Replica } from './replica.ts'
+import type { Session } from './session.ts'
+import { Settler } from './settler.ts'
+import { Watchers } from './watchers.ts'
+
+/** How long an event may be missing before the store is asked for it. */
+const GAP_MS = 50
+/** How long heartbeats are told after somebody asked for them, and how often that is asked again. */
+const WANTED_MS = 30_000
+const WANT_AGAIN_MS = 10_000
+/** Each session's lanes are asked for lost signals once in so many looks. */
+const SWEEP_SLICES = 5
+const EVENTS_PAGE = 1_000
+
+export interface NamespaceOptions {
+  readonly name: string
+  readonly hub: string
+  readonly core: Core
+  readonly settings: Settings
+  readonly log: Log
+}
+
+/** Builds the frame of a broadcast when the first agent of this hub needs it. */
+export function toWired(entry: BroadcastEntry): WiredBroadcast {
+  let wire: Buffer | null = null
+  return {
+    ...entry,
+    get wire() {
+      wire ??= toWireFrame(entry.text)
+      return wire
+    },
+  }
+}
+
+/** One namespace on one hub: its copy of the registry, its agents' sessions, and what goes to and comes from the store. */
+export class Namespace {
+  readonly name: string
+  readonly hub: string
+  readonly core: Core
+  readonly settings: Settings
+  readonly replica = new Replica()
+  readonly watchers: Watchers
+  readonly settler: Settler
+  readonly commit: GroupCommit
+  readonly probes: Probes
+  readonly #log: Log
+  readonly #sessions = new Map<string, Session>()
+  readonly #early = new Map<number, RegistryEvent>()
+  #waiters: { revision: number; resolve: () => void }[] = []
+  #subscription: BusSubscription | null = null
+  #catchUpTimer: NodeJS.Timeout | null = null
+  #catchingUp: Promise<void> | null = null
+  #heartbeatsWantedUntil = 0
+  #wantedAt = 0
+  #slice = 0
+  #connections = 0
+  #idleSince = Date.now()
+  #closed = false
+  readonly #pauses = new Set<() => void>()
+
+  private constructor({ name, hub, core, settings, log }: NamespaceOptions) {
+    this.name = name
+    this.hub = hub
+    this.core = core
+    this.settings = settings
+    this.#log = log.child({ namespace: name })
+    this.settler = new Settler(name, core)
+    this.watchers = new Watchers(name, core.registry, this.replica, (revision) => this.reached(revision))
+    this.commit = new GroupCommit(name, core.sends, (high) => this.#onPressure(high))
+    this.probes = new Probes(this)
+  }
+
+  /** @throws MeshError `store_unavailable` */
+  static async open(options: NamespaceOptions): Promise<Namespace> {
+    const namespace = new Namespace(options)
+    // First the subscription, then the snapshot: what changes in between is told by both.
+    namespace.#subscription = await options.core.bus.subscribe(
+      options.name,
+      options.hub,
+      (signal) => namespace.#onSignal(signal),
+      () => namespace.#onGap(),
+    )
+    try {
+      namespace.replica.load(await options.core.registry.snapshot(options.name))
+    } catch (error) {
+      await namespace.close()
+      throw error
+    }
+    return namespace
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size
+  }
+
+  session(agentId: string): Session | undefined {
+    return this.#sessions.get(agentId)
+  }
+
+  /** The agent's session is here from now on; an older one on this hub is over. */
+  add(session: Session): void {
+    const old = this.#sessions.get(session.agentId)
+    this.#sessions.set(session.agentId, session)
+    old?.connection.displace()
+  }
+
+  remove(session: Session): void {
+    if (this.#sessions.get(session.agentId) === session) this.#sessions.delete(session.agentId)
+  }
+
+  enter(): void {
+    this.#connections++
+  }
+
+  exit(): void {
+    this.#connections--
+    if (this.#connections === 0) this.#idleSince = Date.now()
+  }
+
+  /** Nobody here has used it for `ms`, and nobody is registered for whom time has to be kept. */
+  isIdle(now: number, ms: number): boolean {
+    return this.#connections === 0 && this.replica.size === 0 && now - this.#idleSince > ms
+  }
+
+  /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
+  async reached(revision: number): Promise<void> {
+    if (this.replica.revision >= revision || this.#closed) return
+    this.#scheduleCatchUp()
+    await new Promise<void>((resolve) => {
+      this.#waiters.push({ revision, resolve })
+    })
+  }
+
+  onEvents(events: readonly RegistryEvent[]): void {
+    for (const event of events) this.#onEvent(event)
+  }
+
+  #onEvent(event: RegistryEvent): void {
+    const next = this.replica.revision + 1
+    if (event.revision < next || this.#closed) return
+    if (event.revision > next) {
+      this.#early.set(event.revision, event)
+      this.#scheduleCatchUp()
+      return
+    }
+    for (let current: RegistryEvent | undefined = event; current; current = this.#early.get(this.replica.revision + 1)) {
+      this.#early.delete(current.revision)
+      this.replica.apply(current)
+      this.watchers.onEvent(current)
+      this.#checkSession(current)
+    }
+    this.#resolveWaiters()
+  }
+
+  /** An agent that is connected elsewhere by a later registration is not here any more. */
+  #checkSession({ agent, revision }: RegistryEvent): void {
+    const session = agent ? this.#sessions.get(agent.id) : undefined
+    if (agent?.state.connected && agent.state.hub !== this.hub && session && session.sender.fence < revision) session.connection.displace()
+  }
+
+  #resolveWaiters(): void {
+    if (this.#waiters.length === 0) return
+    const { revision } = this.replica
+    const due = this.#waiters.filter((waiter) => waiter.revision <= revision)
+    this.#waiters = this.#waiters.filter((waiter) => waiter.revision > revision)
+    for (const { resolve } of due) resolve()
+  }
+
+  #scheduleCatchUp(): void {
+    if (this.#catchUpTimer || this.#closed) return
+    this.#catchUpTimer = setTimeout(() => {
+      this.#catchUpTimer = null
+      if (this.#early.size > 0 || this.#waiters.length > 0) void this.catchUp()
+    }, GAP_MS)
+  }
+
+  /** Reads missing events from the store, or the registry anew where they are gone. Never rejects. */
+  async catchUp(): Promise<void> {
+    this.#catchingUp ??= this.#readEvents().then(
+      () => undefined,
+      (error: unknown) => {
+        this.onStoreError(error)
+        this.#catchingUp = null
+        this.#scheduleCatchUp()
+      },
+    )
+    await this.#catchingUp
+    this.#catchingUp = null
+  }
+
+  async #readEvents(): Promise<void> {
+    for (;;) {
+      const { revision } = this.replica
+      const { events, complete } = await this.core.registry.since(this.name, revision, EVENTS_PAGE)
+      if (this.#closed) return
+      if (!complete && this.replica.revision === revision) {
+        await this.#reload()
+        return
+      }
+      for (const event of events) this.#onEvent(event)
+      if (events.length < EVENTS_PAGE) return
+    }
+  }
+
+  async #reload(): Promise<void> {
+    const snapshot = await this.core.registry.snapshot(this.name)
+    if (this.#closed) return
+    this.#log.warn({ revision: snapshot.revision }, 'registry loaded anew')
+    this.replica.load(snapshot)
+    for (const revision of this.#early.keys()) if (revision <= snapshot.revision) this.#early.delete(revision)
+    this.watchers.onReset()
+    this.#resolveWaiters()
+    // An agent the store does not know any more registers again when it connects again.
+    for (const session of this.#sessions.values()) if (!this.replica.get(session.agentId)) session.connection.close('hub_failed')
+  }
+
+  #onSignal(signal: Signal): void {
+    switch (signal.kind) {
+      case 'entry':
+        this.#sessions.get(signal.agentId)?.delivery.offer(signal.lane, signal.number, signal.text, signal.expiresAt)
+        break
+      case 'broadcast': {
+        const wired = signal.entry && toWired(signal.entry)
+        for (const session of this.#sessions.values()) session.delivery.offerBroadcast(signal.number, wired)
+        break
+      }
+      case 'event':
+        this.#onEvent(signal.event)
+        break
+      case 'displaced': {
+        const session = this.#sessions.get(signal.agentId)
+        if (session?.sender.fence === signal.fence) session.connection.displace()
+        break
+      }
+      case 'dead':
+        this.watchers.onDead(signal)
+        break
+      case 'transient':
+        this.pushTransient(signal.agentIds, signal.text)
+        break
+      case 'probe':
+        this.probes.onProbe(signal)
+        break
+      case 'probed':
+        this.probes.onProbed(signal.probe)
+        break
+      case 'heartbeats_wanted':
+        this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
+        break
+      case 'heartbeat':
+        if (!this.#sessions.has(signal.agentId)) this.#beat(signal.agentId, signal.metrics, signal.at)
+        break
+    }
+  }
+
+  /** Signals may have been lost: the store has it all. */
+  #onGap(): void {
+    void this.catchUp()
+    for (const session of this.#sessions.values()) session.delivery.ask()
+  }
+
+  /** Pushes to those of `agentIds` that are here and read; answers to how many. */
+  pushTransient(agentIds: readonly string[], text: string): number {
+    let pushed = 0
+    for (const agentId of agentIds) {
+      const session = this.#sessions.get(agentId)
+      if (!session || session.connection.outbox.behind) continue
+      session.connection.outbox.push(text)
+      pushed++
+    }
+    return pushed
+  }
+
+  /** An agent of this hub gave a sign of life that is to be told. */
+  onHeartbeat(agentId: string, metrics: Readonly<Record<string, number>> | null): void {
+    const now = Date.now()
+    this.#beat(agentId, metrics, now)
+    if (this.#heartbeatsWantedUntil < now) return
+    const current = this.replica.get(agentId)?.metrics ?? {}
+    this.core.bus.publish(this.name, null, { kind: 'heartbeat', agentId, metrics: current, at: now })
+  }
+
+  #beat(agentId: string, metrics: Readonly<Record<string, number>> | null, at: number): void {
+    this.replica.get(agentId)?.beat(metrics, at)
+    this.watchers.onHeartbeat(agentId, at)
+  }
+
+  /** Somebody here watches heartbeats: the other hubs are to tell theirs. */
+  wantHeartbeats(): void {
+    this.#wantedAt = Date.now()
+    this.core.bus.publish(this.name, null, { kind: 'heartbeats_wanted' })
+  }
+
+  /** From time to time: asks the store for what signals may have lost, a slice of the sessions at each call. */
+  sweep(now: number): void {
+    if (this.watchers.heartbeatsWanted && now - this.#wantedAt > WANT_AGAIN_MS) this.wantHeartbeats()
+    this.#slice = (this.#slice + 1) % SWEEP_SLICES
+    let index = 0
+    for (const session of this.#sessions.values()) if (index++ % SWEEP_SLICES === this.#slice) session.delivery.ask()
+    if (this.#slice === 0 && this.#connections > 0) void this.catchUp()
+  }
+
+  #onPressure(high: boolean): void {
+    if (high) this.#log.warn({}, 'too much waits for the store, reading senders no faster')
+    for (const { connection } of this.#sessions.values()) {
+      if (high) connection.hold('store')
+      else connection.release('store')
+    }
+  }
+
+  /** A failure that no request tells; the store's absence is told once, where its connection is. */
+  onStoreError(error: unknown): void {
+    if (error instanceof MeshError && error.code === 'store_unavailable') this.#log.debug({ err: error }, 'store unavailable')
+    else this.#log.error({ err: error }, 'namespace failed')
+  }
+
+  /** Waits, but not beyond the end of this namespace on this hub. */
+  async pause(ms: number): Promise<void> {
+    if (this.#closed) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer)
+        this.#pauses.delete(done)
+        resolve()
+      }
+      const timer = setTimeout(done, ms)
+      this.#pauses.add(done)
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#catchUpTimer) clearTimeout(this.#catchUpTimer)
+    for (const done of this.#pauses) done()
+    for (const { resolve } of this.#waiters) resolve()
+    this.#waiters = []
+    this.probes.close()
+    await this.settler.close()
+    await this.#subscription?.close().catch((error: unknown) => this.onStoreError(error))
+  }
+}

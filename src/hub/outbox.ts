@@ -1,0 +1,124 @@
+import type { Socket } from 'node:net'
+import * as ws from 'ws'
+import { WebSocket } from 'ws'
+
+/** Bytes waiting for a socket beyond which nothing stored is pushed, and which for 10 s mean: it does not read. */
+export const BEHIND_BYTES = 1_048_576
+/** Bytes waiting for a socket that end it at once, whatever they are made of. */
+const HARD_LIMIT_BYTES = 16 * BEHIND_BYTES
+/** Characters up to which frames are joined: with three bytes a character still far below any `maxMessageBytes`. */
+const JOIN_CHARS = 65_536
+/** How long a socket may stay behind. */
+const SLOW_MS = 10_000
+
+// `Sender.frame` is public in ws but absent from its types. It is used with deflate off only; outbox.test.ts holds it to that.
+const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender
+
+/** One text message as the bytes of an unmasked WebSocket frame, for one or for many sockets. */
+export function toWireFrame(text: string): Buffer {
+  const data = Buffer.from(text)
+  return Buffer.concat(frame(data, { fin: true, rsv1: false, opcode: 1, mask: false, readOnly: true }))
+}
+
+/** Flushes every outbox that got something in this turn of the event loop, at its end. */
+export class Flusher {
+  #dirty: Outbox[] = []
+  #scheduled = false
+
+  add(outbox: Outbox): void {
+    this.#dirty.push(outbox)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      const dirty = this.#dirty
+      this.#dirty = []
+      for (const one of dirty) one.flush()
+    })
+  }
+}
+
+/**
+ * What waits for one socket. Frames of one turn become one WebSocket message and one write; a frame built for many
+ * sockets is written as it is, in its place.
+ */
+export class Outbox {
+  readonly #webSocket: WebSocket
+  readonly #socket: Socket
+  readonly #flusher: Flusher
+  readonly #onOverflow: () => void
+  #texts: string[] = []
+  #chars = 0
+  #chunks: Buffer[] = []
+  #dirty = false
+  #behindSince = 0
+  /** When something was last sent, in milliseconds. */
+  lastSentAt: number
+
+  constructor(webSocket: WebSocket, flusher: Flusher, now: number, onDrain: () => void, onOverflow: () => void) {
+    this.#webSocket = webSocket
+    // ws hands the socket's frames to this very object; writing to it directly saves a copy and a call a message.
+    this.#socket = (webSocket as unknown as { _socket: Socket })._socket
+    this.#flusher = flusher
+    this.#onOverflow = onOverflow
+    this.lastSentAt = now
+    this.#socket.on('drain', onDrain)
+  }
+
+  push(text: string): void {
+    if (this.#chars > 0 && this.#chars + text.length > JOIN_CHARS) this.#join()
+    this.#texts.push(text)
+    this.#chars += text.length + 1
+    this.#mark()
+  }
+
+  /** @param wire from {@link toWireFrame} */
+  pushWire(wire: Buffer): void {
+    this.#join()
+    this.#chunks.push(wire)
+    this.#mark()
+  }
+
+  #mark(): void {
+    if (this.#dirty) return
+    this.#dirty = true
+    this.#flusher.add(this)
+  }
+
+  #join(): void {
+    if (this.#texts.length === 0) return
+    this.#chunks.push(toWireFrame(this.#texts.length === 1 ? (this.#texts[0] ?? '') : this.#texts.join('\n')))
+    this.#texts = []
+    this.#chars = 0
+  }
+
+  /** Writes all that waits, at once. */
+  flush(): void {
+    this.#dirty = false
+    this.#join()
+    const chunks = this.#chunks
+    this.#chunks = []
+    if (chunks.length === 0 || this.#webSocket.readyState !== WebSocket.OPEN) return
+    this.lastSentAt = Date.now()
+    if (chunks.length === 1 && chunks[0]) {
+      this.#socket.write(chunks[0])
+    } else {
+      this.#socket.cork()
+      for (const chunk of chunks) this.#socket.write(chunk)
+      this.#socket.uncork()
+    }
+    if (this.#socket.writableLength > HARD_LIMIT_BYTES) this.#onOverflow()
+  }
+
+  /** Too much waits for this socket: push nothing stored to it. */
+  get behind(): boolean {
+    return this.#socket.writableLength + this.#chars > BEHIND_BYTES
+  }
+
+  /** Whether it has been behind for 10 s; to be asked from time to time. */
+  isSlow(now: number): boolean {
+    if (!this.behind) this.#behindSince = 0
+    else if (this.#behindSince === 0) this.#behindSince = now
+    return this.#behindSince !== 0 && now - this.#behindSince >= SLOW_MS
+  }
+}

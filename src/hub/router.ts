@@ -1,0 +1,76 @@
+import { show } from '../../protocol/agent.ts'
+import type { Send } from '../../protocol/commands.ts'
+import { MeshError } from '../../protocol/errors.ts'
+import type { Via } from '../../protocol/message.ts'
+import type { Lane } from '../core/inboxes.ts'
+import type { Destination } from '../core/sends.ts'
+import type { Replica } from './replica.ts'
+
+/** Where a send goes, as the store takes it and as its frame says it. */
+export interface Route {
+  readonly to: Destination
+  readonly via: Via
+  /** The group or capability of a broadcast. */
+  readonly value: string | null
+}
+
+const KINDS = ['agent', 'name', 'leader', 'capability', 'group', 'all'] as const
+
+/** The one kind of target that a frame names. @throws MeshError `bad_frame` */
+function kindOf(to: Send['to']): (typeof KINDS)[number] {
+  const [kind, second] = KINDS.filter((one) => to[one] != null)
+  if (!kind) throw new MeshError('bad_frame', `to is ${show(to)}; name one of ${KINDS.join(', ')}`)
+  if (second) throw new MeshError('bad_frame', `to names both ${kind} and ${second}; name one`)
+  if (to.mode != null && kind !== 'capability') throw new MeshError('bad_frame', `to.mode goes with capability, not with ${kind}`)
+  return kind
+}
+
+/**
+ * Target → recipients. Who has a name or leads is this hub's knowledge, which the store checks; who a broadcast is for the
+ * store alone decides.
+ * @throws MeshError `bad_frame`
+ */
+export function route({ to, messageType, echo }: Send, replica: Replica): Route {
+  const lane: Lane = messageType === 'response' ? 'replies' : 'inbox'
+  const kind = kindOf(to)
+  switch (kind) {
+    case 'agent':
+      return { to: { kind: 'agent', agentId: to.agent ?? '', name: null, lane }, via: 'direct', value: null }
+    case 'name': {
+      const name = to.name ?? ''
+      return { to: { kind: 'agent', agentId: replica.idOf(name) ?? '', name, lane }, via: 'direct', value: null }
+    }
+    case 'leader':
+      return { to: { kind: 'leader', agentId: replica.leader.agentId ?? '', lane }, via: 'direct', value: null }
+    case 'capability':
+      if (to.mode !== 'all') {
+        throw new MeshError('bad_frame', 'to.capability without "mode":"all" is a work queue, which this hub does not have; add "mode":"all"')
+      }
+      return members('capability', to.capability ?? '', echo, 'capability')
+    case 'group':
+      return members('group', to.group ?? '', echo, 'group')
+    case 'all':
+      return { ...members('all', '', echo, 'broadcast'), value: null }
+  }
+}
+
+function members(of: 'all' | 'group' | 'capability', value: string, echo: boolean | null | undefined, via: Via): Route {
+  return { to: { kind: 'members', of, value, echo: echo ?? false }, via, value }
+}
+
+/** The connected agents that a transient message goes to, by this hub's copy of the registry. */
+export function connectedRecipients({ to }: Route, replica: Replica, from: string): string[] {
+  let ids: Iterable<string>
+  switch (to.kind) {
+    case 'agent':
+    case 'leader':
+      return replica.get(to.agentId)?.record.state.connected ? [to.agentId] : []
+    case 'members':
+      if (to.of === 'all') ids = [...replica.all()].map(({ record }) => record.id)
+      else ids = to.of === 'group' ? replica.inGroup(to.value) : replica.withCapability(to.value)
+      return [...ids].filter((id) => (to.echo || id !== from) && replica.get(id)?.record.state.connected === true)
+    case 'transient':
+    case 'refused':
+      return []
+  }
+}

@@ -1,0 +1,134 @@
+import { MeshError } from '../../protocol/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { Departure } from '../core/registry.ts'
+import type { Sender } from '../core/sends.ts'
+import type { Connection } from './connection.ts'
+import type { Delivery } from './delivery.ts'
+import type { Namespace } from './namespace.ts'
+
+const RETRY_MS = 1_000
+
+/** One agent's current connection on this hub. Ends once: by `leave`, or `displaced` when another session has the agent. */
+export class Session {
+  readonly connection: Connection
+  readonly namespace: Namespace
+  readonly sender: Sender
+  readonly #producerBase: string
+  readonly #messagePrefix: string
+  readonly #delivery: Delivery
+  #count = 0
+  #unanswered = 0
+  #openSeq: number | null = null
+  #answered: (() => void)[] = []
+  #ended = false
+
+  constructor(connection: Connection, namespace: Namespace, sender: Sender, producerBase: string, delivery: Delivery) {
+    this.connection = connection
+    this.namespace = namespace
+    this.sender = sender
+    this.#producerBase = producerBase
+    this.#messagePrefix = `${sender.fence.toString(36)}.`
+    this.#delivery = delivery
+  }
+
+  get agentId(): string {
+    return this.sender.agentId
+  }
+
+  get delivery(): Delivery {
+    return this.#delivery
+  }
+
+  /**
+   * The id of the next message. With `seq` it follows from producer and seq, so that a repetition on whatever hub is answered
+   * with the same one and nothing has to be remembered for it.
+   */
+  messageId(seq: number | null): string {
+    return seq === null ? this.#messagePrefix + ++this.#count : `${this.#producerBase}-${seq}`
+  }
+
+  /**
+   * A send begins. One whose `seq` is greater than one that was left open is answered like that one, so that order holds.
+   * @throws MeshError
+   */
+  begin(seq: number | null): void {
+    if (seq !== null) {
+      if (this.sender.producer === null) {
+        throw new MeshError('bad_frame', 'seq needs a producer: name one in hello, or send without seq')
+      }
+      if (this.#openSeq !== null && seq > this.#openSeq) {
+        throw new MeshError('store_unavailable', `seq ${this.#openSeq} is still open: send that one again first`, { retryAfterMs: 500 })
+      }
+      if (this.#unanswered >= LIMITS.producerWindow) {
+        throw new MeshError('bad_frame', `more than ${LIMITS.producerWindow} sends have no answer yet; wait for answers`)
+      }
+      if (seq === this.#openSeq) this.#openSeq = null
+    }
+    this.#unanswered++
+  }
+
+  /** A send has its answer. */
+  end(): void {
+    this.#unanswered--
+    if (this.#unanswered > 0) return
+    const answered = this.#answered
+    this.#answered = []
+    for (const resolve of answered) resolve()
+  }
+
+  /** The store did not take this seq: it stays open. */
+  leaveOpen(seq: number): void {
+    if (this.#openSeq === null || seq < this.#openSeq) this.#openSeq = seq
+  }
+
+  /** Resolves when every send that began has its answer. */
+  async #allAnswered(): Promise<void> {
+    if (this.#unanswered === 0) return
+    await new Promise<void>((resolve) => {
+      this.#answered.push(resolve)
+    })
+  }
+
+  /**
+   * Ends the session in the registry, after all that arrived before. Resolves when the store has it; while the store is
+   * down it tries again. @returns the revision of the last change, or null where another session has the agent
+   */
+  async leave(departure: Departure): Promise<number | null> {
+    if (this.#ended) return null
+    await this.#finish()
+    const { core, settings } = this.namespace
+    const request = {
+      agentId: this.agentId,
+      fence: this.sender.fence,
+      departure,
+      graceMs: settings.graceMs,
+      marks: this.#delivery.marks(),
+    }
+    while (!this.namespace.closed) {
+      try {
+        const result = await core.registry.leave(this.namespace.name, request)
+        if (result.outcome === 'fenced') return null
+        this.namespace.onEvents(result.events)
+        return result.events.at(-1)?.revision ?? null
+      } catch (error) {
+        this.namespace.onStoreError(error)
+        await this.namespace.pause(RETRY_MS)
+      }
+    }
+    return null
+  }
+
+  /** Another session has the agent: nothing is left to tell the store but what was acknowledged. */
+  async displaced(): Promise<void> {
+    if (!this.#ended) await this.#finish()
+  }
+
+  async #finish(): Promise<void> {
+    this.#ended = true
+    this.namespace.remove(this)
+    this.#delivery.stop()
+    await this.#allAnswered()
+    await this.namespace.settler.flush()
+    await this.namespace.settler.flushCursors(this.#delivery)
+  }
+}

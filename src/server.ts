@@ -1,0 +1,115 @@
+import { readFileSync } from 'node:fs'
+import { parseSettings, type Settings } from './config.ts'
+import type { Core, CoreLimits } from './core/core.ts'
+import { createMemoryCore } from './core/memory/core.ts'
+import { connectRedisCore } from './core/redis/core.ts'
+import { createApp } from './http/app.ts'
+import { Hub } from './hub/hub.ts'
+import { createLog, type Log } from './observability/log.ts'
+
+export { ConfigError, type Settings } from './config.ts'
+export { type Core, type CoreLimits } from './core/core.ts'
+export { createMemoryCore } from './core/memory/core.ts'
+
+/** Settings as in docs/configuration.md, each with its default; nothing is read from the environment. */
+export type HubServerOptions = Partial<Settings> & {
+  /** A core that several hubs of one process share; the caller closes it. Absent: one of its own. */
+  readonly core?: Core
+  /** A pino logger. Absent: JSON lines on standard error from `logLevel` up. */
+  readonly logger?: Log
+}
+
+/** A running hub. */
+export interface HubServer {
+  readonly id: string
+  readonly port: number
+  /** Where clients connect: `ws://<host>:<port>/mesh`. */
+  readonly url: string
+  readonly httpUrl: string
+  /** `memory`: everything is forgotten at the end. */
+  readonly core: 'memory' | 'redis'
+  /** Asks clients to leave and waits until they have, at most about 30 s; `close` afterwards. */
+  drain(): Promise<void>
+  /** Closes every connection (4001) and the port. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export const VERSION = packageVersion()
+
+function packageVersion(): string {
+  // From src/ or dist/src/ up to the package.
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
+  return 'unknown'
+}
+
+function limitsOf(settings: Settings): CoreLimits {
+  const { eventsMax, inboxMax, broadcastMax, deadMax, maxAttempts, retentionMs, hubLeaseMs } = settings
+  return { eventsMax, inboxMax, broadcastMax, deadMax, maxAttempts, retentionMs, hubLeaseMs }
+}
+
+async function openCore(settings: Settings, log: Log): Promise<Core> {
+  const limits = limitsOf(settings)
+  if (settings.redisUrl === undefined) return createMemoryCore({ limits })
+  let down = false
+  return connectRedisCore({
+    url: settings.redisUrl,
+    keyPrefix: settings.keyPrefix,
+    limits,
+    onError: (error) => {
+      if (error && !down) log.error({ err: error }, 'store connection failed')
+      if (!error && down) log.info({}, 'store connection is back')
+      down = error !== null
+    },
+  })
+}
+
+/**
+ * Starts a hub: core, port, routes.
+ * @throws ConfigError for settings against a rule; MeshError `store_unavailable` where Redis does not answer; Error where
+ * the port is taken
+ */
+export async function startHub(options: HubServerOptions = {}): Promise<HubServer> {
+  const { core: sharedCore, logger, ...input } = options
+  const settings = parseSettings(input)
+  const log = logger ?? createLog(settings.logLevel)
+  const core = sharedCore ?? (await openCore(settings, log))
+  const hub = new Hub({ core, settings, log })
+  const app = createApp(hub, VERSION)
+  try {
+    await hub.start()
+    await app.listen({ host: settings.host, port: settings.port })
+  } catch (error) {
+    await hub.close()
+    if (!sharedCore) await core.close()
+    throw error
+  }
+  const address = app.server.address()
+  const port = typeof address === 'object' && address ? address.port : settings.port
+  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
+  let closing: Promise<void> | null = null
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      await hub.close()
+      await app.close()
+      if (!sharedCore) await core.close()
+    })()
+    return closing
+  }
+  return {
+    id: hub.id,
+    port,
+    url: `ws://${host}:${port}/mesh`,
+    httpUrl: `http://${host}:${port}`,
+    core: core.kind,
+    drain: () => hub.drain(),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
