@@ -28,7 +28,7 @@ export class RedisBus implements Bus {
     return {
       close: async () => {
         open = false
-        await connections.unsubscribe(channels, onGap)
+        await connections.unsubscribe(channels, onText, onGap)
       },
     }
   }

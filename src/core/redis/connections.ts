@@ -33,7 +33,7 @@ export function toMeshError(cause: unknown): MeshError {
 export class Connections {
   readonly #commands: Redis
   readonly #subscriber: Redis
-  readonly #onSignal = new Map<string, (text: string) => void>()
+  readonly #onText = new Map<string, Set<(text: string) => void>>()
   readonly #onGap = new Set<() => void>()
 
   private constructor(commands: Redis, subscriber: Redis, onError: (error: Error | null) => void) {
@@ -42,7 +42,9 @@ export class Connections {
     commands.on('error', onError)
     subscriber.on('error', onError)
     commands.on('ready', () => onError(null))
-    subscriber.on('message', (channel: string, text: string) => this.#onSignal.get(channel)?.(text))
+    subscriber.on('message', (channel: string, text: string) => {
+      for (const onText of this.#onText.get(channel) ?? []) onText(text)
+    })
     subscriber.on('ready', () => this.#subscribeAgain())
   }
 
@@ -106,32 +108,39 @@ export class Connections {
     }
   }
 
-  /** One listener a channel. `onGap`: signals may have been lost, the subscriber connected again. */
+  /** `onGap`: signals may have been lost, the subscriber connected again. */
   async subscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
-    for (const channel of channels) this.#onSignal.set(channel, onText)
+    for (const channel of channels) this.#onText.set(channel, (this.#onText.get(channel) ?? new Set()).add(onText))
     this.#onGap.add(onGap)
     try {
       await this.#subscriber.subscribe(...channels)
     } catch (error) {
-      await this.unsubscribe(channels, onGap)
+      await this.unsubscribe(channels, onText, onGap)
       throw toMeshError(error)
     }
   }
 
-  async unsubscribe(channels: readonly string[], onGap: () => void): Promise<void> {
-    for (const channel of channels) this.#onSignal.delete(channel)
+  async unsubscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
     this.#onGap.delete(onGap)
-    // Not connected: nothing is subscribed at the server, and `#onSignal` says what will be.
-    if (this.#subscriber.status !== 'ready') return
+    const unused: string[] = []
+    for (const channel of channels) {
+      const listeners = this.#onText.get(channel)
+      listeners?.delete(onText)
+      if (listeners?.size !== 0) continue
+      this.#onText.delete(channel)
+      unused.push(channel)
+    }
+    // Not connected: nothing is subscribed at the server, and `#onText` says what will be.
+    if (unused.length === 0 || this.#subscriber.status !== 'ready') return
     try {
-      await this.#subscriber.unsubscribe(...channels)
+      await this.#subscriber.unsubscribe(...unused)
     } catch (error) {
       throw toMeshError(error)
     }
   }
 
   #subscribeAgain(): void {
-    const channels = [...this.#onSignal.keys()]
+    const channels = [...this.#onText.keys()]
     if (channels.length === 0) return
     this.#subscriber.subscribe(...channels).then(
       () => {

@@ -19,10 +19,10 @@ const PRELUDES = {
   settle: [],
   reject: ['_dead'],
   'expire-entries': ['_dead'],
-  'open-log': ['_dead'],
+  'open-log': ['_dead', '_cursor'],
   'read-log': [],
-  'settle-log': [],
-  'reject-log': ['_dead'],
+  'settle-log': ['_cursor'],
+  'reject-log': ['_dead', '_cursor'],
   'renew-lease': [],
 } as const satisfies Record<string, readonly string[]>
 

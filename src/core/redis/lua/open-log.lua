@@ -7,14 +7,11 @@ local head = last_number(broadcasts)
 local cursor = tonumber(redis.call('HGET', cursors, agent) or head)
 local first = redis.call('XRANGE', broadcasts, '-', '+', 'COUNT', 1)[1]
 local cut = first and tonumber(string.sub(first[1], 3)) - 1 or head
-if cursor < cut then
+if cursor < cut and redis.call('HEXISTS', cursors, agent) == 1 then
   bury(dead, '{"from":' .. int(cursor + 1) .. ',"to":' .. int(cut) .. '}', agent, 'broadcast_log_cut', 0)
-  cursor = cut
-  redis.call('HSET', cursors, agent, int(cursor))
+  cursor = advance(cursors, settled, agent, cut)
 end
 announce()
 local reply = { int(cursor), int(head) }
-for _, number in ipairs(redis.call('SMEMBERS', settled)) do
-  if tonumber(number) <= cursor then redis.call('SREM', settled, number) else reply[#reply + 1] = number end
-end
+for _, number in ipairs(redis.call('SMEMBERS', settled)) do reply[#reply + 1] = number end
 return reply

@@ -10,6 +10,7 @@ if not cursor or tonumber(number) <= tonumber(cursor) or redis.call('SISMEMBER',
 local entry = redis.call('XRANGE', broadcasts, '0-' .. number, '0-' .. number)[1]
 if not entry then return 'gone' end
 redis.call('SADD', settled, number)
+advance(cursors, settled, agent, 0)
 local text, expires = entry[2][2], entry[2][10]
 if not requeue or max == 1 then
   bury(dead, text, agent, reason ~= '' and reason or 'max_attempts', 1)

@@ -6,7 +6,7 @@
 local id, fence, registration, status, reason_given, reason = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1', ARGV[10]
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
-if not session or session.fence ~= fence then return false end
+if not session or not session.live or session.fence ~= fence then return false end
 
 local state = load_state(id)
 local old = state.status
