@@ -4,7 +4,7 @@ export type DeadReason = 'max_attempts' | 'expired' | 'unregistered' | 'retentio
 export interface DeadLetter {
   /** Place in the list; grows. */
   readonly position: string
-  /** Null where a record stands for several broadcasts (`broadcast_log_cut`). */
+  /** Null where a record stands for several broadcasts: what was cut from the log, or not settled when the agent was unregistered. */
   readonly messageId: string | null
   /** Whom it was for. */
   readonly agentId: string
@@ -13,7 +13,7 @@ export interface DeadLetter {
   readonly rejections: number
   /** Milliseconds since 1970. */
   readonly at: number
-  /** The frame as it would have been pushed; for `broadcast_log_cut` the JSON of `{ "from": number, "to": number }`, the log's numbers lost. */
+  /** The frame as it was stored; of a record for several broadcasts the JSON of `{ "from": number, "to": number }`, the log's numbers from the first unsettled one on. */
   readonly text: string
 }
 

@@ -74,7 +74,7 @@ export interface RegisterRequest {
 export type RegisterResult =
   | {
       readonly outcome: 'registered'
-      /** Fence of the new session: the revision of this registration's last event. */
+      /** Fence of the new session: the revision of the last event of its own agent. */
       readonly fence: number
       /** In revision order; the last one's revision is that of the namespace. */
       readonly events: readonly RegistryEvent[]
@@ -82,7 +82,10 @@ export type RegisterResult =
       readonly resumed: boolean
       /** The live session that lost the agent to this one; its hub has been told by a `displaced` signal. */
       readonly displaced: { readonly hub: string; readonly fence: number } | null
-      /** Prefix of the ids of messages that this producer sends with `seq`; the same for a producer on every hub. */
+      /**
+       * Prefix of the ids of messages that this producer sends with `seq`; the same for a producer on every hub: the fence of the
+       * registration that it was first heard of by, in base 36. `""` without a producer.
+       */
       readonly producerBase: string
       /** Entries in both lanes. */
       readonly pending: number
@@ -121,7 +124,10 @@ export interface LeaveRequest {
   readonly marks: PushMarks | null
 }
 
-/** `fenced`: another session has the agent, or it is not registered any more; nothing was changed. */
+/**
+ * `fenced`: the session is over (another one has the agent, it is not registered any more, or, for `update`, it has left);
+ * nothing was changed. A `leave` repeated by the same session is `changed` without events.
+ */
 export type ChangeResult =
   | { readonly outcome: 'changed'; readonly events: readonly RegistryEvent[] }
   | { readonly outcome: 'fenced' }
@@ -152,7 +158,8 @@ export interface Registry {
   /**
    * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
    * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
-   * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step.
+   * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step. `held` comes before
+   * `name_taken`.
    */
   register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
   /** Events: `agent.updated` if `registration` is given or a reason alone changed, then `agent.status_changed` if the status did. */
@@ -163,7 +170,8 @@ export interface Registry {
   due(namespace: string, limit: number): Promise<readonly string[]>
   /**
    * Makes that change if it is due: `lost` becomes offline or, when ephemeral, unregistered; offline for the retention period
-   * becomes unregistered, its inbox dead-lettered (`retention`). Any hub may do it; once is enough.
+   * becomes unregistered, its inbox dead-lettered (`retention`). Any hub may do it; once is enough. An agent that goes offline, here or
+   * by `leave`, has no reason for its status any more.
    */
   expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]>
   /** The registry as of one revision. A namespace begins with its first snapshot: from then on its revisions count without gaps. */

@@ -23,6 +23,8 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const refusal = refuse(hub, request)
     if (refusal) {
+      // A peer that is gone already must not end the hub.
+      socket.on('error', () => socket.destroy())
       socket.end(refusal)
       return
     }
@@ -33,8 +35,8 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
 
 /** The HTTP answer to an upgrade that is not to be, or null. */
 function refuse(hub: Hub, request: IncomingMessage): string | null {
-  const { pathname } = new URL(request.url ?? '/', 'http://hub')
-  if (pathname !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
+  const [path] = (request.url ?? '').split('?')
+  if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
   if (hub.draining) return answer('503 Service Unavailable', 'This hub is shutting down; connect to another one', 'Retry-After: 1\r\n')
   const offered = request.headers['sec-websocket-protocol']
   if (offered !== undefined && !offered.split(',').some((one) => one.trim() === SUBPROTOCOL)) {

@@ -212,10 +212,6 @@ export class Connection implements Beating, Reader {
     this.close('no_sign_of_life')
   }
 
-  checkReader(now: number): void {
-    if (this.outbox.isSlow(now)) this.close('slow_consumer')
-  }
-
   #onDrain(): void {
     if (this.#state !== 'open' || this.outbox.behind) return
     this.#session?.delivery.resume()

@@ -40,8 +40,8 @@ const HANDLERS: { readonly [Type in Exclude<CommandType, 'hello'>]: (context: Co
   unsubscribe,
 }
 
-/** What answers or acknowledges never waits for a rate: it makes room. */
-const UNCOUNTED: ReadonlySet<string> = new Set(['ack', 'nack', 'progress', 'ping', 'pong'])
+/** What answers or acknowledges never waits for the rate: it makes room. */
+const UNCOUNTED: ReadonlySet<string> = new Set(['ack', 'nack', 'progress', 'pong'])
 
 function refOf(frame: Record<string, unknown>): Ref | undefined {
   const { ref } = frame

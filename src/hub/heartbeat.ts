@@ -8,8 +8,6 @@ export interface Beating {
   ping(): void
   /** Nothing was heard for interval and timeout. */
   onSilence(): void
-  /** Called at every look; closes a connection that does not read. */
-  checkReader(now: number): void
 }
 
 export interface HeartbeatTimes {
@@ -77,7 +75,6 @@ export class Heartbeat {
 
   #look(connection: Beating, now: number): void {
     const { intervalMs, timeoutMs } = this.#times
-    connection.checkReader(now)
     const silentMs = connection.held ? 0 : now - connection.lastHeardAt
     if (silentMs >= intervalMs + timeoutMs) {
       this.remove(connection)

@@ -77,6 +77,7 @@ export class Hub {
   /** The namespace, opened where it is not. @throws MeshError `store_unavailable` */
   namespace(name: string): Promise<Namespace> {
     const known = this.#namespaces.get(name)
+    this.#open.get(name)?.touch()
     if (known) return known
     const { core, settings, log } = this
     const opening = Namespace.open({ name, hub: this.id, core, settings, log }).then(
@@ -137,6 +138,7 @@ export class Hub {
   async close(): Promise<void> {
     this.#draining = true
     this.heartbeat.close()
+    this.flusher.close()
     for (const connection of [...this.#connections]) connection.close('draining')
     // A store that does not answer must not keep a hub from ending.
     await Promise.race([Promise.all(this.#endings), new Promise((resolve) => setTimeout(resolve, 5_000).unref())])

@@ -20,7 +20,7 @@ const GAP_MS = 50
 const WANTED_MS = 30_000
 const WANT_AGAIN_MS = 10_000
 /** Each session's lanes are asked for lost signals once in so many looks. */
-const SWEEP_SLICES = 5
+const SWEEP_SLICES = 30
 const EVENTS_PAGE = 1_000
 
 export interface NamespaceOptions {
@@ -123,13 +123,18 @@ export class Namespace {
     if (this.#sessions.get(session.agentId) === session) this.#sessions.delete(session.agentId)
   }
 
+  /** Somebody is about to use it. */
+  touch(): void {
+    this.#idleSince = Date.now()
+  }
+
   enter(): void {
     this.#connections++
   }
 
   exit(): void {
     this.#connections--
-    if (this.#connections === 0) this.#idleSince = Date.now()
+    if (this.#connections === 0) this.touch()
   }
 
   /** Nobody here has used it for `ms`, and nobody is registered for whom time has to be kept. */
@@ -167,10 +172,13 @@ export class Namespace {
     this.#resolveWaiters()
   }
 
-  /** An agent that is connected elsewhere by a later registration is not here any more. */
-  #checkSession({ agent, revision }: RegistryEvent): void {
+  /** Whether the session here is still the agent's, by what the registry says of it after the session began. */
+  #checkSession({ agent, event, revision }: RegistryEvent): void {
     const session = agent ? this.#sessions.get(agent.id) : undefined
-    if (agent?.state.connected && agent.state.hub !== this.hub && session && session.sender.fence < revision) session.connection.displace()
+    if (!agent || !session || session.sender.fence >= revision) return
+    if (event === 'agent.unregistered') session.connection.close('unregistered')
+    else if (!agent.state.connected) session.connection.close('hub_failed')
+    else if (agent.state.hub !== this.hub) session.connection.displace()
   }
 
   #resolveWaiters(): void {
@@ -225,8 +233,11 @@ export class Namespace {
     for (const revision of this.#early.keys()) if (revision <= snapshot.revision) this.#early.delete(revision)
     this.watchers.onReset()
     this.#resolveWaiters()
-    // An agent the store does not know any more registers again when it connects again.
-    for (const session of this.#sessions.values()) if (!this.replica.get(session.agentId)) session.connection.close('hub_failed')
+    // An agent that the store does not know any more, or not as being here, registers again when it connects again.
+    for (const session of this.#sessions.values()) {
+      const state = this.replica.get(session.agentId)?.record.state
+      if (!state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
+    }
   }
 
   #onSignal(signal: Signal): void {
@@ -312,7 +323,7 @@ export class Namespace {
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values()) if (index++ % SWEEP_SLICES === this.#slice) session.delivery.ask()
-    if (this.#slice === 0 && this.#connections > 0) void this.catchUp()
+    if (this.#slice % 5 === 0 && this.#connections > 0) void this.catchUp()
   }
 
   #onPressure(high: boolean): void {

@@ -20,10 +20,20 @@ export function toWireFrame(text: string): Buffer {
   return Buffer.concat(frame(data, { fin: true, rsv1: false, opcode: 1, mask: false, readOnly: true }))
 }
 
-/** Flushes every outbox that got something in this turn of the event loop, at its end. */
+/** How often those that are behind are looked at. */
+const SLOW_LOOK_MS = 1_000
+
+/** Flushes every outbox that got something in this turn of the event loop, at its end; keeps an eye on those that are behind. */
 export class Flusher {
   #dirty: Outbox[] = []
   #scheduled = false
+  readonly #behind = new Set<Outbox>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor() {
+    this.#timer = setInterval(() => this.#look(Date.now()), SLOW_LOOK_MS)
+    this.#timer.unref()
+  }
 
   add(outbox: Outbox): void {
     this.#dirty.push(outbox)
@@ -36,6 +46,18 @@ export class Flusher {
       for (const one of dirty) one.flush()
     })
   }
+
+  watch(outbox: Outbox): void {
+    this.#behind.add(outbox)
+  }
+
+  #look(now: number): void {
+    for (const outbox of this.#behind) if (!outbox.checkBehind(now)) this.#behind.delete(outbox)
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
 }
 
 /**
@@ -46,7 +68,7 @@ export class Outbox {
   readonly #webSocket: WebSocket
   readonly #socket: Socket
   readonly #flusher: Flusher
-  readonly #onOverflow: () => void
+  readonly #onSlow: () => void
   #texts: string[] = []
   #chars = 0
   #chunks: Buffer[] = []
@@ -55,12 +77,12 @@ export class Outbox {
   /** When something was last sent, in milliseconds. */
   lastSentAt: number
 
-  constructor(webSocket: WebSocket, flusher: Flusher, now: number, onDrain: () => void, onOverflow: () => void) {
+  constructor(webSocket: WebSocket, flusher: Flusher, now: number, onDrain: () => void, onSlow: () => void) {
     this.#webSocket = webSocket
     // ws hands the socket's frames to this very object; writing to it directly saves a copy and a call a message.
     this.#socket = (webSocket as unknown as { _socket: Socket })._socket
     this.#flusher = flusher
-    this.#onOverflow = onOverflow
+    this.#onSlow = onSlow
     this.lastSentAt = now
     this.#socket.on('drain', onDrain)
   }
@@ -107,7 +129,12 @@ export class Outbox {
       for (const chunk of chunks) this.#socket.write(chunk)
       this.#socket.uncork()
     }
-    if (this.#socket.writableLength > HARD_LIMIT_BYTES) this.#onOverflow()
+    const waiting = this.#socket.writableLength
+    if (waiting > BEHIND_BYTES && this.#behindSince === 0) {
+      this.#behindSince = this.lastSentAt
+      this.#flusher.watch(this)
+    }
+    if (waiting > HARD_LIMIT_BYTES) this.#onSlow()
   }
 
   /** Too much waits for this socket: push nothing stored to it. */
@@ -115,10 +142,13 @@ export class Outbox {
     return this.#socket.writableLength + this.#chars > BEHIND_BYTES
   }
 
-  /** Whether it has been behind for 10 s; to be asked from time to time. */
-  isSlow(now: number): boolean {
-    if (!this.behind) this.#behindSince = 0
-    else if (this.#behindSince === 0) this.#behindSince = now
-    return this.#behindSince !== 0 && now - this.#behindSince >= SLOW_MS
+  /** Whether it is still behind; one that has been for 10 s is told to its connection. */
+  checkBehind(now: number): boolean {
+    if (this.#webSocket.readyState !== WebSocket.OPEN || this.#socket.writableLength <= BEHIND_BYTES) {
+      this.#behindSince = 0
+      return false
+    }
+    if (now - this.#behindSince >= SLOW_MS) this.#onSlow()
+    return true
   }
 }

@@ -25,7 +25,16 @@ function parseCursor(cursor: string): Place {
 export function discover({ connection, namespace }: Context, { ref, where, limit, cursor }: Discover): void {
   const filter = toFilter(where, ['online'])
   const { agents, more } = namespace.replica.find(filter, cursor == null ? null : parseCursor(cursor), limit ?? LIMITS.discoverLimitDefault)
-  const last = agents.at(-1)?.record
-  const next = more && last ? JSON.stringify(toCursor({ name: last.registration.name, id: last.id })) : 'null'
-  connection.reply(ref, `{"agents":[${agents.map((agent) => agent.text).join(',')}],"cursor":${next}}`)
+  let bytes = 0
+  let count = 0
+  // A page is at most 256 KiB, whatever its limit; but never empty where there is something.
+  for (const { text } of agents) {
+    bytes += text.length
+    if (count > 0 && bytes > LIMITS.pageBytes) break
+    count++
+  }
+  const page = agents.slice(0, count)
+  const last = page.at(-1)?.record
+  const next = last && (more || count < agents.length) ? JSON.stringify(toCursor({ name: last.registration.name, id: last.id })) : 'null'
+  connection.reply(ref, `{"agents":[${page.map((agent) => agent.text).join(',')}],"cursor":${next}}`)
 }

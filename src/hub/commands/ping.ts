@@ -1,6 +1,6 @@
 import type { Ping, Pong } from '../../../protocol/commands.ts'
 import type { Context } from '../dispatch.ts'
-import { changeAgent } from './update.ts'
+import { changeAgent, overUpdateRate } from './update.ts'
 
 /** `ping` of a client. */
 export function ping({ connection }: Context, _frame: Ping): void {
@@ -11,11 +11,13 @@ export function ping({ connection }: Context, _frame: Ping): void {
 export async function pong(context: Context, frame: Pong): Promise<void> {
   const { namespace, session } = context
   if (!session) return
-  namespace.onHeartbeat(session.agentId, frame.metrics ?? null)
   const current = namespace.replica.get(session.agentId)?.record.state
   const sameStatus = frame.status == null || frame.status === current?.status
   const sameReason = frame.statusReason == null || frame.statusReason === (current?.statusReason ?? '')
-  if (sameStatus && sameReason) return
+  const changes = !sameStatus || !sameReason
+  if (changes && overUpdateRate(context.connection, frame)) return
+  namespace.onHeartbeat(session.agentId, frame.metrics ?? null)
+  if (!changes) return
   // A pong has no answer: what fails here shows in the next one.
   await changeAgent(context, session, { status: frame.status, statusReason: frame.statusReason }).catch((error: unknown) =>
     namespace.onStoreError(error),

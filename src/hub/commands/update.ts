@@ -1,6 +1,7 @@
 import { mergeRegistration, type AgentFields } from '../../../protocol/agent.ts'
-import type { Update } from '../../../protocol/commands.ts'
+import type { Pong, Update } from '../../../protocol/commands.ts'
 import { MeshError } from '../../../protocol/errors.ts'
+import type { Connection } from '../connection.ts'
 import type { Context } from '../dispatch.ts'
 import type { Session } from '../session.ts'
 
@@ -12,16 +13,20 @@ const FIELDS = ['capabilities', 'version', 'profiles', 'groups', 'address', 'met
 export async function update(context: Context, frame: Update): Promise<void> {
   const { connection, namespace, session } = context
   if (!session) throw new MeshError('forbidden', 'an observer connection has no agent to update; say hello with one')
-  const waitMs = connection.updateRate.take(Date.now())
-  if (waitMs > 0) {
-    connection.putBack({ ...frame })
-    connection.holdFor('updates', waitMs)
-    return
-  }
+  if (overUpdateRate(connection, frame)) return
   await changeAgent(context, session, frame)
   if (frame.metrics) namespace.onHeartbeat(session.agentId, frame.metrics)
   const agent = namespace.replica.get(session.agentId)
   connection.reply(frame.ref, `{"agent":${agent?.text ?? 'null'}}`)
+}
+
+/** Over 5 changes a second: the frame is worked on later, and the socket read no faster. */
+export function overUpdateRate(connection: Connection, frame: Update | Pong): boolean {
+  const waitMs = connection.updateRate.take(Date.now())
+  if (waitMs === 0) return false
+  connection.putBack({ ...frame })
+  connection.holdFor('updates', waitMs)
+  return true
 }
 
 /** Registers the change and waits until this hub sees it. @throws MeshError */
