@@ -23,9 +23,9 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const refusal = refuse(hub, request)
     if (refusal) {
-      // A peer that is gone already must not end the hub.
+      // A peer that is gone already must not end the hub, nor one that never closes its side keep the socket.
       socket.on('error', () => socket.destroy())
-      socket.end(refusal)
+      socket.end(refusal, () => socket.destroy())
       return
     }
     server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))

@@ -33,11 +33,14 @@ export class Connection implements Beating, Reader {
   readonly rate: RateLimit
   readonly updateRate: RateLimit
   readonly subscriptions = new Map<string, Subscription>()
+  /** Subscriptions that are being opened. */
+  subscribing = 0
   readonly log: Log
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
-  /** Frames that were read and not yet worked on, because the connection is held. */
+  /** Frames that were read and not yet worked on, because the connection is held: those from `#next` on. */
   #frames: Record<string, unknown>[] = []
+  #next = 0
   readonly #holds = new Set<string>()
   #state: ConnectionState = 'greeting'
   #namespace: Namespace | null = null
@@ -91,36 +94,35 @@ export class Connection implements Beating, Reader {
       this.close('unsupported_data')
       return
     }
+    let frames: Record<string, unknown>[]
     try {
-      const frames = decode((data as Buffer).toString())
-      // The usual case, one frame on an idle connection, without a detour.
-      const [only] = frames
-      if (frames.length === 1 && only && this.#frames.length === 0 && !this.held) {
-        dispatch(this, only)
-        return
-      }
-      for (const frame of frames) this.#frames.push(frame)
+      frames = decode((data as Buffer).toString())
     } catch (error) {
       if (!(error instanceof BrokenText)) throw error
       this.#process()
       this.close('bad_protocol')
       return
     }
+    if (this.#frames.length === 0) this.#frames = frames
+    else for (const frame of frames) this.#frames.push(frame)
     this.#process()
   }
 
   /** Works on what was read, until the connection is held. */
   #process(): void {
-    const frames = this.#frames
-    this.#frames = []
-    for (let i = 0; i < frames.length; i++) {
-      if (this.held || this.#state === 'closing') {
-        // Behind what was put back meanwhile.
-        for (; i < frames.length; i++) this.#frames.push(frames[i] ?? {})
-        return
+    try {
+      while (this.#next < this.#frames.length && !this.held && this.#state !== 'closing') {
+        const frame = this.#frames[this.#next++]
+        if (frame) dispatch(this, frame)
       }
-      dispatch(this, frames[i] ?? {})
+    } catch (error) {
+      // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
+      this.log.error({ err: error }, 'connection failed')
+      this.close('hub_failed')
     }
+    if (this.#next < this.#frames.length && this.#state !== 'closing') return
+    this.#frames = []
+    this.#next = 0
   }
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
@@ -142,9 +144,16 @@ export class Connection implements Beating, Reader {
     setTimeout(() => this.release(reason), ms).unref()
   }
 
-  /** Works on a frame again, before all others, when the connection is released. */
+  /** Holds the connection until its client has read most of what waits for it. */
+  holdBehind(): void {
+    this.hold('behind')
+    this.outbox.watch()
+  }
+
+  /** Works on the frame that was just taken again, before all others, when the connection is released. */
   putBack(frame: Record<string, unknown>): void {
-    this.#frames.unshift(frame)
+    if (this.#next === 0) this.#frames.unshift(frame)
+    else this.#frames[--this.#next] = frame
   }
 
   push(text: string): void {
@@ -213,7 +222,9 @@ export class Connection implements Beating, Reader {
   }
 
   #onDrain(): void {
-    if (this.#state !== 'open' || this.outbox.behind) return
+    if (this.outbox.behind) return
+    this.release('behind')
+    if (this.#state !== 'open') return
     this.#session?.delivery.resume()
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.pump(subscription)
   }

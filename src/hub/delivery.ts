@@ -12,12 +12,24 @@ import type { Settler } from './settler.ts'
 /** The broadcast log, as a third source beside the lanes. */
 type Source = Lane | 'log'
 
-/** A message that the client holds, or a rejected one that waits for its delay and keeps its place. */
-interface InFlight {
-  source: Source
-  number: number
-  rejected: boolean
-  timer: NodeJS.Timeout | null
+const SOURCES: readonly Source[] = ['inbox', 'replies', 'log']
+const INBOX = 0
+const REPLIES = 1
+const LOG = 2
+
+/**
+ * Where a message that the client holds is stored, as one number: an object a message in flight would be most of what the
+ * garbage collector has to carry.
+ */
+type Place = number
+const placeOf = (source: number, number: number): Place => number * 4 + source
+const sourceOf = (place: Place): number => place % 4
+const numberOf = (place: Place): number => Math.floor(place / 4)
+
+/** A rejected message that waits for its delay and keeps its place in the window. */
+interface Rejected {
+  place: Place
+  timer: NodeJS.Timeout
 }
 
 /** An entry of the log with its frame, built once for all agents of this hub. */
@@ -50,7 +62,10 @@ export const idOf = (text: string): string => text.slice(ID_START, text.indexOf(
  */
 export class Delivery {
   readonly #options: DeliveryOptions
-  readonly #inFlight = new Map<string, InFlight>()
+  readonly #held = new Map<string, Place>()
+  readonly #rejected = new Map<string, Rejected>()
+  /** Acknowledged and not yet deleted: numbers of the inbox, and of the replies. */
+  #settled: Record<Lane, number[]> = { inbox: [], replies: [] }
   readonly #lanes: Record<Lane, Feed<Entry>>
   readonly #log: Feed<BroadcastEntry>
   readonly #cursor: LogCursor
@@ -126,12 +141,13 @@ export class Delivery {
       return
     }
     const id = idOf(entry.text)
-    const place: InFlight = { source: lane, number: entry.number, rejected: false, timer: null }
-    this.#hold(id, place)
+    const place = placeOf(lane === 'replies' ? REPLIES : INBOX, entry.number)
+    this.#count[lane]++
     if (entry.dueAt !== null && entry.dueAt > now) {
       this.#pushLater(id, place, entry.dueAt - now)
       return
     }
+    this.#held.set(id, place)
     this.#options.outbox.push(withAttempt(entry.text, attemptOf(this.#marks[lane], entry.number, entry.rejections)))
   }
 
@@ -147,22 +163,16 @@ export class Delivery {
       core.broadcasts.reject(namespace, { agentId, number: entry.number, requeue: false, delayMs: 0, reason: 'expired' }).catch(onError)
       return
     }
-    this.#hold(idOf(entry.text), { source: 'log', number: entry.number, rejected: false, timer: null })
+    this.#count.inbox++
+    this.#held.set(idOf(entry.text), placeOf(LOG, entry.number))
     const attempt = attemptOf(this.#marks.log, entry.number, 0)
     if (attempt === 1) outbox.pushWire(wire(entry).wire)
     else outbox.push(withAttempt(entry.text, attempt))
   }
 
-  #hold(id: string, place: InFlight): void {
-    this.#inFlight.set(id, place)
-    this.#count[place.source === 'replies' ? 'replies' : 'inbox']++
-  }
-
-  /** Gives a place free. */
-  #free(id: string, place: InFlight): void {
-    this.#inFlight.delete(id)
-    this.#count[place.source === 'replies' ? 'replies' : 'inbox']--
-    if (place.timer) clearTimeout(place.timer)
+  /** Gives a place in the window free. */
+  #free(place: Place): void {
+    this.#count[sourceOf(place) === REPLIES ? 'replies' : 'inbox']--
     this.#schedulePull()
   }
 
@@ -184,73 +194,90 @@ export class Delivery {
   }
 
   ack(ids: readonly string[]): void {
-    const { settler, agentId } = this.#options
     for (const id of ids) {
-      const place = this.#inFlight.get(id)
-      if (!place || place.rejected) continue
-      if (place.source === 'log') {
-        this.#cursor.settle(place.number)
-        settler.touch(this)
-      } else {
-        settler.settle(agentId, place.source, place.number)
-      }
-      this.#free(id, place)
+      const place = this.#held.get(id)
+      if (place === undefined) continue
+      this.#held.delete(id)
+      this.#settle(place)
+      this.#free(place)
     }
   }
 
+  #settle(place: Place): void {
+    const source = sourceOf(place)
+    const number = numberOf(place)
+    if (source === LOG) {
+      this.#cursor.settle(number)
+      this.#options.settler.touch(this)
+    } else {
+      this.#settled[source === REPLIES ? 'replies' : 'inbox'].push(number)
+      this.#options.settler.add(this)
+    }
+  }
+
+  /** The acknowledged entries of a lane that are still to be deleted; whoever takes them deletes them. */
+  takeSettled(lane: Lane): number[] {
+    const numbers = this.#settled[lane]
+    if (numbers.length > 0) this.#settled[lane] = []
+    return numbers
+  }
+
+  /** Not deleted after all. */
+  putBackSettled(lane: Lane, numbers: readonly number[]): void {
+    this.#settled[lane] = [...numbers, ...this.#settled[lane]]
+  }
+
   async nack({ id, requeue, delayMs, reason }: Nack): Promise<void> {
-    const place = this.#inFlight.get(id)
-    if (!place || place.rejected) return
-    const { namespace, agentId, core } = this.#options
-    const rejection = { agentId, number: place.number, requeue: requeue ?? true, delayMs: delayMs ?? 0, reason: reason || null }
+    const place = this.#held.get(id)
+    if (place === undefined) return
     // From now on the client does not hold it: an `ack` that follows is ignored.
-    place.rejected = true
+    this.#held.delete(id)
+    const { namespace, agentId, core } = this.#options
+    const source = SOURCES[sourceOf(place)] ?? 'inbox'
+    const rejection = { agentId, number: numberOf(place), requeue: requeue ?? true, delayMs: delayMs ?? 0, reason: reason || null }
     let result: RejectResult
     try {
-      result =
-        place.source === 'log'
-          ? await core.broadcasts.reject(namespace, rejection)
-          : await core.inboxes.reject(namespace, place.source, rejection)
+      result = source === 'log' ? await core.broadcasts.reject(namespace, rejection) : await core.inboxes.reject(namespace, source, rejection)
     } catch (error) {
       // Not counted, so that the next try is no worse than the first.
       if (!this.#stopped) this.#pushLater(id, place, Math.max(rejection.delayMs, 1_000))
       throw error
     }
     if (this.#stopped) return
-    if (place.source === 'log') {
-      this.#cursor.settle(place.number)
-      this.#options.settler.touch(this)
-    }
+    if (source === 'log') this.#settle(place)
     if (result.outcome !== 'requeued') {
-      this.#free(id, place)
+      this.#free(place)
       return
     }
-    if (place.source === 'log') {
+    if (source === 'log') {
       this.#moved.add(result.number)
-      place.source = 'inbox'
-      place.number = result.number
       this.#lanes.inbox.offer(result.number, null)
+      this.#pushLater(id, placeOf(INBOX, result.number), rejection.delayMs)
+    } else {
+      this.#pushLater(id, place, rejection.delayMs)
     }
-    this.#pushLater(id, place, rejection.delayMs)
   }
 
-  #pushLater(id: string, place: InFlight, delayMs: number): void {
-    place.rejected = true
+  #pushLater(id: string, place: Place, delayMs: number): void {
     // Timers end at 2^31 ms; a longer delay is looked at again then.
-    place.timer = setTimeout(() => this.#pushAgain(id, place).catch(this.#options.onError), Math.min(delayMs, 2 ** 31 - 1))
+    const timer = setTimeout(() => {
+      this.#pushAgain(id, place).catch(this.#options.onError)
+    }, Math.min(delayMs, 2 ** 31 - 1))
+    this.#rejected.set(id, { place, timer })
   }
 
-  async #pushAgain(id: string, place: InFlight): Promise<void> {
+  async #pushAgain(id: string, place: Place): Promise<void> {
     const { namespace, agentId, core, outbox } = this.#options
-    const { source } = place
-    let entry: { readonly text: string; readonly rejections: number; readonly expiresAt: number | null; readonly dueAt: number | null } | undefined
+    const source = SOURCES[sourceOf(place)] ?? 'inbox'
+    const number = numberOf(place)
+    let entry: Pick<Entry, 'text' | 'rejections' | 'expiresAt' | 'dueAt'> | undefined
     try {
       if (source === 'log') {
-        const found = (await core.broadcasts.read(namespace, place.number - 1, 1)).entries[0]
-        if (found?.number === place.number) entry = { ...found, rejections: 0, dueAt: null }
+        const found = (await core.broadcasts.read(namespace, number - 1, 1)).entries[0]
+        if (found?.number === number) entry = { ...found, rejections: 0, dueAt: null }
       } else {
-        const found = (await core.inboxes.read(namespace, agentId, source, place.number - 1, 1)).entries[0]
-        if (found?.number === place.number) entry = found
+        const found = (await core.inboxes.read(namespace, agentId, source, number - 1, 1)).entries[0]
+        if (found?.number === number) entry = found
       }
     } catch {
       // The store is down: the message waits with it. Failures of the store are told where commands fail.
@@ -259,17 +286,19 @@ export class Delivery {
     }
     if (this.#stopped) return
     const now = Date.now()
-    if (!entry) {
-      this.#free(id, place)
-    } else if (entry.expiresAt !== null && entry.expiresAt <= now) {
-      this.#free(id, place)
-      if (source !== 'log') await core.inboxes.expire(namespace, { agentId, lane: source, numbers: [place.number] })
-    } else if (entry.dueAt !== null && entry.dueAt > now + 5) {
+    if (entry && entry.dueAt !== null && entry.dueAt > now + 5) {
       this.#pushLater(id, place, entry.dueAt - now)
+      return
+    }
+    this.#rejected.delete(id)
+    if (!entry) {
+      this.#free(place)
+    } else if (entry.expiresAt !== null && entry.expiresAt <= now) {
+      this.#free(place)
+      if (source !== 'log') await core.inboxes.expire(namespace, { agentId, lane: source, numbers: [number] })
     } else {
-      place.rejected = false
-      place.timer = null
-      outbox.push(withAttempt(entry.text, attemptOf(this.#marks[source], place.number, entry.rejections)))
+      this.#held.set(id, place)
+      outbox.push(withAttempt(entry.text, attemptOf(this.#marks[source], number, entry.rejections)))
     }
   }
 
@@ -286,7 +315,9 @@ export class Delivery {
   marks(): PushMarks {
     const mark = (source: Source, feed: Feed<Entry> | Feed<BroadcastEntry>): string => {
       let first = feed.pushed + 1
-      for (const place of this.#inFlight.values()) if (place.source === source && place.number < first) first = place.number
+      const code = SOURCES.indexOf(source)
+      const places = [...this.#held.values(), ...[...this.#rejected.values()].map(({ place }) => place)]
+      for (const place of places) if (sourceOf(place) === code && numberOf(place) < first) first = numberOf(place)
       return addMark(this.#marks[source], feed.pushed, first)
     }
     return {
@@ -302,6 +333,6 @@ export class Delivery {
     this.#lanes.inbox.stop()
     this.#lanes.replies.stop()
     this.#log.stop()
-    for (const place of this.#inFlight.values()) if (place.timer) clearTimeout(place.timer)
+    for (const { timer } of this.#rejected.values()) clearTimeout(timer)
   }
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini'
-import { type CommandType, COMMANDS, type Ref } from '../../protocol/commands.ts'
+import { type Command, type CommandType, COMMANDS, type Ref } from '../../protocol/commands.ts'
 import { show } from '../../protocol/agent.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -13,6 +13,7 @@ import { ping, pong } from './commands/ping.ts'
 import { refuseSend, send } from './commands/send.ts'
 import { subscribe, unsubscribe } from './commands/subscribe.ts'
 import { update } from './commands/update.ts'
+import { readAck, readSend } from './hot-frames.ts'
 import type { Namespace } from './namespace.ts'
 import type { Session } from './session.ts'
 
@@ -68,6 +69,15 @@ function fail(connection: Connection, ref: Ref | undefined, error: unknown): voi
   connection.fail(ref, new MeshError('internal', 'the hub failed at this request; try again', { cause: error }))
 }
 
+/** @throws MeshError `bad_frame` */
+function parse(type: CommandType, frame: Record<string, unknown>): Command {
+  const quick = type === 'ack' ? readAck(frame) : type === 'send' ? readSend(frame) : null
+  if (quick) return quick
+  const parsed = z.safeParse(COMMANDS[type], frame)
+  if (!parsed.success) throw explain(type, frame, parsed.error.issues)
+  return parsed.data
+}
+
 /** One frame: state, rate, shape, command. Every error of a command ends here. */
 export function dispatch(connection: Connection, frame: Record<string, unknown>): void {
   const { type } = frame
@@ -77,13 +87,13 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
     connection.close('bad_protocol')
     return
   }
-  const ref = refOf(frame)
-  if (typeof type !== 'string' || !Object.hasOwn(COMMANDS, type)) {
-    const known = Object.keys(COMMANDS).join(', ')
-    connection.fail(ref, new MeshError('bad_frame', `type ${show(type)} is unknown; this hub knows ${known}`, { details: type }))
-    return
-  }
-  if (!UNCOUNTED.has(type)) {
+  if (typeof type !== 'string' || !UNCOUNTED.has(type)) {
+    // Who does not read the answers is asked no further, so that they do not pile up here.
+    if (connection.behind) {
+      connection.putBack(frame)
+      connection.holdBehind()
+      return
+    }
     const waitMs = connection.rate.take(Date.now())
     if (waitMs > 0) {
       connection.putBack(frame)
@@ -91,14 +101,19 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
       return
     }
   }
-  const parsed = z.safeParse(COMMANDS[type as CommandType], frame)
+  const ref = refOf(frame)
+  if (typeof type !== 'string' || !Object.hasOwn(COMMANDS, type)) {
+    const known = Object.keys(COMMANDS).join(', ')
+    connection.fail(ref, new MeshError('bad_frame', `type ${show(type)} is unknown; this hub knows ${known}`, { details: type }))
+    return
+  }
   try {
-    if (!parsed.success) throw explain(type, frame, parsed.error.issues)
+    const command = parse(type as CommandType, frame)
     const { namespace, session } = connection
     if (type === 'hello') {
-      run(connection, ref, hello(connection, parsed.data as never))
+      run(connection, ref, hello(connection, command as never))
     } else if (namespace) {
-      run(connection, ref, HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, parsed.data as never))
+      run(connection, ref, HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, command as never))
     }
   } catch (error) {
     // A refused send ends its seq, and the store has to know that.

@@ -10,18 +10,14 @@ const WAITING_BYTES = 16 * 1_048_576
 
 /** A send on its way into the store, with what to do with the answer. */
 export interface Commit {
+  /** What goes to the store; {@link retarget} changes it. */
   readonly send: Send
-  /** The store's answer; a `moved` one is not told but tried again by `retarget`. */
+  /** The store's answer; `moved` and `postponed` are not told. */
   onOutcome(outcome: SendOutcome): void
   /** The call failed: the store does not answer. */
   onFailure(error: unknown): void
-  /** The same send to where its name or leader is now. */
-  retarget(agentId: string): Send
-}
-
-interface Waiting {
-  commit: Commit
-  send: Send
+  /** The name or the leader is another agent now. */
+  retarget(agentId: string): void
 }
 
 /** Whether the store may answer `moved`: then what the sender sends next must wait, or it would overtake. */
@@ -35,7 +31,10 @@ export class GroupCommit {
   readonly #namespace: string
   readonly #sends: Sends
   readonly #onPressure: (high: boolean) => void
-  #waiting: Waiting[] = []
+  readonly #onAnswered: () => void
+  #waiting: Commit[] = []
+  /** Where in `#waiting` the first one is that still waits. */
+  #first = 0
   #bytes = 0
   #calls = 0
   #scheduled = false
@@ -43,15 +42,19 @@ export class GroupCommit {
   /** Senders with a guess under way: how many. */
   readonly #guessing = new Map<Send['sender'], number>()
 
-  /** @param onPressure told when too much waits, and when that is over */
-  constructor(namespace: string, sends: Sends, onPressure: (high: boolean) => void) {
+  /**
+   * @param onPressure told when too much waits, and when that is over
+   * @param onAnswered called when all answers of a call have been given
+   */
+  constructor(namespace: string, sends: Sends, onPressure: (high: boolean) => void, onAnswered: () => void) {
     this.#namespace = namespace
     this.#sends = sends
     this.#onPressure = onPressure
+    this.#onAnswered = onAnswered
   }
 
   add(commit: Commit): void {
-    this.#waiting.push({ commit, send: commit.send })
+    this.#waiting.push(commit)
     this.#bytes += commit.send.text.length
     if (!this.#high && this.#bytes > WAITING_BYTES) {
       this.#high = true
@@ -61,7 +64,7 @@ export class GroupCommit {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#calls >= CALLS_MAX || this.#waiting.length === 0) return
+    if (this.#scheduled || this.#calls >= CALLS_MAX || this.#first === this.#waiting.length) return
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
@@ -81,71 +84,87 @@ export class GroupCommit {
     }
   }
 
-  #takeBatch(): Waiting[] {
-    const batch: Waiting[] = []
+  #takeBatch(): Commit[] {
+    const batch: Commit[] = []
     let bytes = 0
-    let taken = 0
-    let kept: Waiting[] | null = null
-    for (const one of this.#waiting) {
-      if (batch.length === BATCH_MAX || bytes > BATCH_BYTES) break
-      taken++
-      if (this.#guessing.size > 0 && this.#guessing.has(one.send.sender)) {
-        kept ??= []
-        kept.push(one)
+    let at = this.#first
+    const kept: Commit[] = []
+    for (; at < this.#waiting.length && batch.length < BATCH_MAX && bytes < BATCH_BYTES; at++) {
+      const commit = this.#waiting[at]
+      if (!commit) continue
+      if (this.#guessing.size > 0 && this.#guessing.has(commit.send.sender)) {
+        kept.push(commit)
         continue
       }
-      batch.push(one)
-      bytes += one.send.text.length
+      batch.push(commit)
+      bytes += commit.send.text.length
     }
-    if (taken === this.#waiting.length && !kept) this.#waiting = []
-    else this.#waiting = [...(kept ?? []), ...this.#waiting.slice(taken)]
     this.#bytes -= bytes
+    this.#first = at
+    // Taken out in one go from time to time: moving what still waits at every batch would cost more than the batch.
+    if (at === this.#waiting.length || at >= 16 * BATCH_MAX || kept.length > 0) {
+      this.#waiting = [...kept, ...this.#waiting.slice(at)]
+      this.#first = 0
+    }
     return batch
   }
 
-  #run(batch: Waiting[]): void {
+  #run(batch: readonly Commit[]): void {
     this.#calls++
-    for (const { send } of batch) if (isGuess(send)) this.#guessing.set(send.sender, (this.#guessing.get(send.sender) ?? 0) + 1)
-    this.#sends.store(this.#namespace, batch.map(({ send }) => send)).then(
-      (outcomes) => this.#answered(batch, outcomes),
-      (error: unknown) => {
-        this.#endCall(batch)
-        for (const { commit } of batch) commit.onFailure(error)
-        this.#schedule()
-      },
-    )
+    const guesses: Send['sender'][] = []
+    for (const { send } of batch) {
+      if (!isGuess(send)) continue
+      guesses.push(send.sender)
+      this.#guessing.set(send.sender, (this.#guessing.get(send.sender) ?? 0) + 1)
+    }
+    this.#sends
+      .store(
+        this.#namespace,
+        batch.map(({ send }) => send),
+      )
+      .then(
+        (outcomes) => this.#answered(batch, guesses, outcomes),
+        (error: unknown) => {
+          this.#endCall(guesses)
+          for (const commit of batch) commit.onFailure(error)
+          this.#onAnswered()
+          this.#schedule()
+        },
+      )
   }
 
-  #answered(batch: readonly Waiting[], outcomes: readonly SendOutcome[]): void {
-    this.#endCall(batch)
-    const again: Waiting[] = []
+  #answered(batch: readonly Commit[], guesses: readonly Send['sender'][], outcomes: readonly SendOutcome[]): void {
+    this.#endCall(guesses)
+    const again: Commit[] = []
     for (let i = 0; i < batch.length; i++) {
-      const one = batch[i]
+      const commit = batch[i]
       const outcome = outcomes[i]
-      if (!one || !outcome) continue
+      if (!commit || !outcome) continue
       if (outcome.outcome === 'moved') {
-        again.push({ commit: one.commit, send: one.commit.retarget(outcome.agentId) })
+        commit.retarget(outcome.agentId)
+        again.push(commit)
       } else if (outcome.outcome === 'postponed') {
-        again.push(one)
+        again.push(commit)
       } else {
-        one.commit.onOutcome(outcome)
+        commit.onOutcome(outcome)
       }
     }
     if (again.length > 0) {
       // Before all that these senders sent later.
-      this.#waiting = [...again, ...this.#waiting]
+      this.#waiting = [...again, ...this.#waiting.slice(this.#first)]
+      this.#first = 0
       for (const { send } of again) this.#bytes += send.text.length
     }
+    this.#onAnswered()
     this.#schedule()
   }
 
-  #endCall(batch: readonly Waiting[]): void {
+  #endCall(guesses: readonly Send['sender'][]): void {
     this.#calls--
-    for (const { send } of batch) {
-      if (!isGuess(send)) continue
-      const left = (this.#guessing.get(send.sender) ?? 1) - 1
-      if (left === 0) this.#guessing.delete(send.sender)
-      else this.#guessing.set(send.sender, left)
+    for (const sender of guesses) {
+      const left = (this.#guessing.get(sender) ?? 1) - 1
+      if (left === 0) this.#guessing.delete(sender)
+      else this.#guessing.set(sender, left)
     }
   }
 }

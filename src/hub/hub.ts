@@ -29,7 +29,7 @@ export class Hub {
   readonly core: Core
   readonly settings: Settings
   readonly log: Log
-  readonly flusher = new Flusher()
+  readonly flusher: Flusher
   readonly heartbeat: Heartbeat
   readonly maxPayloadBytes: number
   readonly helloTimeoutMs: number
@@ -47,6 +47,7 @@ export class Hub {
     this.log = log.child({ hub: this.id })
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
+    this.flusher = new Flusher(settings.maxMessageBytes)
     this.heartbeat = new Heartbeat({ intervalMs: settings.heartbeatIntervalMs, timeoutMs: settings.heartbeatTimeoutMs })
     this.#reaper = new Reaper(this)
   }
@@ -79,8 +80,8 @@ export class Hub {
     const known = this.#namespaces.get(name)
     this.#open.get(name)?.touch()
     if (known) return known
-    const { core, settings, log } = this
-    const opening = Namespace.open({ name, hub: this.id, core, settings, log }).then(
+    const { core, settings, log, flusher } = this
+    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(
       (namespace) => {
         this.#open.set(name, namespace)
         return namespace

@@ -7,7 +7,7 @@ import type { Settings } from '../config.ts'
 import type { Log } from '../observability/log.ts'
 import type { WiredBroadcast } from './delivery.ts'
 import { GroupCommit } from './group-commit.ts'
-import { toWireFrame } from './outbox.ts'
+import { type Flusher, toWireFrame } from './outbox.ts'
 import { Probes } from './probes.ts'
 import { Replica } from './replica.ts'
 import type { Session } from './session.ts'
@@ -29,17 +29,35 @@ export interface NamespaceOptions {
   readonly core: Core
   readonly settings: Settings
   readonly log: Log
+  readonly flusher: Flusher
 }
 
 /** Builds the frame of a broadcast when the first agent of this hub needs it. */
 export function toWired(entry: BroadcastEntry): WiredBroadcast {
-  let wire: Buffer | null = null
-  return {
-    ...entry,
-    get wire() {
-      wire ??= toWireFrame(entry.text)
-      return wire
-    },
+  return new Wired(entry)
+}
+
+class Wired implements WiredBroadcast {
+  readonly number: number
+  readonly text: string
+  readonly from: string
+  readonly echo: boolean
+  readonly recipients: readonly string[] | null
+  readonly expiresAt: number | null
+  #wire: Buffer | null = null
+
+  constructor({ number, text, from, echo, recipients, expiresAt }: BroadcastEntry) {
+    this.number = number
+    this.text = text
+    this.from = from
+    this.echo = echo
+    this.recipients = recipients
+    this.expiresAt = expiresAt
+  }
+
+  get wire(): Buffer {
+    this.#wire ??= toWireFrame(this.text)
+    return this.#wire
   }
 }
 
@@ -69,7 +87,7 @@ export class Namespace {
   #closed = false
   readonly #pauses = new Set<() => void>()
 
-  private constructor({ name, hub, core, settings, log }: NamespaceOptions) {
+  private constructor({ name, hub, core, settings, log, flusher }: NamespaceOptions) {
     this.name = name
     this.hub = hub
     this.core = core
@@ -77,7 +95,13 @@ export class Namespace {
     this.#log = log.child({ namespace: name })
     this.settler = new Settler(name, core)
     this.watchers = new Watchers(name, core.registry, this.replica, (revision) => this.reached(revision))
-    this.commit = new GroupCommit(name, core.sends, (high) => this.#onPressure(high))
+    this.commit = new GroupCommit(
+      name,
+      core.sends,
+      (high) => this.#onPressure(high),
+      // The answers of a batch go out with it instead of a turn later.
+      () => flusher.flush(),
+    )
     this.probes = new Probes(this)
   }
 

@@ -6,7 +6,7 @@ import { WebSocket } from 'ws'
 export const BEHIND_BYTES = 1_048_576
 /** Bytes waiting for a socket that end it at once, whatever they are made of. */
 const HARD_LIMIT_BYTES = 16 * BEHIND_BYTES
-/** Characters up to which frames are joined: with three bytes a character still far below any `maxMessageBytes`. */
+/** Characters up to which frames are joined: more in one message saves nothing. */
 const JOIN_CHARS = 65_536
 /** How long a socket may stay behind. */
 const SLOW_MS = 10_000
@@ -29,8 +29,11 @@ export class Flusher {
   #scheduled = false
   readonly #behind = new Set<Outbox>()
   readonly #timer: NodeJS.Timeout
+  /** Characters up to which frames are joined: at three bytes each never more than `maxMessageBytes`. */
+  readonly joinChars: number
 
-  constructor() {
+  constructor(maxMessageBytes: number) {
+    this.joinChars = Math.min(JOIN_CHARS, Math.floor(maxMessageBytes / 3))
     this.#timer = setInterval(() => this.#look(Date.now()), SLOW_LOOK_MS)
     this.#timer.unref()
   }
@@ -41,10 +44,15 @@ export class Flusher {
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      const dirty = this.#dirty
-      this.#dirty = []
-      for (const one of dirty) one.flush()
+      this.flush()
     })
+  }
+
+  /** Writes what waits, without waiting for the end of the turn. */
+  flush(): void {
+    const dirty = this.#dirty
+    this.#dirty = []
+    for (const one of dirty) one.flush()
   }
 
   watch(outbox: Outbox): void {
@@ -52,7 +60,10 @@ export class Flusher {
   }
 
   #look(now: number): void {
-    for (const outbox of this.#behind) if (!outbox.checkBehind(now)) this.#behind.delete(outbox)
+    // Each may come back by what the look itself causes.
+    const behind = [...this.#behind]
+    this.#behind.clear()
+    for (const outbox of behind) if (outbox.checkBehind(now)) this.#behind.add(outbox)
   }
 
   close(): void {
@@ -68,10 +79,12 @@ export class Outbox {
   readonly #webSocket: WebSocket
   readonly #socket: Socket
   readonly #flusher: Flusher
+  readonly #onDrain: () => void
   readonly #onSlow: () => void
   #texts: string[] = []
   #chars = 0
   #chunks: Buffer[] = []
+  #bytes = 0
   #dirty = false
   #behindSince = 0
   /** When something was last sent, in milliseconds. */
@@ -82,13 +95,14 @@ export class Outbox {
     // ws hands the socket's frames to this very object; writing to it directly saves a copy and a call a message.
     this.#socket = (webSocket as unknown as { _socket: Socket })._socket
     this.#flusher = flusher
+    this.#onDrain = onDrain
     this.#onSlow = onSlow
     this.lastSentAt = now
     this.#socket.on('drain', onDrain)
   }
 
   push(text: string): void {
-    if (this.#chars > 0 && this.#chars + text.length > JOIN_CHARS) this.#join()
+    if (this.#chars > 0 && this.#chars + text.length > this.#flusher.joinChars) this.#join()
     this.#texts.push(text)
     this.#chars += text.length + 1
     this.#mark()
@@ -97,11 +111,18 @@ export class Outbox {
   /** @param wire from {@link toWireFrame} */
   pushWire(wire: Buffer): void {
     this.#join()
-    this.#chunks.push(wire)
+    this.#add(wire)
     this.#mark()
   }
 
+  #add(wire: Buffer): void {
+    this.#chunks.push(wire)
+    this.#bytes += wire.length
+  }
+
   #mark(): void {
+    // Not at the end of the turn, which may be long: the limit has to see it.
+    if (this.#bytes > BEHIND_BYTES) this.flush()
     if (this.#dirty) return
     this.#dirty = true
     this.#flusher.add(this)
@@ -109,7 +130,7 @@ export class Outbox {
 
   #join(): void {
     if (this.#texts.length === 0) return
-    this.#chunks.push(toWireFrame(this.#texts.length === 1 ? (this.#texts[0] ?? '') : this.#texts.join('\n')))
+    this.#add(toWireFrame(this.#texts.length === 1 ? (this.#texts[0] ?? '') : this.#texts.join('\n')))
     this.#texts = []
     this.#chars = 0
   }
@@ -120,6 +141,7 @@ export class Outbox {
     this.#join()
     const chunks = this.#chunks
     this.#chunks = []
+    this.#bytes = 0
     if (chunks.length === 0 || this.#webSocket.readyState !== WebSocket.OPEN) return
     this.lastSentAt = Date.now()
     if (chunks.length === 1 && chunks[0]) {
@@ -130,22 +152,29 @@ export class Outbox {
       this.#socket.uncork()
     }
     const waiting = this.#socket.writableLength
-    if (waiting > BEHIND_BYTES && this.#behindSince === 0) {
-      this.#behindSince = this.lastSentAt
-      this.#flusher.watch(this)
-    }
+    if (waiting > BEHIND_BYTES) this.watch()
     if (waiting > HARD_LIMIT_BYTES) this.#onSlow()
+  }
+
+  /** From now on it is looked at every second whether it is still behind. */
+  watch(): void {
+    if (this.#behindSince !== 0) return
+    this.#behindSince = Date.now()
+    this.#flusher.watch(this)
   }
 
   /** Too much waits for this socket: push nothing stored to it. */
   get behind(): boolean {
-    return this.#socket.writableLength + this.#chars > BEHIND_BYTES
+    return this.#socket.writableLength + this.#bytes + this.#chars > BEHIND_BYTES
   }
 
   /** Whether it is still behind; one that has been for 10 s is told to its connection. */
   checkBehind(now: number): boolean {
-    if (this.#webSocket.readyState !== WebSocket.OPEN || this.#socket.writableLength <= BEHIND_BYTES) {
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return false
+    if (this.#socket.writableLength <= BEHIND_BYTES) {
       this.#behindSince = 0
+      // It may stay so for long without ever being empty, which is what the socket tells.
+      this.#onDrain()
       return false
     }
     if (now - this.#behindSince >= SLOW_MS) this.#onSlow()

@@ -8,17 +8,25 @@ import type { Namespace } from './namespace.ts'
 
 const RETRY_MS = 1_000
 
+/** The answer to a send while a lesser `seq` of its producer is open. */
+export const openBefore = (seq: number): MeshError =>
+  new MeshError('store_unavailable', `seq ${seq} is still open: send that one again first`, { retryAfterMs: 500 })
+
 /** One agent's current connection on this hub. Ends once: by `leave`, or `displaced` when another session has the agent. */
 export class Session {
   readonly connection: Connection
   readonly namespace: Namespace
   readonly sender: Sender
+  /** The agent's id as JSON, for the head of every message it sends. */
+  readonly from: string
   readonly #producerBase: string
   readonly #messagePrefix: string
   readonly #delivery: Delivery
   #count = 0
   #unanswered = 0
   #openSeq: number | null = null
+  /** The greatest seq that the store ever failed to take. */
+  #lostSeq = 0
   #answered: (() => void)[] = []
   #ended = false
 
@@ -26,6 +34,7 @@ export class Session {
     this.connection = connection
     this.namespace = namespace
     this.sender = sender
+    this.from = JSON.stringify(sender.agentId)
     this.#producerBase = producerBase
     this.#messagePrefix = `${sender.fence.toString(36)}.`
     this.#delivery = delivery
@@ -57,7 +66,7 @@ export class Session {
         throw new MeshError('bad_frame', 'seq needs a producer: name one in hello, or send without seq')
       }
       if (this.#openSeq !== null && seq > this.#openSeq) {
-        throw new MeshError('store_unavailable', `seq ${this.#openSeq} is still open: send that one again first`, { retryAfterMs: 500 })
+        throw openBefore(this.#openSeq)
       }
       if (this.#unanswered >= LIMITS.producerWindow) {
         throw new MeshError('bad_frame', `more than ${LIMITS.producerWindow} sends have no answer yet; wait for answers`)
@@ -79,6 +88,12 @@ export class Session {
   /** The store did not take this seq: it stays open. */
   leaveOpen(seq: number): void {
     if (this.#openSeq === null || seq < this.#openSeq) this.#openSeq = seq
+    if (seq > this.#lostSeq) this.#lostSeq = seq
+  }
+
+  /** Whether the store lacks `seq` because it failed to take it, and not because the client left it out. */
+  wasLost(seq: number): boolean {
+    return seq <= this.#lostSeq
   }
 
   /** Resolves when every send that began has its answer. */

@@ -9,12 +9,17 @@ const CURSORS_MS = 1_000
 const RETRY_MS = 500
 /** Numbers in one call; a script unpacks them. */
 const CALL_MAX = 2_000
+const LANES: readonly Lane[] = ['inbox', 'replies']
+
+interface Batch extends Settlement {
+  readonly delivery: Delivery
+}
 
 /** Acknowledgements of one namespace on their way to the store. */
 export class Settler {
   readonly #namespace: string
   readonly #core: Core
-  #numbers = new Map<string, { agentId: string; lane: Lane; numbers: number[] }>()
+  #deliveries = new Set<Delivery>()
   #cursors = new Set<Delivery>()
   #timer: NodeJS.Timeout | null = null
   #cursorTimer: NodeJS.Timeout | null = null
@@ -25,11 +30,9 @@ export class Settler {
     this.#core = core
   }
 
-  settle(agentId: string, lane: Lane, number: number): void {
-    const key = lane + agentId
-    const found = this.#numbers.get(key)
-    if (found) found.numbers.push(number)
-    else this.#numbers.set(key, { agentId, lane, numbers: [number] })
+  /** This delivery has settled entries to be deleted. */
+  add(delivery: Delivery): void {
+    this.#deliveries.add(delivery)
     this.#timer ??= setTimeout(() => void this.flush(), COLLECT_MS)
   }
 
@@ -44,41 +47,40 @@ export class Settler {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
     while (this.#writing) await this.#writing
-    if (this.#numbers.size === 0) return
-    this.#writing = this.#write()
+    if (this.#deliveries.size === 0) return
+    this.#writing = this.#write().finally(() => {
+      this.#writing = null
+    })
     await this.#writing
   }
 
   async #write(): Promise<void> {
-    const all = this.#numbers
-    this.#numbers = new Map()
-    try {
-      for (const call of toCalls([...all.values()])) {
-        await this.#core.inboxes.settle(this.#namespace, call)
-        for (const { agentId, lane } of call) all.get(lane + agentId)?.numbers.splice(0, CALL_MAX)
+    const deliveries = this.#deliveries
+    this.#deliveries = new Set()
+    let failed = false
+    for (const call of toCalls(deliveries)) {
+      try {
+        if (!failed) await this.#core.inboxes.settle(this.#namespace, call)
+      } catch {
+        // Deleting twice is harmless, so all that may not have been deleted is deleted again. Who cannot be served is told where commands fail.
+        failed = true
       }
-    } catch {
-      // Deleting twice is harmless, so all that may not have been deleted is deleted again. Who cannot be served is told where commands fail.
-      for (const { agentId, lane, numbers } of all.values()) for (const number of numbers) this.#keep(agentId, lane, number)
-      this.#timer ??= setTimeout(() => void this.flush(), RETRY_MS)
-    } finally {
-      this.#writing = null
+      if (!failed) continue
+      for (const { delivery, lane, numbers } of call) {
+        delivery.putBackSettled(lane, numbers)
+        this.#deliveries.add(delivery)
+      }
     }
+    if (failed) this.#timer ??= setTimeout(() => void this.flush(), RETRY_MS)
   }
 
-  #keep(agentId: string, lane: Lane, number: number): void {
-    const key = lane + agentId
-    const found = this.#numbers.get(key)
-    if (found) found.numbers.push(number)
-    else this.#numbers.set(key, { agentId, lane, numbers: [number] })
-  }
-
-  /** Writes all cursors that have moved. Never rejects. */
+  /** Writes the cursors that have moved, or only that of one delivery. Never rejects. */
   async flushCursors(only?: Delivery): Promise<void> {
-    const deliveries = only ? (this.#cursors.delete(only) ? [only] : []) : [...this.#cursors]
+    let deliveries = only && this.#cursors.delete(only) ? [only] : []
     if (!only) {
       if (this.#cursorTimer) clearTimeout(this.#cursorTimer)
       this.#cursorTimer = null
+      deliveries = [...this.#cursors]
       this.#cursors = new Set()
     }
     if (deliveries.length === 0) return
@@ -88,6 +90,7 @@ export class Settler {
         deliveries.map((delivery) => ({ agentId: delivery.agentId, ...delivery.cursor })),
       )
     } catch {
+      // A cursor that is not written means a broadcast pushed again, not one lost; the next write has it.
       for (const delivery of deliveries) this.#cursors.add(delivery)
       this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), RETRY_MS)
     }
@@ -102,20 +105,23 @@ export class Settler {
   }
 }
 
-/** Settlements in calls of bounded size. */
-function toCalls(settlements: readonly Settlement[]): Settlement[][] {
-  const calls: Settlement[][] = [[]]
+/** What the deliveries have settled, in calls of bounded size. */
+function toCalls(deliveries: Iterable<Delivery>): Batch[][] {
+  const calls: Batch[][] = [[]]
   let size = 0
-  for (const { agentId, lane, numbers } of settlements) {
-    for (let at = 0; at < numbers.length; at += CALL_MAX) {
-      const part = numbers.slice(at, at + CALL_MAX)
-      if (size > 0 && size + part.length > CALL_MAX) {
-        calls.push([])
-        size = 0
+  for (const delivery of deliveries) {
+    for (const lane of LANES) {
+      const numbers = delivery.takeSettled(lane)
+      for (let at = 0; at < numbers.length; at += CALL_MAX) {
+        const part = numbers.length <= CALL_MAX ? numbers : numbers.slice(at, at + CALL_MAX)
+        if (size > 0 && size + part.length > CALL_MAX) {
+          calls.push([])
+          size = 0
+        }
+        calls.at(-1)?.push({ delivery, agentId: delivery.agentId, lane, numbers: part })
+        size += part.length
       }
-      calls.at(-1)?.push({ agentId, lane, numbers: part })
-      size += part.length
     }
   }
-  return calls
+  return size === 0 ? [] : calls
 }

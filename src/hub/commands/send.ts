@@ -8,7 +8,7 @@ import type { Connection } from '../connection.ts'
 import type { Context } from '../dispatch.ts'
 import type { Commit } from '../group-commit.ts'
 import { connectedRecipients, route, type Route } from '../router.ts'
-import type { Session } from '../session.ts'
+import { openBefore, type Session } from '../session.ts'
 
 /** `send`: stored by the next group commit, then answered. @throws MeshError */
 export function send({ connection, namespace, session }: Context, frame: SendFrame): void {
@@ -22,7 +22,7 @@ export function send({ connection, namespace, session }: Context, frame: SendFra
   const id = session.messageId(seq)
   const now = Date.now()
   const expiresAt = frame.ttlMs == null ? null : now + frame.ttlMs
-  const text = messageText(id, session.agentId, way, frame, payload, now, expiresAt)
+  const text = messageText(id, session.from, way, frame, payload, now, expiresAt)
   let to = way.to
   let recipients: readonly string[] = []
   const transient = frame.durability === 'transient'
@@ -97,8 +97,9 @@ function payloadText(payload: unknown, maxBytes: number): string {
   return text
 }
 
+/** @param from the sender's id as JSON */
 function messageText(id: string, from: string, way: Route, frame: SendFrame, payload: string, now: number, expiresAt: number | null): string {
-  let text = `{"type":"message","id":"${id}","from":${JSON.stringify(from)},"via":"${way.via}",`
+  let text = `{"type":"message","id":"${id}","from":${from},"via":"${way.via}",`
   if (way.value !== null) text += `"${way.via}":${JSON.stringify(way.value)},`
   text += `"messageType":"${frame.messageType}","payload":${payload}`
   if (frame.correlationId != null) text += `,"correlationId":${JSON.stringify(frame.correlationId)}`
@@ -148,7 +149,7 @@ class Committing implements Commit {
   readonly #frame: Pick<SendFrame, 'ref' | 'seq'> & Partial<SendFrame>
   readonly #id: string
   readonly #push: (() => void) | null
-  readonly send: Send
+  send: Send
   /** The error that ended it before it came to the store. */
   refusal: MeshError | null = null
   #agentId: string
@@ -170,10 +171,10 @@ class Committing implements Commit {
     this.#agentId = send.to.kind === 'agent' || send.to.kind === 'leader' ? send.to.agentId : ''
   }
 
-  retarget(agentId: string): Send {
+  retarget(agentId: string): void {
     this.#agentId = agentId
     const { to } = this.send
-    return to.kind === 'agent' || to.kind === 'leader' ? { ...this.send, to: { ...to, agentId } } : this.send
+    if (to.kind === 'agent' || to.kind === 'leader') this.send = { ...this.send, to: { ...to, agentId } }
   }
 
   onOutcome(outcome: SendOutcome): void {
@@ -200,6 +201,12 @@ class Committing implements Commit {
         this.#fail(this.refusal ?? this.#explain(outcome.code))
         break
       case 'gap':
+        if (this.#session.wasLost(outcome.expected)) {
+          // It was under way behind a call that failed.
+          if (this.#frame.seq != null) this.#session.leaveOpen(this.#frame.seq)
+          this.#fail(openBefore(outcome.expected))
+          break
+        }
         this.#fail(new MeshError('bad_frame', `seq is ${this.#frame.seq}, expected ${outcome.expected}: number sends from 1 without gaps`))
         break
       case 'too_old':

@@ -8,7 +8,7 @@ import { toFilter } from '../filter.ts'
 
 /** `subscribe`: the list, then every change of it. */
 export async function subscribe({ connection, namespace }: Context, { ref, events, where, since }: Subscribe): Promise<void> {
-  if (connection.subscriptions.size >= LIMITS.subscriptionsMax) {
+  if (connection.subscriptions.size + connection.subscribing >= LIMITS.subscriptionsMax) {
     throw new MeshError('bad_frame', `this connection has ${LIMITS.subscriptionsMax} subscriptions; unsubscribe one first`)
   }
   const request = {
@@ -16,7 +16,10 @@ export async function subscribe({ connection, namespace }: Context, { ref, event
     events: events ?? (['agent.*', 'leader.changed'] as const),
     filter: toFilter(where, ['online', 'degraded', 'offline']),
   }
-  const subscription = await namespace.watchers.open(request, since ?? null, connection, (fields) => connection.reply(ref, `{${fields}}`))
+  connection.subscribing++
+  const subscription = await namespace.watchers
+    .open(request, since ?? null, connection, (fields) => connection.reply(ref, `{${fields}}`))
+    .finally(() => connection.subscribing--)
   if (connection.state !== 'open') {
     namespace.watchers.close(subscription)
     return

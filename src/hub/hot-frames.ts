@@ -1,0 +1,57 @@
+import { type Ack, type Send } from '../../protocol/commands.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { MESSAGE_TYPE_PATTERN } from '../../protocol/message.ts'
+
+/**
+ * The two frames that come in floods, checked by hand: a schema costs about as much as all else that a send costs the hub
+ * (`npm run bench`). What is not plainly right is left to the schema, which says what is wrong; hot-frames.test.ts holds that
+ * nothing passes here that the schema would refuse.
+ */
+type Raw = Record<string, unknown>
+
+const { stringChars, idsMax, targetMaxChars } = LIMITS
+
+/** The frame as an `ack`, or null where the schema has to look. */
+export function readAck(frame: Raw): Ack | null {
+  const { ids } = frame
+  if (!Array.isArray(ids) || ids.length > idsMax) return null
+  for (const id of ids) if (typeof id !== 'string' || id.length > stringChars) return null
+  return frame as unknown as Ack
+}
+
+const isRef = (ref: unknown): boolean =>
+  typeof ref === 'number' ? Number.isSafeInteger(ref) : typeof ref === 'string' && ref.length <= stringChars
+
+const isSeq = (seq: unknown): boolean =>
+  seq === undefined || (typeof seq === 'number' && Number.isSafeInteger(seq) && seq >= 1)
+
+const isText = (text: unknown): boolean =>
+  text === undefined || (typeof text === 'string' && text.length <= stringChars)
+
+/** `{"agent":"…"}` and nothing else: what nearly every send has. */
+function isAgentTarget(to: unknown): boolean {
+  if (typeof to !== 'object' || to === null) return false
+  const { agent } = to as Raw
+  if (typeof agent !== 'string' || agent.length === 0 || agent.length > targetMaxChars) return false
+  for (const key in to) if (key !== 'agent') return false
+  return true
+}
+
+/** A direct `send` without options beyond a correlation id and a time to live, or null where the schema has to look. */
+export function readSend(frame: Raw): Send | null {
+  if (!isRef(frame.ref) || !isSeq(frame.seq) || !isAgentTarget(frame.to) || !isText(frame.correlationId))
+    return null
+  const { messageType, payload, ttlMs } = frame
+  if (payload === undefined) return null
+  if (typeof messageType !== 'string' || !MESSAGE_TYPE_PATTERN.test(messageType)) return null
+  if (
+    ttlMs !== undefined &&
+    !(typeof ttlMs === 'number' && Number.isSafeInteger(ttlMs) && ttlMs >= 1 && ttlMs <= LIMITS.durationMaxMs)
+  ) {
+    return null
+  }
+  if (frame.durability !== undefined && frame.durability !== 'stored') return null
+  if (frame.receipt !== undefined || frame.echo !== undefined || frame.ifNone !== undefined) return null
+  if (frame.asLeader !== undefined || frame.traceparent !== undefined) return null
+  return frame as unknown as Send
+}
