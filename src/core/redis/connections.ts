@@ -35,6 +35,8 @@ export class Connections {
   readonly #subscriber: Redis
   readonly #onText = new Map<string, Set<(text: string) => void>>()
   readonly #onGap = new Set<() => void>()
+  /** Scripts that are being loaded, by hash. */
+  readonly #loading = new Map<string, Promise<unknown>>()
 
   private constructor(commands: Redis, subscriber: Redis, onError: (error: Error | null) => void) {
     this.#commands = commands
@@ -80,20 +82,34 @@ export class Connections {
     }
   }
 
-  /** EVALSHA, and SCRIPT LOAD before it where the server does not know the script (it restarted). */
+  /**
+   * EVALSHA, and SCRIPT LOAD before it where the server does not know the script (it restarted). Calls of one script take
+   * effect in the order they were made, also while it is loaded: a send must not overtake another one.
+   */
   async run(sha: string, source: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
     try {
+      // One step behind those that were turned away before.
+      await this.#loading.get(sha)?.then(() => undefined)
       return await this.#evalsha(sha, keys, args)
     } catch (error) {
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw toMeshError(error)
     }
     // NOSCRIPT means that nothing ran, so running it now runs it once.
     try {
-      await this.#commands.script('LOAD', source)
+      await this.#load(sha, source)
       return await this.#evalsha(sha, keys, args)
     } catch (error) {
       throw toMeshError(error)
     }
+  }
+
+  /** One SCRIPT LOAD for all who wait for it. */
+  #load(sha: string, source: string): Promise<unknown> {
+    const known = this.#loading.get(sha)
+    if (known) return known
+    const loading = this.#commands.script('LOAD', source).finally(() => this.#loading.delete(sha))
+    this.#loading.set(sha, loading)
+    return loading
   }
 
   async #evalsha(sha: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {

@@ -1,0 +1,50 @@
+import { describe, expect, test } from 'vitest'
+import { createMemoryCore } from '../../src/core/memory/core.ts'
+import { memoryFactory } from '../support/core-factories.ts'
+import { CORE_LIMITS, frame, join, kindsOf, leave, NS, sendOf, store, toAgent } from '../support/core.ts'
+import { coreSuites } from './suites.ts'
+
+describe('the core in memory', () => {
+  coreSuites(memoryFactory)
+
+  test('every time comes from the clock it was given', async () => {
+    let now = 1_000
+    const limits = { ...CORE_LIMITS, retentionMs: 500, hubLeaseMs: 100 }
+    const core = createMemoryCore({ limits, now: () => now })
+    const { registry, leases, inboxes, deadLetters } = core
+    await leases.renew('hub-1', [])
+    const alice = await join(core, 'alice', { fields: { leaderEligible: false } })
+    expect(alice.events[0]).toMatchObject({ at: 1_000, revision: 1_000_000 })
+    await leave(core, alice, { graceMs: 50 })
+    const bob = await join(core, 'bob', { fields: { leaderEligible: false } })
+    await store(core, sendOf(bob.sender, toAgent('alice'), 'm1', { expiresAt: 1_200 }))
+
+    now = 1_049
+    expect(await registry.due(NS, 10)).toEqual([])
+    now = 1_050
+    expect(await registry.due(NS, 10)).toEqual(['alice'])
+    expect(await registry.expire(NS, 'alice')).toMatchObject([{ at: 1_050, new: 'offline' }])
+    now = 1_099
+    expect(await leases.expired()).toEqual([])
+    now = 1_100
+    expect(await leases.expired()).toEqual([{ hub: 'hub-1', namespaces: [] }])
+    now = 1_199
+    expect(await inboxes.expireAbsent(NS, 10)).toBe(0)
+    now = 1_200
+    expect(await inboxes.expireAbsent(NS, 10)).toBe(1)
+    expect(await deadLetters.list(NS, null, 10)).toMatchObject([{ at: 1_200, text: frame('m1') }])
+    now = 1_549
+    expect(await registry.due(NS, 10)).toEqual([])
+    now = 1_550
+    expect(kindsOf(await registry.expire(NS, 'alice'))).toEqual(['agent.unregistered'])
+  })
+
+  test('an operation has taken effect when the call returns', async () => {
+    const core = await memoryFactory.openCore()
+    const { sender } = await join(core, 'alice')
+    const stored = store(core, sendOf(sender, toAgent('alice'), 'm1'))
+    const read = core.inboxes.read(NS, 'alice', 'inbox', 0, 10)
+    expect(await read).toMatchObject({ head: 1, entries: [{ text: frame('m1') }] })
+    expect(await stored).toMatchObject({ outcome: 'stored' })
+  })
+})

@@ -1,0 +1,25 @@
+import { busSuite } from './bus.suite.ts'
+import { broadcastsSuite } from './broadcasts.suite.ts'
+import { deadLettersSuite } from './dead-letters.suite.ts'
+import { inboxesSuite } from './inboxes.suite.ts'
+import { leaderSuite } from './leader.suite.ts'
+import { leasesSuite } from './leases.suite.ts'
+import { numberedSendsSuite } from './numbered-sends.suite.ts'
+import { registryWatchSuite } from './registry-watch.suite.ts'
+import { registrySuite } from './registry.suite.ts'
+import { sendsSuite } from './sends.suite.ts'
+import type { CoreFactory } from '../support/core.ts'
+
+/** The contract of every port: what passes it is a core. */
+export function coreSuites(factory: CoreFactory): void {
+  registrySuite(factory)
+  registryWatchSuite(factory)
+  leaderSuite(factory)
+  sendsSuite(factory)
+  numberedSendsSuite(factory)
+  inboxesSuite(factory)
+  broadcastsSuite(factory)
+  deadLettersSuite(factory)
+  leasesSuite(factory)
+  busSuite(factory)
+}
