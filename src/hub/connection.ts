@@ -196,7 +196,8 @@ export class Connection implements Beating, Reader {
 
   /** Pings, and answers whether anything is heard within `ms`. */
   async isAlive(ms: number): Promise<boolean> {
-    if (this.#state === 'closing') return false
+    // Before its welcome a client says nothing, and its hello has just been heard.
+    if (this.#state !== 'open') return this.#state !== 'closing'
     this.ping()
     return new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => {

@@ -69,6 +69,7 @@ export class Delivery {
   readonly #lanes: Record<Lane, Feed<Entry>>
   readonly #log: Feed<BroadcastEntry>
   readonly #cursor: LogCursor
+  readonly #logStart: number
   readonly #marks: Record<Source, Mark[]>
   readonly #count: Record<Lane, number> = { inbox: 0, replies: 0 }
   /** Inbox numbers that a rejected broadcast was moved to: they have their place already. */
@@ -83,6 +84,7 @@ export class Delivery {
     this.#marks = { inbox: parseMarks(marks.inbox), replies: parseMarks(marks.replies), log: parseMarks(marks.broadcasts) }
     this.#lanes = { inbox: this.#lane('inbox'), replies: this.#lane('replies') }
     this.#cursor = new LogCursor(cursor)
+    this.#logStart = cursor.upTo
     const { core, namespace } = options
     this.#log = new Feed<BroadcastEntry>(
       {
@@ -305,6 +307,11 @@ export class Delivery {
   /** What of the log is settled by now. */
   get cursor(): Cursor {
     return this.#cursor.value(this.#log.pushed)
+  }
+
+  /** The log was read beyond the stored cursor, be it that nothing of it was owed to this agent. */
+  get hasReadLog(): boolean {
+    return this.#log.pushed > this.#logStart
   }
 
   get agentId(): string {

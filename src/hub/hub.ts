@@ -1,7 +1,6 @@
 import { nanoid } from 'nanoid'
 import type { WebSocket } from 'ws'
 import { LIMITS } from '../../protocol/limits.ts'
-import type { Settings } from '../config.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { Connection } from './connection.ts'
@@ -9,10 +8,11 @@ import { Heartbeat } from './heartbeat.ts'
 import { Namespace } from './namespace.ts'
 import { Flusher } from './outbox.ts'
 import { Reaper } from './reaper.ts'
+import type { HubSettings } from './settings.ts'
 
 export interface HubOptions {
   readonly core: Core
-  readonly settings: Settings
+  readonly settings: HubSettings
   readonly log: Log
   /** Milliseconds a connection has for its `hello`. */
   readonly helloTimeoutMs?: number
@@ -27,7 +27,7 @@ const DRAIN_MAX_MS = 30_000
 export class Hub {
   readonly id = `hub-${nanoid(8)}`
   readonly core: Core
-  readonly settings: Settings
+  readonly settings: HubSettings
   readonly log: Log
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
@@ -82,8 +82,10 @@ export class Hub {
     if (known) return known
     const { core, settings, log, flusher } = this
     const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(
-      (namespace) => {
+      async (namespace) => {
         this.#open.set(name, namespace)
+        // Before the first agent registers there: were this hub to die, nobody would know where its agents are.
+        await this.#reaper.renew()
         return namespace
       },
       (error: unknown) => {

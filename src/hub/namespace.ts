@@ -3,7 +3,6 @@ import type { BroadcastEntry } from '../core/broadcasts.ts'
 import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
 import type { RegistryEvent } from '../core/registry.ts'
-import type { Settings } from '../config.ts'
 import type { Log } from '../observability/log.ts'
 import type { WiredBroadcast } from './delivery.ts'
 import { GroupCommit } from './group-commit.ts'
@@ -11,6 +10,7 @@ import { type Flusher, toWireFrame } from './outbox.ts'
 import { Probes } from './probes.ts'
 import { Replica } from './replica.ts'
 import type { Session } from './session.ts'
+import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
 import { Watchers } from './watchers.ts'
 
@@ -27,7 +27,7 @@ export interface NamespaceOptions {
   readonly name: string
   readonly hub: string
   readonly core: Core
-  readonly settings: Settings
+  readonly settings: HubSettings
   readonly log: Log
   readonly flusher: Flusher
 }
@@ -66,12 +66,14 @@ export class Namespace {
   readonly name: string
   readonly hub: string
   readonly core: Core
-  readonly settings: Settings
+  readonly settings: HubSettings
   readonly replica = new Replica()
   readonly watchers: Watchers
   readonly settler: Settler
   readonly commit: GroupCommit
   readonly probes: Probes
+  /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
+  readonly opening = new Set<number>()
   readonly #log: Log
   readonly #sessions = new Map<string, Session>()
   readonly #early = new Map<number, RegistryEvent>()
@@ -139,8 +141,14 @@ export class Namespace {
   /** The agent's session is here from now on; an older one on this hub is over. */
   add(session: Session): void {
     const old = this.#sessions.get(session.agentId)
+    if (old && old.sender.fence > session.sender.fence) return
     this.#sessions.set(session.agentId, session)
     old?.connection.displace()
+  }
+
+  /** Whether the agent is still that session's, as far as this hub knows: it may have been lost while it was being opened. */
+  holds(session: Session): boolean {
+    return this.#sessions.get(session.agentId) === session && this.replica.get(session.agentId)?.record.state.hub === this.hub
   }
 
   remove(session: Session): void {

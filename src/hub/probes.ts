@@ -35,6 +35,7 @@ export class Probes {
   }
 
   async #isAliveHere(agentId: string, fence: number): Promise<boolean> {
+    if (this.#namespace.opening.has(fence)) return true
     const session = this.#namespace.session(agentId)
     if (session?.sender.fence !== fence) return false
     const key = `${fence}:${agentId}`

@@ -24,7 +24,7 @@ export class Reaper {
   }
 
   async start(): Promise<void> {
-    await this.#renew()
+    await this.renew()
     const { graceMs, retentionMs, hubLeaseMs } = this.#hub.settings
     // A tenth of the shortest time to be kept, so that it is kept to a tenth.
     const shortest = Math.min(...[graceMs, retentionMs].filter((ms) => ms > 0), 10_000)
@@ -82,13 +82,14 @@ export class Reaper {
     }
   }
 
-  async #renew(): Promise<void> {
+  /** Extends this hub's lease over the namespaces it has open. @throws MeshError `store_unavailable` */
+  async renew(): Promise<void> {
     const { id, core, namespaces } = this.#hub
     await core.leases.renew(id, [...namespaces].map(({ name }) => name))
   }
 
   async #renewAndBury(): Promise<void> {
-    await this.#renew()
+    await this.renew()
     for (const { hub, namespaces } of await this.#hub.core.leases.expired()) {
       if (hub === this.#hub.id) continue
       this.#hub.log.warn({ deadHub: hub }, 'hub is dead, its agents have time to appear elsewhere')

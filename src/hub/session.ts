@@ -123,6 +123,8 @@ export class Session {
       try {
         const result = await core.registry.leave(this.namespace.name, request)
         if (result.outcome === 'fenced') return null
+        // What could not be deleted is gone with the agent; numbers begin anew should it come back.
+        if (departure === 'unregister') this.namespace.settler.drop(this.#delivery)
         this.namespace.onEvents(result.events)
         return result.events.at(-1)?.revision ?? null
       } catch (error) {

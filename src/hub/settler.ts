@@ -74,9 +74,10 @@ export class Settler {
     if (failed) this.#timer ??= setTimeout(() => void this.flush(), RETRY_MS)
   }
 
-  /** Writes the cursors that have moved, or only that of one delivery. Never rejects. */
+  /** Writes the cursors that have moved, or only that of one delivery, which ends. Never rejects. */
   async flushCursors(only?: Delivery): Promise<void> {
-    let deliveries = only && this.#cursors.delete(only) ? [only] : []
+    // What an agent was never owed must not count as lost by it later.
+    let deliveries = only && (this.#cursors.delete(only) || only.hasReadLog) ? [only] : []
     if (!only) {
       if (this.#cursorTimer) clearTimeout(this.#cursorTimer)
       this.#cursorTimer = null
@@ -94,6 +95,12 @@ export class Settler {
       for (const delivery of deliveries) this.#cursors.add(delivery)
       this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), RETRY_MS)
     }
+  }
+
+  /** The agent is gone, and what it acknowledged with it. */
+  drop(delivery: Delivery): void {
+    this.#deliveries.delete(delivery)
+    this.#cursors.delete(delivery)
   }
 
   /** Writes everything and ends the timers; what cannot be written now comes again to its agent. */

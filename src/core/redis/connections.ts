@@ -17,11 +17,15 @@ export interface RedisOptions {
   readonly onError?: ((error: Error | null) => void) | undefined
 }
 
-/** A connection's failure, as every operation of the core tells it. */
-export function toMeshError(cause: unknown): MeshError {
-  if (cause instanceof MeshError) return cause
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new MeshError('store_unavailable', `the store does not answer (${reason}); try again`, { cause, retryAfterMs: 500 })
+/**
+ * A failed command, as every operation of the core tells it: `store_unavailable`, or an Error where a script has a defect, which no
+ * repetition mends. Of what ioredis throws only the message is kept: its `command` has every payload of the call.
+ */
+export function toStoreError(thrown: unknown): Error {
+  if (thrown instanceof MeshError) return thrown
+  const reason = thrown instanceof Error ? thrown.message : String(thrown)
+  if (/^(ERR|WRONGTYPE) /.test(reason)) return new Error(`Redis refused a command: ${reason}`)
+  return new MeshError('store_unavailable', `the store does not answer (${reason}); try again`, { retryAfterMs: 500 })
 }
 
 /**
@@ -92,14 +96,14 @@ export class Connections {
       await this.#loading.get(sha)?.then(() => undefined)
       return await this.#evalsha(sha, keys, args)
     } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw toMeshError(error)
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw toStoreError(error)
     }
     // NOSCRIPT means that nothing ran, so running it now runs it once.
     try {
       await this.#load(sha, source)
       return await this.#evalsha(sha, keys, args)
     } catch (error) {
-      throw toMeshError(error)
+      throw toStoreError(error)
     }
   }
 
@@ -120,7 +124,7 @@ export class Connections {
     try {
       return (await this.#commands.call(command, ...args)) as ScriptReply
     } catch (error) {
-      throw toMeshError(error)
+      throw toStoreError(error)
     }
   }
 
@@ -132,7 +136,7 @@ export class Connections {
       await this.#subscriber.subscribe(...channels)
     } catch (error) {
       await this.unsubscribe(channels, onText, onGap)
-      throw toMeshError(error)
+      throw toStoreError(error)
     }
   }
 
@@ -151,7 +155,7 @@ export class Connections {
     try {
       await this.#subscriber.unsubscribe(...unused)
     } catch (error) {
-      throw toMeshError(error)
+      throw toStoreError(error)
     }
   }
 

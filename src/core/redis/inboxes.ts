@@ -74,16 +74,7 @@ export class RedisInboxes implements Inboxes {
 
   async expireAbsent(namespace: string, limit: number): Promise<number> {
     const keys = this.#store.keys.of(namespace)
-    const due = (await this.#store.connections.call(
-      'ZRANGE',
-      keys.expiries,
-      '-inf',
-      Date.now(),
-      'BYSCORE',
-      'LIMIT',
-      0,
-      limit,
-    )) as string[]
+    const due = (await this.#store.scripts.run('due', [keys.expiries], [limit])) as string[]
     const lanes = new Map<string, { agentId: string; lane: Lane; numbers: number[] }>()
     for (const member of due) {
       const [, letter = '', number = '', agentId = ''] = EXPIRY.exec(member) ?? []

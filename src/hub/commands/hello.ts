@@ -44,9 +44,12 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   const agentId = frame.agent?.id ?? nanoid()
   const session = randomBytes(18).toString('base64url')
   const registered = await register(namespace, agentId, registration, frame, hashOf(session))
-  const opened = openSession(connection, namespace, agentId, frame, registered, await openLog(namespace, agentId, registered))
+  namespace.opening.add(registered.fence)
+  const cursor = await openLog(namespace, agentId, registered).finally(() => namespace.opening.delete(registered.fence))
+  const opened = openSession(connection, namespace, agentId, frame, registered, cursor)
   namespace.onEvents(registered.events)
   await namespace.reached(registered.events.at(-1)?.revision ?? 0)
+  if (connection.state === 'opening' && !namespace.holds(opened)) connection.displace()
   if (connection.state !== 'opening') {
     // The client left, or lost the agent, while it was being registered.
     if (namespace.session(agentId) === opened) await opened.leave('lost')

@@ -6,7 +6,10 @@ local timed = redis.call('EXISTS', EXPIRIES) == 1
 local at = 1
 for key = 2, #KEYS, 2 do
   local letter, agent, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  redis.call('XDEL', KEYS[key], unpack(ARGV, at + 3, at + 2 + count))
+  -- Lua unpacks some thousands at most.
+  for from = at + 3, at + 2 + count, 1000 do
+    redis.call('XDEL', KEYS[key], unpack(ARGV, from, math.min(from + 999, at + 2 + count)))
+  end
   local rejected = redis.call('EXISTS', KEYS[key + 1]) == 1
   if timed or rejected then
     for i = at + 3, at + 2 + count do

@@ -1,0 +1,13 @@
+/** What a hub is told; units, defaults and bounds are those of src/config.ts. */
+export interface HubSettings {
+  readonly heartbeatIntervalMs: number
+  readonly heartbeatTimeoutMs: number
+  readonly graceMs: number
+  readonly retentionMs: number
+  readonly hubLeaseMs: number
+  readonly hubGraceMs: number
+  readonly inboxMax: number
+  readonly maxMessageBytes: number
+  readonly ratePerSecond: number
+  readonly rateBurst: number
+}
