@@ -13,26 +13,61 @@ export const settingsSchema = z.object({
     .string()
     .regex(/^rediss?:\/\//, 'must start with redis:// or rediss://')
     .optional()
-    .describe('Redis 7.0 or later that keeps the mesh, like redis://127.0.0.1:6379; absent: everything stays in this process.'),
+    .describe(
+      'Redis 7.0 or later that keeps the mesh, like redis://127.0.0.1:6379; absent: everything stays in this process.',
+    ),
   keyPrefix: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 _ . -')
     .default('mesh')
     .describe('What every Redis key starts with: one mesh a prefix.'),
-  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info').describe('Least level that is logged.'),
+  logLevel: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+    .default('info')
+    .describe('Least level that is logged.'),
   heartbeatIntervalMs: flag(100, DAY_MS, 20_000, 'Milliseconds of silence after which the hub sends a ping.'),
-  heartbeatTimeoutMs: flag(100, DAY_MS, 10_000, 'Milliseconds after the interval without a sign of life until a connection is dropped.'),
+  heartbeatTimeoutMs: flag(
+    100,
+    DAY_MS,
+    10_000,
+    'Milliseconds after the interval without a sign of life until a connection is dropped.',
+  ),
   graceMs: flag(0, DAY_MS, 5_000, 'Milliseconds an agent whose connection was lost keeps its status.'),
   retentionMs: flag(0, 365 * DAY_MS, DAY_MS, 'Milliseconds an offline agent stays registered; 0: for ever.'),
-  hubLeaseMs: flag(500, DAY_MS, 15_000, 'Milliseconds without a sign of life after which a hub counts as dead.'),
-  hubGraceMs: flag(0, DAY_MS, 30_000, 'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.'),
+  hubLeaseMs: flag(
+    500,
+    DAY_MS,
+    15_000,
+    'Milliseconds without a sign of life after which a hub counts as dead.',
+  ),
+  hubGraceMs: flag(
+    0,
+    DAY_MS,
+    30_000,
+    'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.',
+  ),
   inboxMax: flag(0, 10_000_000, 10_000, 'Entries an inbox holds (replies are not counted); 0: no limit.'),
   broadcastMax: flag(0, 10_000_000, 10_000, "Entries a namespace's broadcast log keeps; 0: no limit."),
-  eventsMax: flag(0, 10_000_000, 10_000, 'Registry events kept for subscriptions that continue; 0: no limit.'),
+  eventsMax: flag(
+    0,
+    10_000_000,
+    10_000,
+    'Registry events kept for subscriptions that continue; 0: no limit.',
+  ),
   deadMax: flag(0, 10_000_000, 10_000, 'Dead letters a namespace keeps, the oldest out; 0: no limit.'),
   maxAttempts: flag(0, 1_000_000, 5, 'Rejections of a message before it is dead-lettered; 0: no limit.'),
-  maxMessageBytes: flag(8_192, 64 * 1_048_576, 1_048_576, 'Bytes of one WebSocket message; a payload may have 4 KiB less.'),
-  ratePerSecond: flag(0, 10_000_000, 1_000, 'Frames a second of one connection, acknowledgements not counted; 0: no limit.'),
+  maxMessageBytes: flag(
+    8_192,
+    64 * 1_048_576,
+    1_048_576,
+    'Bytes of one WebSocket message; a payload may have 4 KiB less.',
+  ),
+  ratePerSecond: flag(
+    0,
+    10_000_000,
+    1_000,
+    'Frames a second of one connection, acknowledgements not counted; 0: no limit.',
+  ),
   rateBurst: flag(1, 10_000_000, 2_000, 'Frames one connection may send at once above the rate.'),
 })
 
@@ -71,7 +106,9 @@ export function parseSettings(input: Partial<Record<SettingName, unknown>>): Set
 }
 
 /** What the environment says; an empty variable counts as absent. The only reader of process.env. */
-export function settingsFromEnvironment(env: NodeJS.ProcessEnv = process.env): Partial<Record<SettingName, string>> {
+export function settingsFromEnvironment(
+  env: NodeJS.ProcessEnv = process.env,
+): Partial<Record<SettingName, string>> {
   const found: Partial<Record<SettingName, string>> = {}
   for (const name of SETTING_NAMES) {
     const value = env[variableOf(name)]

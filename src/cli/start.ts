@@ -1,13 +1,26 @@
 import { Command, Option } from 'commander'
 import { MeshError } from '../../protocol/errors.ts'
-import { ConfigError, flagOf, parseSettings, SETTING_NAMES, settingsFromEnvironment, settingsSchema, variableOf } from '../config.ts'
+import {
+  ConfigError,
+  flagOf,
+  parseSettings,
+  SETTING_NAMES,
+  settingsFromEnvironment,
+  settingsSchema,
+  variableOf,
+} from '../config.ts'
 import { type HubServer, startHub } from '../server.ts'
 
 /** `meshwire start`: one flag a setting; flags win over variables. */
 export function startCommand(): Command {
   const command = new Command('start').description('Start a hub')
   for (const name of SETTING_NAMES) {
-    command.addOption(new Option(`${flagOf(name)} <value>`, `${settingsSchema.shape[name].description} [${variableOf(name)}]`))
+    command.addOption(
+      new Option(
+        `${flagOf(name)} <value>`,
+        `${settingsSchema.shape[name].description} [${variableOf(name)}]`,
+      ),
+    )
   }
   return command.action(async (flags: Record<string, string>) => {
     try {
@@ -31,7 +44,8 @@ function startLine(hub: HubServer): string {
 function explain(error: unknown): string {
   if (error instanceof ConfigError || error instanceof MeshError) return `meshwire: ${error.message}`
   const { code, message } = error as NodeJS.ErrnoException
-  if (code === 'EADDRINUSE') return `meshwire: ${message}; choose another port with --port, or --port 0 for any free one`
+  if (code === 'EADDRINUSE')
+    return `meshwire: ${message}; choose another port with --port, or --port 0 for any free one`
   return `meshwire: ${message}`
 }
 

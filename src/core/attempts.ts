@@ -19,7 +19,9 @@ export function parseMarks(text: string): Mark[] {
     const [number = 0, sessions = 0] = part.split(':').map(Number)
     sessionsByNumber.set(number, (sessionsByNumber.get(number) ?? 0) + sessions)
   }
-  return [...sessionsByNumber].map(([number, sessions]) => ({ number, sessions })).toSorted((a, b) => b.number - a.number)
+  return [...sessionsByNumber]
+    .map(([number, sessions]) => ({ number, sessions }))
+    .toSorted((a, b) => b.number - a.number)
 }
 
 /** `marks` and a session that pushed up to `pushed`; what lies below `first`, the first entry left, is dropped. */
@@ -29,7 +31,8 @@ export function addMark(marks: readonly Mark[], pushed: number, first: number): 
   while (kept.length > MARKS_MAX) {
     const last = kept.pop()
     const lowest = kept.at(-1)
-    if (last && lowest) kept[kept.length - 1] = { number: lowest.number, sessions: lowest.sessions + last.sessions }
+    if (last && lowest)
+      kept[kept.length - 1] = { number: lowest.number, sessions: lowest.sessions + last.sessions }
   }
   return kept.map((mark) => `${mark.number}:${mark.sessions}`).join(',')
 }

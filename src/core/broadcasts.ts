@@ -30,7 +30,11 @@ export interface Broadcasts {
    */
   open(namespace: string, agentId: string): Promise<Cursor & { readonly head: number }>
   /** The entries numbered above `after`, in order, at most `limit`; `head`: the last number given. */
-  read(namespace: string, after: number, limit: number): Promise<{ readonly entries: readonly BroadcastEntry[]; readonly head: number }>
+  read(
+    namespace: string,
+    after: number,
+    limit: number,
+  ): Promise<{ readonly entries: readonly BroadcastEntry[]; readonly head: number }>
   /** Adds to what was settled: a cursor never goes back, and stands behind the last entry settled without a gap. Ignored for agents that are not registered. Repeating it is safe. */
   settle(namespace: string, cursors: readonly ({ readonly agentId: string } & Cursor)[]): Promise<void>
   /**

@@ -20,7 +20,13 @@ export type Signal =
   /** Session `fence` of the agent lost it to another one. */
   | { readonly kind: 'displaced'; readonly agentId: string; readonly fence: number }
   /** Is that session alive? Answer by `probed` to `replyTo`. */
-  | { readonly kind: 'probe'; readonly agentId: string; readonly fence: number; readonly probe: string; readonly replyTo: string }
+  | {
+      readonly kind: 'probe'
+      readonly agentId: string
+      readonly fence: number
+      readonly probe: string
+      readonly replyTo: string
+    }
   | { readonly kind: 'probed'; readonly probe: string }
   /** A transient message for agents on that hub. */
   | { readonly kind: 'transient'; readonly agentIds: readonly string[]; readonly text: string }
@@ -55,7 +61,12 @@ export interface Bus {
    * Signals for `hub` in a namespace, and the namespace's feed, in the order of each sender. Resolves when what is sent from now on arrives.
    * `onGap` is called when signals may have been lost (the subscriber had to connect again): ask the store.
    */
-  subscribe(namespace: string, hub: string, onSignal: (signal: Signal) => void, onGap: () => void): Promise<Subscription>
+  subscribe(
+    namespace: string,
+    hub: string,
+    onSignal: (signal: Signal) => void,
+    onGap: () => void,
+  ): Promise<Subscription>
   /** To one hub, or with null to every hub of the namespace, this one included. Best effort: a failure is a lost signal. */
   publish(namespace: string, hub: string | null, signal: Signal): void
 }

@@ -47,7 +47,13 @@ export interface Inboxes {
    * The entries numbered above `after`, in order, at most `limit`. `head`: the last number ever given in this lane, so that
    * the reader sees whether more waits and which number comes next.
    */
-  read(namespace: string, agentId: string, lane: Lane, after: number, limit: number): Promise<{ readonly entries: readonly Entry[]; readonly head: number }>
+  read(
+    namespace: string,
+    agentId: string,
+    lane: Lane,
+    after: number,
+    limit: number,
+  ): Promise<{ readonly entries: readonly Entry[]; readonly head: number }>
   /** Deletes entries; unknown ones are ignored. Repeating it is safe. */
   settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
   /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */

@@ -179,5 +179,8 @@ export interface Registry {
   /** Events after `revision`, at most `limit`. */
   since(namespace: string, revision: number, limit: number): Promise<EventsSince>
   /** Agents whose live session is on `hub`, with its fence. */
-  sessionsOf(namespace: string, hub: string): Promise<readonly { readonly agentId: string; readonly fence: number }[]>
+  sessionsOf(
+    namespace: string,
+    hub: string,
+  ): Promise<readonly { readonly agentId: string; readonly fence: number }[]>
 }

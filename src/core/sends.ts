@@ -16,7 +16,12 @@ export type Destination =
   /** `agentId`: who leads, as far as the hub knows (`""`: nobody). */
   | { readonly kind: 'leader'; readonly agentId: string; readonly lane: Lane }
   /** A broadcast; `value` is the group or capability. */
-  | { readonly kind: 'members'; readonly of: 'all' | 'group' | 'capability'; readonly value: string; readonly echo: boolean }
+  | {
+      readonly kind: 'members'
+      readonly of: 'all' | 'group' | 'capability'
+      readonly value: string
+      readonly echo: boolean
+    }
   /** Nothing is stored but the `seq`: a transient message that the hub pushes to `recipients` when the answer is `counted`. */
   | { readonly kind: 'transient'; readonly recipients: number }
   /** Nothing is stored but the `seq` and the error that ended it. */

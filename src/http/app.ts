@@ -37,7 +37,12 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
 function refuse(hub: Hub, request: IncomingMessage): string | null {
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
-  if (hub.draining) return answer('503 Service Unavailable', 'This hub is shutting down; connect to another one', 'Retry-After: 1\r\n')
+  if (hub.draining)
+    return answer(
+      '503 Service Unavailable',
+      'This hub is shutting down; connect to another one',
+      'Retry-After: 1\r\n',
+    )
   const offered = request.headers['sec-websocket-protocol']
   if (offered !== undefined && !offered.split(',').some((one) => one.trim() === SUBPROTOCOL)) {
     return answer('400 Bad Request', `This hub speaks the subprotocol ${SUBPROTOCOL}; offer it, or none`)

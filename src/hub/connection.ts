@@ -54,7 +54,13 @@ export class Connection implements Beating, Reader {
     this.hub = hub
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
-    this.outbox = new Outbox(socket, hub.flusher, now, () => this.#onDrain(), () => this.close('slow_consumer'))
+    this.outbox = new Outbox(
+      socket,
+      hub.flusher,
+      now,
+      () => this.#onDrain(),
+      () => this.close('slow_consumer'),
+    )
     this.rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
@@ -276,7 +282,8 @@ export class Connection implements Beating, Reader {
     this.subscriptions.clear()
     this.#namespace?.exit()
     const session = this.#session
-    if (session && !this.#ended) this.#ended = departure === null ? session.displaced() : session.leave(departure)
+    if (session && !this.#ended)
+      this.#ended = departure === null ? session.displaced() : session.leave(departure)
     this.hub.onEnded(this, this.#ended)
   }
 }

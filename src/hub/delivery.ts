@@ -81,14 +81,17 @@ export class Delivery {
   constructor(options: DeliveryOptions, cursor: Cursor) {
     this.#options = options
     const { marks } = options
-    this.#marks = { inbox: parseMarks(marks.inbox), replies: parseMarks(marks.replies), log: parseMarks(marks.broadcasts) }
+    this.#marks = {
+      inbox: parseMarks(marks.inbox),
+      replies: parseMarks(marks.replies),
+      log: parseMarks(marks.broadcasts),
+    }
     this.#lanes = { inbox: this.#lane('inbox'), replies: this.#lane('replies') }
     this.#cursor = new LogCursor(cursor)
     this.#logStart = cursor.upTo
-    const { core, namespace } = options
     this.#log = new Feed<BroadcastEntry>(
       {
-        read: (after, limit) => core.broadcasts.read(namespace, after, limit),
+        read: (after, limit) => this.#readLog(after, limit),
         take: (entry) => this.#takeBroadcast(entry),
         room: () => this.#room('inbox'),
       },
@@ -106,6 +109,18 @@ export class Delivery {
       },
       0,
     )
+  }
+
+  /** Entries of the log. Where it was cut beyond what this session has read, what was lost goes to the dead letters. */
+  async #readLog(after: number, limit: number): Promise<{ entries: readonly BroadcastEntry[]; head: number }> {
+    const { core, namespace, agentId, settler } = this.#options
+    const found = await core.broadcasts.read(namespace, after, limit)
+    const first = found.entries[0]?.number ?? found.head + 1
+    if (first > after + 1) {
+      await settler.flushCursors(this)
+      await core.broadcasts.open(namespace, agentId)
+    }
+    return found
   }
 
   #room(lane: Lane): number {
@@ -127,7 +142,10 @@ export class Delivery {
 
   /** A stored entry of a lane; `text` null: only its number is known. */
   offer(lane: Lane, number: number, text: string | null, expiresAt: number | null): void {
-    this.#lanes[lane].offer(number, text === null ? null : { number, text, expiresAt, rejections: 0, dueAt: null })
+    this.#lanes[lane].offer(
+      number,
+      text === null ? null : { number, text, expiresAt, rejections: 0, dueAt: null },
+    )
   }
 
   offerBroadcast(number: number, entry: WiredBroadcast | null): void {
@@ -150,7 +168,9 @@ export class Delivery {
       return
     }
     this.#held.set(id, place)
-    this.#options.outbox.push(withAttempt(entry.text, attemptOf(this.#marks[lane], entry.number, entry.rejections)))
+    this.#options.outbox.push(
+      withAttempt(entry.text, attemptOf(this.#marks[lane], entry.number, entry.rejections)),
+    )
   }
 
   #takeBroadcast(entry: BroadcastEntry): void {
@@ -162,7 +182,9 @@ export class Delivery {
     this.#cursor.push(entry.number)
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
       this.#cursor.settle(entry.number)
-      core.broadcasts.reject(namespace, { agentId, number: entry.number, requeue: false, delayMs: 0, reason: 'expired' }).catch(onError)
+      core.broadcasts
+        .reject(namespace, { agentId, number: entry.number, requeue: false, delayMs: 0, reason: 'expired' })
+        .catch(onError)
       return
     }
     this.#count.inbox++
@@ -180,7 +202,11 @@ export class Delivery {
 
   /** Once a turn, so that a burst of acknowledgements makes one read. */
   #schedulePull(): void {
-    if (this.#pullScheduled || !(this.#lanes.inbox.waiting || this.#lanes.replies.waiting || this.#log.waiting)) return
+    if (
+      this.#pullScheduled ||
+      !(this.#lanes.inbox.waiting || this.#lanes.replies.waiting || this.#log.waiting)
+    )
+      return
     this.#pullScheduled = true
     setImmediate(() => {
       this.#pullScheduled = false
@@ -236,10 +262,19 @@ export class Delivery {
     this.#held.delete(id)
     const { namespace, agentId, core } = this.#options
     const source = SOURCES[sourceOf(place)] ?? 'inbox'
-    const rejection = { agentId, number: numberOf(place), requeue: requeue ?? true, delayMs: delayMs ?? 0, reason: reason || null }
+    const rejection = {
+      agentId,
+      number: numberOf(place),
+      requeue: requeue ?? true,
+      delayMs: delayMs ?? 0,
+      reason: reason || null,
+    }
     let result: RejectResult
     try {
-      result = source === 'log' ? await core.broadcasts.reject(namespace, rejection) : await core.inboxes.reject(namespace, source, rejection)
+      result =
+        source === 'log'
+          ? await core.broadcasts.reject(namespace, rejection)
+          : await core.inboxes.reject(namespace, source, rejection)
     } catch (error) {
       // Not counted, so that the next try is no worse than the first.
       if (!this.#stopped) this.#pushLater(id, place, Math.max(rejection.delayMs, 1_000))
@@ -262,9 +297,12 @@ export class Delivery {
 
   #pushLater(id: string, place: Place, delayMs: number): void {
     // Timers end at 2^31 ms; a longer delay is looked at again then.
-    const timer = setTimeout(() => {
-      this.#pushAgain(id, place).catch(this.#options.onError)
-    }, Math.min(delayMs, 2 ** 31 - 1))
+    const timer = setTimeout(
+      () => {
+        this.#pushAgain(id, place).catch(this.#options.onError)
+      },
+      Math.min(delayMs, 2 ** 31 - 1),
+    )
     this.#rejected.set(id, { place, timer })
   }
 
@@ -324,7 +362,8 @@ export class Delivery {
       let first = feed.pushed + 1
       const code = SOURCES.indexOf(source)
       const places = [...this.#held.values(), ...[...this.#rejected.values()].map(({ place }) => place)]
-      for (const place of places) if (sourceOf(place) === code && numberOf(place) < first) first = numberOf(place)
+      for (const place of places)
+        if (sourceOf(place) === code && numberOf(place) < first) first = numberOf(place)
       return addMark(this.#marks[source], feed.pushed, first)
     }
     return {

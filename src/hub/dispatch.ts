@@ -26,7 +26,9 @@ export interface Context {
   readonly session: Session | null
 }
 
-const HANDLERS: { readonly [Type in Exclude<CommandType, 'hello'>]: (context: Context, command: never) => void | Promise<void> } = {
+const HANDLERS: {
+  readonly [Type in Exclude<CommandType, 'hello'>]: (context: Context, command: never) => void | Promise<void>
+} = {
   bye,
   send,
   ack,
@@ -51,13 +53,24 @@ function refOf(frame: Record<string, unknown>): Ref | undefined {
 }
 
 /** Says what is wrong with a frame: the field, its value, the rule. */
-function explain(type: string, frame: Record<string, unknown>, issues: readonly z.core.$ZodIssue[]): MeshError {
+function explain(
+  type: string,
+  frame: Record<string, unknown>,
+  issues: readonly z.core.$ZodIssue[],
+): MeshError {
   const [issue] = issues
   const path = issue?.path ?? []
   let value: unknown = frame
-  for (const key of path) value = typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
-  const where = path.length > 0 ? `${path.join('.')} is ${value === undefined ? 'missing' : show(value)}` : 'the frame is wrong'
-  return new MeshError('bad_frame', `${type}: ${where}; ${issue?.message ?? 'see the protocol'}`, { details: issue?.path })
+  for (const key of path)
+    value =
+      typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
+  const where =
+    path.length > 0
+      ? `${path.join('.')} is ${value === undefined ? 'missing' : show(value)}`
+      : 'the frame is wrong'
+  return new MeshError('bad_frame', `${type}: ${where}; ${issue?.message ?? 'see the protocol'}`, {
+    details: issue?.path,
+  })
 }
 
 function fail(connection: Connection, ref: Ref | undefined, error: unknown): void {
@@ -66,7 +79,10 @@ function fail(connection: Connection, ref: Ref | undefined, error: unknown): voi
     return
   }
   connection.log.error({ err: error }, 'command failed')
-  connection.fail(ref, new MeshError('internal', 'the hub failed at this request; try again', { cause: error }))
+  connection.fail(
+    ref,
+    new MeshError('internal', 'the hub failed at this request; try again', { cause: error }),
+  )
 }
 
 /** @throws MeshError `bad_frame` */
@@ -104,7 +120,10 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
   const ref = refOf(frame)
   if (typeof type !== 'string' || !Object.hasOwn(COMMANDS, type)) {
     const known = Object.keys(COMMANDS).join(', ')
-    connection.fail(ref, new MeshError('bad_frame', `type ${show(type)} is unknown; this hub knows ${known}`, { details: type }))
+    connection.fail(
+      ref,
+      new MeshError('bad_frame', `type ${show(type)} is unknown; this hub knows ${known}`, { details: type }),
+    )
     return
   }
   try {
@@ -113,7 +132,11 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
     if (type === 'hello') {
       run(connection, ref, hello(connection, command as never))
     } else if (namespace) {
-      run(connection, ref, HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, command as never))
+      run(
+        connection,
+        ref,
+        HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, command as never),
+      )
     }
   } catch (error) {
     // A refused send ends its seq, and the store has to know that.

@@ -18,9 +18,13 @@ function parseRange(version: string): Range {
   try {
     return new Range(version)
   } catch (cause) {
-    throw new MeshError('bad_frame', `where.version ${show(version)} is no npm semver range; write one like "^1.2" or ">=1 <3"`, {
-      cause,
-    })
+    throw new MeshError(
+      'bad_frame',
+      `where.version ${show(version)} is no npm semver range; write one like "^1.2" or ">=1 <3"`,
+      {
+        cause,
+      },
+    )
   }
 }
 
@@ -45,7 +49,8 @@ export function toFilter(where: Where | null | undefined, defaultStatus: readonl
       if (name !== null && registration.name !== name) return false
       if (group !== null && !registration.groups.includes(group)) return false
       for (const capability of all) if (!registration.capabilities.includes(capability)) return false
-      if (any.length > 0 && !any.some((capability) => registration.capabilities.includes(capability))) return false
+      if (any.length > 0 && !any.some((capability) => registration.capabilities.includes(capability)))
+        return false
       for (const [key, value] of metadata) {
         if (!Object.hasOwn(registration.metadata, key) || registration.metadata[key] !== value) return false
       }

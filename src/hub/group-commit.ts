@@ -9,14 +9,12 @@ const CALLS_MAX = 2
 const WAITING_BYTES = 16 * 1_048_576
 
 /** A send on its way into the store, with what to do with the answer. */
-export interface Commit {
-  /** What goes to the store; {@link retarget} changes it. */
-  readonly send: Send
+export interface Commit extends Send {
   /** The store's answer; `moved` and `postponed` are not told. */
   onOutcome(outcome: SendOutcome): void
   /** The call failed: the store does not answer. */
   onFailure(error: unknown): void
-  /** The name or the leader is another agent now. */
+  /** The name or the leader is another agent now: `to` has to follow. */
   retarget(agentId: string): void
 }
 
@@ -55,7 +53,7 @@ export class GroupCommit {
 
   add(commit: Commit): void {
     this.#waiting.push(commit)
-    this.#bytes += commit.send.text.length
+    this.#bytes += commit.text.length
     if (!this.#high && this.#bytes > WAITING_BYTES) {
       this.#high = true
       this.#onPressure(true)
@@ -92,12 +90,12 @@ export class GroupCommit {
     for (; at < this.#waiting.length && batch.length < BATCH_MAX && bytes < BATCH_BYTES; at++) {
       const commit = this.#waiting[at]
       if (!commit) continue
-      if (this.#guessing.size > 0 && this.#guessing.has(commit.send.sender)) {
+      if (this.#guessing.size > 0 && this.#guessing.has(commit.sender)) {
         kept.push(commit)
         continue
       }
       batch.push(commit)
-      bytes += commit.send.text.length
+      bytes += commit.text.length
     }
     this.#bytes -= bytes
     this.#first = at
@@ -112,28 +110,27 @@ export class GroupCommit {
   #run(batch: readonly Commit[]): void {
     this.#calls++
     const guesses: Send['sender'][] = []
-    for (const { send } of batch) {
+    for (const send of batch) {
       if (!isGuess(send)) continue
       guesses.push(send.sender)
       this.#guessing.set(send.sender, (this.#guessing.get(send.sender) ?? 0) + 1)
     }
-    this.#sends
-      .store(
-        this.#namespace,
-        batch.map(({ send }) => send),
-      )
-      .then(
-        (outcomes) => this.#answered(batch, guesses, outcomes),
-        (error: unknown) => {
-          this.#endCall(guesses)
-          for (const commit of batch) commit.onFailure(error)
-          this.#onAnswered()
-          this.#schedule()
-        },
-      )
+    this.#sends.store(this.#namespace, batch).then(
+      (outcomes) => this.#answered(batch, guesses, outcomes),
+      (error: unknown) => {
+        this.#endCall(guesses)
+        for (const commit of batch) commit.onFailure(error)
+        this.#onAnswered()
+        this.#schedule()
+      },
+    )
   }
 
-  #answered(batch: readonly Commit[], guesses: readonly Send['sender'][], outcomes: readonly SendOutcome[]): void {
+  #answered(
+    batch: readonly Commit[],
+    guesses: readonly Send['sender'][],
+    outcomes: readonly SendOutcome[],
+  ): void {
     this.#endCall(guesses)
     const again: Commit[] = []
     for (let i = 0; i < batch.length; i++) {
@@ -153,9 +150,10 @@ export class GroupCommit {
       // Before all that these senders sent later.
       this.#waiting = [...again, ...this.#waiting.slice(this.#first)]
       this.#first = 0
-      for (const { send } of again) this.#bytes += send.text.length
+      for (const { text } of again) this.#bytes += text.length
     }
-    this.#onAnswered()
+    // With more on its way, the answers go out together with that at the end of the turn.
+    if (this.#first === this.#waiting.length) this.#onAnswered()
     this.#schedule()
   }
 

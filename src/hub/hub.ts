@@ -48,7 +48,10 @@ export class Hub {
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
     this.flusher = new Flusher(settings.maxMessageBytes)
-    this.heartbeat = new Heartbeat({ intervalMs: settings.heartbeatIntervalMs, timeoutMs: settings.heartbeatTimeoutMs })
+    this.heartbeat = new Heartbeat({
+      intervalMs: settings.heartbeatIntervalMs,
+      timeoutMs: settings.heartbeatTimeoutMs,
+    })
     this.#reaper = new Reaper(this)
   }
 
@@ -107,7 +110,9 @@ export class Hub {
   onEnded(connection: Connection, ending: Promise<unknown> | null): void {
     this.#connections.delete(connection)
     if (ending) {
-      const tracked = ending.catch((error: unknown) => connection.log.error({ err: error }, 'session ended badly'))
+      const tracked = ending.catch((error: unknown) =>
+        connection.log.error({ err: error }, 'session ended badly'),
+      )
       this.#endings.add(tracked)
       void tracked.then(() => this.#endings.delete(tracked))
     }
@@ -121,7 +126,10 @@ export class Hub {
   async drain(): Promise<void> {
     this.#draining = true
     if (this.#connections.size === 0) return
-    const spreadMs = Math.min(DRAIN_MAX_MS, Math.max(DRAIN_MIN_MS, (this.#connections.size / LEAVING_PER_SECOND) * 1_000))
+    const spreadMs = Math.min(
+      DRAIN_MAX_MS,
+      Math.max(DRAIN_MIN_MS, (this.#connections.size / LEAVING_PER_SECOND) * 1_000),
+    )
     this.log.info({ connections: this.#connections.size, spreadMs }, 'draining')
     let index = 0
     for (const connection of this.#connections) {
@@ -144,7 +152,10 @@ export class Hub {
     this.flusher.close()
     for (const connection of [...this.#connections]) connection.close('draining')
     // A store that does not answer must not keep a hub from ending.
-    await Promise.race([Promise.all(this.#endings), new Promise((resolve) => setTimeout(resolve, 5_000).unref())])
+    await Promise.race([
+      Promise.all(this.#endings),
+      new Promise((resolve) => setTimeout(resolve, 5_000).unref()),
+    ])
     for (const namespace of [...this.#open.values()]) await this.closeNamespace(namespace)
     await this.#reaper.close()
   }

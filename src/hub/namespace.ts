@@ -148,7 +148,10 @@ export class Namespace {
 
   /** Whether the agent is still that session's, as far as this hub knows: it may have been lost while it was being opened. */
   holds(session: Session): boolean {
-    return this.#sessions.get(session.agentId) === session && this.replica.get(session.agentId)?.record.state.hub === this.hub
+    return (
+      this.#sessions.get(session.agentId) === session &&
+      this.replica.get(session.agentId)?.record.state.hub === this.hub
+    )
   }
 
   remove(session: Session): void {
@@ -195,7 +198,11 @@ export class Namespace {
       this.#scheduleCatchUp()
       return
     }
-    for (let current: RegistryEvent | undefined = event; current; current = this.#early.get(this.replica.revision + 1)) {
+    for (
+      let current: RegistryEvent | undefined = event;
+      current;
+      current = this.#early.get(this.replica.revision + 1)
+    ) {
       this.#early.delete(current.revision)
       this.replica.apply(current)
       this.watchers.onEvent(current)
@@ -275,7 +282,9 @@ export class Namespace {
   #onSignal(signal: Signal): void {
     switch (signal.kind) {
       case 'entry':
-        this.#sessions.get(signal.agentId)?.delivery.offer(signal.lane, signal.number, signal.text, signal.expiresAt)
+        this.#sessions
+          .get(signal.agentId)
+          ?.delivery.offer(signal.lane, signal.number, signal.text, signal.expiresAt)
         break
       case 'broadcast': {
         const wired = signal.entry && toWired(signal.entry)
@@ -354,7 +363,8 @@ export class Namespace {
     if (this.watchers.heartbeatsWanted && now - this.#wantedAt > WANT_AGAIN_MS) this.wantHeartbeats()
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
-    for (const session of this.#sessions.values()) if (index++ % SWEEP_SLICES === this.#slice) session.delivery.ask()
+    for (const session of this.#sessions.values())
+      if (index++ % SWEEP_SLICES === this.#slice) session.delivery.ask()
     if (this.#slice % 5 === 0 && this.#connections > 0) void this.catchUp()
   }
 
@@ -368,7 +378,8 @@ export class Namespace {
 
   /** A failure that no request tells; the store's absence is told once, where its connection is. */
   onStoreError(error: unknown): void {
-    if (error instanceof MeshError && error.code === 'store_unavailable') this.#log.debug({ err: error }, 'store unavailable')
+    if (error instanceof MeshError && error.code === 'store_unavailable')
+      this.#log.debug({ err: error }, 'store unavailable')
     else this.#log.error({ err: error }, 'namespace failed')
   }
 

@@ -26,7 +26,13 @@ export class Probes {
     const probe = nanoid()
     const alive = new Promise<boolean>((resolve) => this.#waiting.set(probe, resolve))
     const timer = setTimeout(() => this.#answer(probe, false), ANSWER_MS)
-    this.#namespace.core.bus.publish(this.#namespace.name, hub, { kind: 'probe', agentId, fence, probe, replyTo: this.#namespace.hub })
+    this.#namespace.core.bus.publish(this.#namespace.name, hub, {
+      kind: 'probe',
+      agentId,
+      fence,
+      probe,
+      replyTo: this.#namespace.hub,
+    })
     try {
       return await alive
     } finally {

@@ -85,7 +85,10 @@ export class Reaper {
   /** Extends this hub's lease over the namespaces it has open. @throws MeshError `store_unavailable` */
   async renew(): Promise<void> {
     const { id, core, namespaces } = this.#hub
-    await core.leases.renew(id, [...namespaces].map(({ name }) => name))
+    await core.leases.renew(
+      id,
+      [...namespaces].map(({ name }) => name),
+    )
   }
 
   async #renewAndBury(): Promise<void> {
@@ -101,7 +104,13 @@ export class Reaper {
   async #loseAgents(hub: string, namespace: string): Promise<void> {
     const { core, settings } = this.#hub
     for (const { agentId, fence } of await core.registry.sessionsOf(namespace, hub)) {
-      await core.registry.leave(namespace, { agentId, fence, departure: 'lost', graceMs: settings.hubGraceMs, marks: null })
+      await core.registry.leave(namespace, {
+        agentId,
+        fence,
+        departure: 'lost',
+        graceMs: settings.hubGraceMs,
+        marks: null,
+      })
     }
   }
 

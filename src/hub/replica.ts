@@ -12,7 +12,12 @@ export class ReplicaAgent {
   #text: string | null = null
   #isLeader: boolean
 
-  constructor(record: AgentRecord, metrics: Readonly<Record<string, number>>, lastHeartbeatAt: number, isLeader: boolean) {
+  constructor(
+    record: AgentRecord,
+    metrics: Readonly<Record<string, number>>,
+    lastHeartbeatAt: number,
+    isLeader: boolean,
+  ) {
     this.record = record
     this.#metrics = metrics
     this.#lastHeartbeatAt = lastHeartbeatAt
@@ -74,7 +79,8 @@ export class ReplicaAgent {
 const before = (a: AgentRecord, name: string, id: string): boolean =>
   a.registration.name < name || (a.registration.name === name && a.id < id)
 
-const precedes = (a: ReplicaAgent, b: ReplicaAgent): boolean => before(a.record, b.record.registration.name, b.record.id)
+const precedes = (a: ReplicaAgent, b: ReplicaAgent): boolean =>
+  before(a.record, b.record.registration.name, b.record.id)
 
 /**
  * This hub's copy of a namespace's registry: what `discover` and `subscribe` are answered from, also while the store is
@@ -129,7 +135,8 @@ export class Replica {
     this.#byGroup.clear()
     this.#revision = revision
     this.#leader = { agentId: leader, term }
-    for (const record of agents) this.#link(this.#toAgent(record, known.get(record.id), record.id === leader, 0))
+    for (const record of agents)
+      this.#link(this.#toAgent(record, known.get(record.id), record.id === leader, 0))
     this.#sorted = [...this.#agents.values()].toSorted((a, b) => (precedes(a, b) ? -1 : 1))
   }
 
@@ -160,10 +167,20 @@ export class Replica {
     }
   }
 
-  #toAgent(record: AgentRecord, known: ReplicaAgent | undefined, isLeader: boolean, heardAt: number): ReplicaAgent {
+  #toAgent(
+    record: AgentRecord,
+    known: ReplicaAgent | undefined,
+    isLeader: boolean,
+    heardAt: number,
+  ): ReplicaAgent {
     // Metrics belong to a session; a registration anew begins without them.
     const metrics = record.state.connected ? (known?.metrics ?? {}) : {}
-    return new ReplicaAgent(record, metrics, Math.max(known?.lastHeartbeatAt ?? 0, record.state.registeredAt, heardAt), isLeader)
+    return new ReplicaAgent(
+      record,
+      metrics,
+      Math.max(known?.lastHeartbeatAt ?? 0, record.state.registeredAt, heardAt),
+      isLeader,
+    )
   }
 
   #link(agent: ReplicaAgent): void {
@@ -195,10 +212,16 @@ export class Replica {
   }
 
   /** Matches in order of name, then id, after `after`, at most `limit` and one more to tell whether there are more. */
-  find(filter: Filter, after: { readonly name: string; readonly id: string } | null, limit: number): { agents: ReplicaAgent[]; more: boolean } {
+  find(
+    filter: Filter,
+    after: { readonly name: string; readonly id: string } | null,
+    limit: number,
+  ): { agents: ReplicaAgent[]; more: boolean } {
     const found: ReplicaAgent[] = []
     const isAfter = ({ record }: ReplicaAgent): boolean =>
-      after === null || (!before(record, after.name, after.id) && !(record.registration.name === after.name && record.id === after.id))
+      after === null ||
+      (!before(record, after.name, after.id) &&
+        !(record.registration.name === after.name && record.id === after.id))
     const few = this.#candidates(filter)
     if (few) {
       for (const agent of few) if (isAfter(agent) && filter.matches(agent.record)) found.push(agent)
@@ -221,10 +244,13 @@ export class Replica {
       const agent = this.#agents.get(this.#idByName.get(filter.name) ?? '')
       return agent ? [agent] : []
     }
-    for (const ids of [filter.capability === null ? null : this.withCapability(filter.capability), filter.group === null ? null : this.inGroup(filter.group)]) {
-      if (ids && ids.size * 16 <= this.#sorted.length) return [...ids].flatMap((id) => this.#agents.get(id) ?? [])
+    for (const ids of [
+      filter.capability === null ? null : this.withCapability(filter.capability),
+      filter.group === null ? null : this.inGroup(filter.group),
+    ]) {
+      if (ids && ids.size * 16 <= this.#sorted.length)
+        return [...ids].flatMap((id) => this.#agents.get(id) ?? [])
     }
     return null
   }
 }
-

@@ -21,7 +21,8 @@ function kindOf(to: Send['to']): (typeof KINDS)[number] {
   const [kind, second] = KINDS.filter((one) => to[one] != null)
   if (!kind) throw new MeshError('bad_frame', `to is ${show(to)}; name one of ${KINDS.join(', ')}`)
   if (second) throw new MeshError('bad_frame', `to names both ${kind} and ${second}; name one`)
-  if (to.mode != null && kind !== 'capability') throw new MeshError('bad_frame', `to.mode goes with capability, not with ${kind}`)
+  if (to.mode != null && kind !== 'capability')
+    throw new MeshError('bad_frame', `to.mode goes with capability, not with ${kind}`)
   return kind
 }
 
@@ -38,13 +39,24 @@ export function route({ to, messageType, echo }: Send, replica: Replica): Route 
       return { to: { kind: 'agent', agentId: to.agent ?? '', name: null, lane }, via: 'direct', value: null }
     case 'name': {
       const name = to.name ?? ''
-      return { to: { kind: 'agent', agentId: replica.idOf(name) ?? '', name, lane }, via: 'direct', value: null }
+      return {
+        to: { kind: 'agent', agentId: replica.idOf(name) ?? '', name, lane },
+        via: 'direct',
+        value: null,
+      }
     }
     case 'leader':
-      return { to: { kind: 'leader', agentId: replica.leader.agentId ?? '', lane }, via: 'direct', value: null }
+      return {
+        to: { kind: 'leader', agentId: replica.leader.agentId ?? '', lane },
+        via: 'direct',
+        value: null,
+      }
     case 'capability':
       if (to.mode !== 'all') {
-        throw new MeshError('bad_frame', 'to.capability without "mode":"all" is a work queue, which this hub does not have; add "mode":"all"')
+        throw new MeshError(
+          'bad_frame',
+          'to.capability without "mode":"all" is a work queue, which this hub does not have; add "mode":"all"',
+        )
       }
       return members('capability', to.capability ?? '', echo, 'capability')
     case 'group':
@@ -54,7 +66,12 @@ export function route({ to, messageType, echo }: Send, replica: Replica): Route 
   }
 }
 
-function members(of: 'all' | 'group' | 'capability', value: string, echo: boolean | null | undefined, via: Via): Route {
+function members(
+  of: 'all' | 'group' | 'capability',
+  value: string,
+  echo: boolean | null | undefined,
+  via: Via,
+): Route {
   return { to: { kind: 'members', of, value, echo: echo ?? false }, via, value }
 }
 
@@ -68,7 +85,9 @@ export function connectedRecipients({ to }: Route, replica: Replica, from: strin
     case 'members':
       if (to.of === 'all') ids = [...replica.all()].map(({ record }) => record.id)
       else ids = to.of === 'group' ? replica.inGroup(to.value) : replica.withCapability(to.value)
-      return [...ids].filter((id) => (to.echo || id !== from) && replica.get(id)?.record.state.connected === true)
+      return [...ids].filter(
+        (id) => (to.echo || id !== from) && replica.get(id)?.record.state.connected === true,
+      )
     case 'transient':
     case 'refused':
       return []

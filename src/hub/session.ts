@@ -10,7 +10,9 @@ const RETRY_MS = 1_000
 
 /** The answer to a send while a lesser `seq` of its producer is open. */
 export const openBefore = (seq: number): MeshError =>
-  new MeshError('store_unavailable', `seq ${seq} is still open: send that one again first`, { retryAfterMs: 500 })
+  new MeshError('store_unavailable', `seq ${seq} is still open: send that one again first`, {
+    retryAfterMs: 500,
+  })
 
 /** One agent's current connection on this hub. Ends once: by `leave`, or `displaced` when another session has the agent. */
 export class Session {
@@ -30,7 +32,13 @@ export class Session {
   #answered: (() => void)[] = []
   #ended = false
 
-  constructor(connection: Connection, namespace: Namespace, sender: Sender, producerBase: string, delivery: Delivery) {
+  constructor(
+    connection: Connection,
+    namespace: Namespace,
+    sender: Sender,
+    producerBase: string,
+    delivery: Delivery,
+  ) {
     this.connection = connection
     this.namespace = namespace
     this.sender = sender
@@ -69,7 +77,10 @@ export class Session {
         throw openBefore(this.#openSeq)
       }
       if (this.#unanswered >= LIMITS.producerWindow) {
-        throw new MeshError('bad_frame', `more than ${LIMITS.producerWindow} sends have no answer yet; wait for answers`)
+        throw new MeshError(
+          'bad_frame',
+          `more than ${LIMITS.producerWindow} sends have no answer yet; wait for answers`,
+        )
       }
       if (seq === this.#openSeq) this.#openSeq = null
     }

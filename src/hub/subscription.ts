@@ -7,7 +7,12 @@ import type { Filter } from './filter.ts'
 import type { Replica } from './replica.ts'
 import { ReplicaAgent } from './replica.ts'
 
-const AGENT_EVENTS: readonly EventKind[] = ['agent.registered', 'agent.updated', 'agent.status_changed', 'agent.unregistered']
+const AGENT_EVENTS: readonly EventKind[] = [
+  'agent.registered',
+  'agent.updated',
+  'agent.status_changed',
+  'agent.unregistered',
+]
 
 /** Events a subscription holds back while its list is on its way; with more the list begins anew. */
 const HELD_MAX = 10_000
@@ -34,7 +39,15 @@ export interface SeenEvent {
 /** The agent of an event that comes from the store: as it was at that revision. */
 export function toSeen(event: RegistryEvent): SeenEvent {
   if (!event.agent) return { event, agentText: null }
-  return { event, agentText: new ReplicaAgent(event.agent, {}, event.agent.state.registeredAt, event.leader === event.agent.id).text }
+  return {
+    event,
+    agentText: new ReplicaAgent(
+      event.agent,
+      {},
+      event.agent.state.registeredAt,
+      event.leader === event.agent.id,
+    ).text,
+  }
 }
 
 /**
@@ -58,7 +71,9 @@ export class Subscription {
     this.id = request.id
     this.#reader = reader
     this.#filter = request.filter
-    this.#kinds = new Set(request.events.flatMap((pattern) => (pattern === 'agent.*' ? AGENT_EVENTS : [pattern])))
+    this.#kinds = new Set(
+      request.events.flatMap((pattern) => (pattern === 'agent.*' ? AGENT_EVENTS : [pattern])),
+    )
   }
 
   wants(kind: EventKind): boolean {
@@ -86,7 +101,9 @@ export class Subscription {
       pages.at(-1)?.push(agent.text)
       bytes += agent.text.length + 1
     }
-    const texts = pages.map((page, index) => this.#pageFields(page.join(','), index === pages.length - 1, reset, replica.leader))
+    const texts = pages.map((page, index) =>
+      this.#pageFields(page.join(','), index === pages.length - 1, reset, replica.leader),
+    )
     const first = texts.shift() ?? ''
     this.#pages = texts.map((text) => `{"type":"snapshot",${text}}`)
     this.#held = this.#pages.length > 0 ? [] : null
@@ -113,7 +130,8 @@ export class Subscription {
   resume(replica: Replica, since: number, events: readonly RegistryEvent[]): string {
     this.#revision = since
     this.#matching = new Set()
-    for (const agent of replica.all()) if (this.#filter.matches(agent.record)) this.#matching.add(agent.record.id)
+    for (const agent of replica.all())
+      if (this.#filter.matches(agent.record)) this.#matching.add(agent.record.id)
     this.#held = [...events.map(toSeen), ...(this.#held ?? [])]
     this.#unsure = new Set(this.#held.flatMap(({ event }) => event.agent?.id ?? []))
     return this.#pageFields('', true, false, replica.leader)
@@ -144,7 +162,10 @@ export class Subscription {
     this.#revision = event.revision
     if (event.event === 'leader.changed') {
       if (this.wants(event.event)) {
-        this.#push(event, `"agentId":${JSON.stringify(event.agentId)},"term":${event.term},"old":${JSON.stringify(event.old)}`)
+        this.#push(
+          event,
+          `"agentId":${JSON.stringify(event.agentId)},"term":${event.term},"old":${JSON.stringify(event.old)}`,
+        )
       }
       return
     }
@@ -164,11 +185,15 @@ export class Subscription {
     if (event.event === 'agent.unregistered') {
       if (matched && this.wants('agent.unregistered')) this.#push(event, fields)
     } else if (!matches) {
-      if (matched && this.#wantsChange(event.event)) this.#push(event, `${fields},"matches":false`, 'agent.updated')
+      if (matched && this.#wantsChange(event.event))
+        this.#push(event, `${fields},"matches":false`, 'agent.updated')
     } else if (!matched && event.event !== 'agent.registered') {
       if (this.#wantsChange(event.event)) this.#push(event, fields, 'agent.updated')
     } else if (this.wants(event.event)) {
-      const change = event.event === 'agent.status_changed' ? `,"old":${JSON.stringify(event.old)},"new":${JSON.stringify(event.new)}` : ''
+      const change =
+        event.event === 'agent.status_changed'
+          ? `,"old":${JSON.stringify(event.old)},"new":${JSON.stringify(event.new)}`
+          : ''
       this.#push(event, fields + change)
     }
   }
@@ -179,7 +204,13 @@ export class Subscription {
   }
 
   /** An event that is not stored; it carries the current revision. */
-  takeUnstored(kind: 'agent.heartbeat' | 'message.dead_lettered', agent: ReplicaAgent | null, at: number, fields: string, revision: number): void {
+  takeUnstored(
+    kind: 'agent.heartbeat' | 'message.dead_lettered',
+    agent: ReplicaAgent | null,
+    at: number,
+    fields: string,
+    revision: number,
+  ): void {
     if (!this.wants(kind)) return
     if (agent && !this.#filter.matches(agent.record)) return
     this.#reader.push(this.#frame(kind, revision, at, fields))

@@ -15,7 +15,12 @@ export class Watchers {
   readonly #subscriptions = new Set<Subscription>()
 
   /** @param reached resolves when the replica has come to a revision */
-  constructor(namespace: string, registry: Registry, replica: Replica, reached: (revision: number) => Promise<void>) {
+  constructor(
+    namespace: string,
+    registry: Registry,
+    replica: Replica,
+    reached: (revision: number) => Promise<void>,
+  ) {
     this.#namespace = namespace
     this.#registry = registry
     this.#replica = replica
@@ -32,7 +37,12 @@ export class Watchers {
    * @param answer called with the fields of the result, before anything of the subscription is pushed
    * @throws MeshError `store_unavailable` where `since` is given and the store does not answer
    */
-  async open(request: SubscriptionRequest, since: number | null, reader: Reader, answer: (fields: string) => void): Promise<Subscription> {
+  async open(
+    request: SubscriptionRequest,
+    since: number | null,
+    reader: Reader,
+    answer: (fields: string) => void,
+  ): Promise<Subscription> {
     const subscription = new Subscription(request, reader)
     if (since === null) {
       answer(subscription.list(this.#replica, false))
@@ -43,7 +53,9 @@ export class Watchers {
       this.#subscriptions.add(subscription)
       try {
         const events = await this.#eventsSince(since)
-        answer(events ? subscription.resume(this.#replica, since, events) : subscription.list(this.#replica, true))
+        answer(
+          events ? subscription.resume(this.#replica, since, events) : subscription.list(this.#replica, true),
+        )
       } catch (error) {
         this.#subscriptions.delete(subscription)
         throw error
@@ -57,7 +69,11 @@ export class Watchers {
   async #eventsSince(since: number): Promise<RegistryEvent[] | null> {
     const found: RegistryEvent[] = []
     for (;;) {
-      const { events, complete } = await this.#registry.since(this.#namespace, found.at(-1)?.revision ?? since, PAGE)
+      const { events, complete } = await this.#registry.since(
+        this.#namespace,
+        found.at(-1)?.revision ?? since,
+        PAGE,
+      )
       if (!complete) return null
       found.push(...events)
       if (events.length < PAGE) break
@@ -78,7 +94,8 @@ export class Watchers {
 
   onEvent(event: RegistryEvent): void {
     if (this.#subscriptions.size === 0) return
-    const agent = event.agent && event.event !== 'agent.unregistered' ? this.#replica.get(event.agent.id) : undefined
+    const agent =
+      event.agent && event.event !== 'agent.unregistered' ? this.#replica.get(event.agent.id) : undefined
     const seen = agent ? { event, agentText: agent.text } : toSeen(event)
     for (const subscription of this.#subscriptions) subscription.take(seen)
   }
@@ -92,7 +109,12 @@ export class Watchers {
     }
   }
 
-  onDead(dead: { readonly messageId: string | null; readonly agentId: string; readonly reason: string; readonly at: number }): void {
+  onDead(dead: {
+    readonly messageId: string | null
+    readonly agentId: string
+    readonly reason: string
+    readonly at: number
+  }): void {
     const fields = `"messageId":${JSON.stringify(dead.messageId)},"agentId":${JSON.stringify(dead.agentId)},"reason":${JSON.stringify(dead.reason)}`
     for (const subscription of this.#subscriptions) {
       subscription.takeUnstored('message.dead_lettered', null, dead.at, fields, this.#replica.revision)

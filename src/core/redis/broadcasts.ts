@@ -3,7 +3,14 @@ import type { Rejection, RejectResult } from '../inboxes.ts'
 import type { Argument } from './connections.ts'
 import { preludeArgs, type Store } from './store.ts'
 
-type EntryReply = [number: string, text: string, from: string, echo: string, recipients: string, expiresAt: string]
+type EntryReply = [
+  number: string,
+  text: string,
+  from: string,
+  echo: string,
+  recipients: string,
+  expiresAt: string,
+]
 
 export class RedisBroadcasts implements Broadcasts {
   readonly #store: Store
@@ -23,7 +30,11 @@ export class RedisBroadcasts implements Broadcasts {
     return { upTo, head, beyond }
   }
 
-  async read(namespace: string, after: number, limit: number): Promise<{ entries: BroadcastEntry[]; head: number }> {
+  async read(
+    namespace: string,
+    after: number,
+    limit: number,
+  ): Promise<{ entries: BroadcastEntry[]; head: number }> {
     const keys = this.#store.keys.of(namespace)
     const reply = await this.#store.scripts.run('read-log', [keys.broadcasts], [after, limit])
     const [head, ...entries] = reply as [number, ...EntryReply[]]
@@ -40,12 +51,19 @@ export class RedisBroadcasts implements Broadcasts {
     }
   }
 
-  async settle(namespace: string, cursors: readonly ({ readonly agentId: string } & Cursor)[]): Promise<void> {
+  async settle(
+    namespace: string,
+    cursors: readonly ({ readonly agentId: string } & Cursor)[],
+  ): Promise<void> {
     if (cursors.length === 0) return
     const keys = this.#store.keys.of(namespace)
     const args: Argument[] = []
     for (const { agentId, upTo, beyond } of cursors) args.push(agentId, upTo, beyond.length, ...beyond)
-    await this.#store.scripts.run('settle-log', [keys.cursors, ...cursors.map(({ agentId }) => keys.settled(agentId))], args)
+    await this.#store.scripts.run(
+      'settle-log',
+      [keys.cursors, ...cursors.map(({ agentId }) => keys.settled(agentId))],
+      args,
+    )
   }
 
   async reject(namespace: string, rejection: Rejection): Promise<RejectResult> {
@@ -53,7 +71,15 @@ export class RedisBroadcasts implements Broadcasts {
     const { agentId } = rejection
     const reply = await this.#store.scripts.run(
       'reject-log',
-      [keys.broadcasts, keys.cursors, keys.settled(agentId), keys.lane(agentId, 'inbox'), keys.rejections(agentId), keys.dead, keys.expiries],
+      [
+        keys.broadcasts,
+        keys.cursors,
+        keys.settled(agentId),
+        keys.lane(agentId, 'inbox'),
+        keys.rejections(agentId),
+        keys.dead,
+        keys.expiries,
+      ],
       [
         ...preludeArgs(this.#store, keys),
         agentId,

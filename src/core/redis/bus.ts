@@ -16,7 +16,12 @@ export class RedisBus implements Bus {
     this.#onError = onError
   }
 
-  async subscribe(namespace: string, hub: string, onSignal: (signal: Signal) => void, onGap: () => void): Promise<Subscription> {
+  async subscribe(
+    namespace: string,
+    hub: string,
+    onSignal: (signal: Signal) => void,
+    onGap: () => void,
+  ): Promise<Subscription> {
     const { connections } = this.#store
     const keys = this.#store.keys.of(namespace)
     const channels = [keys.hubChannel(hub), keys.feedChannel]
@@ -59,7 +64,13 @@ export function parseSignals(text: string): Signal[] {
     case 'D':
       return body.split('\n').map((line) => {
         const dead = JSON.parse(line) as { id?: string; agent: string; reason: string; at: string }
-        return { kind: 'dead', messageId: dead.id ?? null, agentId: dead.agent, reason: dead.reason, at: Number(dead.at) }
+        return {
+          kind: 'dead',
+          messageId: dead.id ?? null,
+          agentId: dead.agent,
+          reason: dead.reason,
+          at: Number(dead.at),
+        }
       })
     default:
       return [JSON.parse(body) as Signal]

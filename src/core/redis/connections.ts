@@ -25,7 +25,9 @@ export function toStoreError(thrown: unknown): Error {
   if (thrown instanceof MeshError) return thrown
   const reason = thrown instanceof Error ? thrown.message : String(thrown)
   if (/^(ERR|WRONGTYPE) /.test(reason)) return new Error(`Redis refused a command: ${reason}`)
-  return new MeshError('store_unavailable', `the store does not answer (${reason}); try again`, { retryAfterMs: 500 })
+  return new MeshError('store_unavailable', `the store does not answer (${reason}); try again`, {
+    retryAfterMs: 500,
+  })
 }
 
 /**
@@ -67,7 +69,11 @@ export class Connections {
       connectTimeout: CONNECT_TIMEOUT_MS,
       retryStrategy: (times: number) => Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** Math.min(times, 10)),
     } as const
-    const connections = new Connections(new Redis(url, options), new Redis(url, options), onError ?? (() => undefined))
+    const connections = new Connections(
+      new Redis(url, options),
+      new Redis(url, options),
+      onError ?? (() => undefined),
+    )
     try {
       await Promise.all([connections.#commands.connect(), connections.#subscriber.connect()])
       await connections.#checkVersion()
@@ -90,7 +96,12 @@ export class Connections {
    * EVALSHA, and SCRIPT LOAD before it where the server does not know the script (it restarted). Calls of one script take
    * effect in the order they were made, also while it is loaded: a send must not overtake another one.
    */
-  async run(sha: string, source: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+  async run(
+    sha: string,
+    source: string,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<ScriptReply> {
     try {
       // One step behind those that were turned away before.
       await this.#loading.get(sha)?.then(() => undefined)
@@ -129,8 +140,13 @@ export class Connections {
   }
 
   /** `onGap`: signals may have been lost, the subscriber connected again. */
-  async subscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
-    for (const channel of channels) this.#onText.set(channel, (this.#onText.get(channel) ?? new Set()).add(onText))
+  async subscribe(
+    channels: readonly string[],
+    onText: (text: string) => void,
+    onGap: () => void,
+  ): Promise<void> {
+    for (const channel of channels)
+      this.#onText.set(channel, (this.#onText.get(channel) ?? new Set()).add(onText))
     this.#onGap.add(onGap)
     try {
       await this.#subscriber.subscribe(...channels)
@@ -140,7 +156,11 @@ export class Connections {
     }
   }
 
-  async unsubscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+  async unsubscribe(
+    channels: readonly string[],
+    onText: (text: string) => void,
+    onGap: () => void,
+  ): Promise<void> {
     this.#onGap.delete(onGap)
     const unused: string[] = []
     for (const channel of channels) {

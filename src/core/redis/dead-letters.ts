@@ -13,15 +13,20 @@ export class RedisDeadLetters implements DeadLetters {
   async list(namespace: string, position: string | null, limit: number): Promise<readonly DeadLetter[]> {
     const keys = this.#store.keys.of(namespace)
     const start = position === null ? '-' : `(${position}`
-    const reply = (await this.#store.connections.call('XRANGE', keys.dead, start, '+', 'COUNT', limit)) as [string, string[]][]
-    return reply.map(([id, [, agentId = '', , reason = '', , rejections = '0', , at = '0', , text = '']]) => ({
-      position: id,
-      messageId: MESSAGE_ID.exec(text)?.[1] ?? null,
-      agentId,
-      reason,
-      rejections: Number(rejections),
-      at: Number(at),
-      text,
-    }))
+    const reply = (await this.#store.connections.call('XRANGE', keys.dead, start, '+', 'COUNT', limit)) as [
+      string,
+      string[],
+    ][]
+    return reply.map(
+      ([id, [, agentId = '', , reason = '', , rejections = '0', , at = '0', , text = '']]) => ({
+        position: id,
+        messageId: MESSAGE_ID.exec(text)?.[1] ?? null,
+        agentId,
+        reason,
+        rejections: Number(rejections),
+        at: Number(at),
+        text,
+      }),
+    )
   }
 }

@@ -31,7 +31,8 @@ const parseString = (text: string | undefined): string | null => (text ? (JSON.p
 
 /** An event as lua/_registry.lua wrote it: one line a field. */
 export function parseEvent(text: string): RegistryEvent {
-  const [revision = '', event = '', at = '', id, registration, state, old, status = '', leader, term = ''] = text.split('\n')
+  const [revision = '', event = '', at = '', id, registration, state, old, status = '', leader, term = ''] =
+    text.split('\n')
   const agentId = parseString(id)
   return {
     revision: Number(revision),

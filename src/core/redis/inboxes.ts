@@ -12,7 +12,13 @@ export class RedisInboxes implements Inboxes {
     this.#store = store
   }
 
-  async read(namespace: string, agentId: string, lane: Lane, after: number, limit: number): Promise<{ entries: Entry[]; head: number }> {
+  async read(
+    namespace: string,
+    agentId: string,
+    lane: Lane,
+    after: number,
+    limit: number,
+  ): Promise<{ entries: Entry[]; head: number }> {
     const keys = this.#store.keys.of(namespace)
     const reply = (await this.#store.scripts.run(
       'read',
@@ -85,12 +91,20 @@ export class RedisInboxes implements Inboxes {
       found.numbers.push(Number(number))
     }
     const counts = await Promise.all(
-      [...lanes.values()].map(({ agentId, lane, numbers }) => this.#expire(namespace, agentId, lane, numbers, true)),
+      [...lanes.values()].map(({ agentId, lane, numbers }) =>
+        this.#expire(namespace, agentId, lane, numbers, true),
+      ),
     )
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
-  async #expire(namespace: string, agentId: string, lane: Lane, numbers: readonly number[], onlyAbsent: boolean): Promise<number> {
+  async #expire(
+    namespace: string,
+    agentId: string,
+    lane: Lane,
+    numbers: readonly number[],
+    onlyAbsent: boolean,
+  ): Promise<number> {
     const keys = this.#store.keys.of(namespace)
     return (await this.#store.scripts.run(
       'expire-entries',

@@ -10,7 +10,11 @@ export class RedisLeases implements Leases {
 
   async renew(hub: string, namespaces: readonly string[]): Promise<{ lapsed: boolean }> {
     const { keys, limits, scripts } = this.#store
-    const reply = await scripts.run('renew-lease', [keys.hubs, keys.hubNamespaces(hub)], [hub, limits.hubLeaseMs, ...namespaces])
+    const reply = await scripts.run(
+      'renew-lease',
+      [keys.hubs, keys.hubNamespaces(hub)],
+      [hub, limits.hubLeaseMs, ...namespaces],
+    )
     return { lapsed: reply === 1 }
   }
 
@@ -18,7 +22,10 @@ export class RedisLeases implements Leases {
     const { connections, keys, scripts } = this.#store
     const hubs = (await scripts.run('due', [keys.hubs], [100])) as string[]
     return Promise.all(
-      hubs.map(async (hub) => ({ hub, namespaces: (await connections.call('SMEMBERS', keys.hubNamespaces(hub))) as string[] })),
+      hubs.map(async (hub) => ({
+        hub,
+        namespaces: (await connections.call('SMEMBERS', keys.hubNamespaces(hub))) as string[],
+      })),
     )
   }
 

@@ -95,7 +95,11 @@ export class RedisRegistry implements Registry {
   }
 
   async due(namespace: string, limit: number): Promise<readonly string[]> {
-    return (await this.#store.scripts.run('due', [this.#store.keys.of(namespace).deadlines], [limit])) as string[]
+    return (await this.#store.scripts.run(
+      'due',
+      [this.#store.keys.of(namespace).deadlines],
+      [limit],
+    )) as string[]
   }
 
   async expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]> {
@@ -124,15 +128,22 @@ export class RedisRegistry implements Registry {
 
   async since(namespace: string, revision: number, limit: number): Promise<EventsSince> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run('since', [keys.meta, keys.events], [revision, revision + 1, limit])
+    const reply = await this.#store.scripts.run(
+      'since',
+      [keys.meta, keys.events],
+      [revision, revision + 1, limit],
+    )
     const [current, first, ...texts] = reply as (string | null)[]
     const latest = Number(current ?? 0)
-    const complete = revision === latest || (revision < latest && first != null && Number(first) <= revision + 1)
+    const complete =
+      revision === latest || (revision < latest && first != null && Number(first) <= revision + 1)
     return { events: complete ? texts.map((text) => parseEvent(text ?? '')) : [], complete }
   }
 
   async sessionsOf(namespace: string, hub: string): Promise<readonly { agentId: string; fence: number }[]> {
-    const reply = (await this.#store.connections.call('HGETALL', this.#store.keys.of(namespace).sessions)) as HashReply | Record<string, string>
+    const reply = (await this.#store.connections.call('HGETALL', this.#store.keys.of(namespace).sessions)) as
+      | HashReply
+      | Record<string, string>
     const found: { agentId: string; fence: number }[] = []
     const entries: [string, string][] = Array.isArray(reply)
       ? Array.from({ length: reply.length / 2 }, (_, i) => [reply[2 * i] ?? '', reply[2 * i + 1] ?? ''])

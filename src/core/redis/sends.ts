@@ -22,7 +22,10 @@ export class RedisSends implements Sends {
   async store(namespace: string, batch: readonly Send[]): Promise<readonly SendOutcome[]> {
     const call = new SendCall(this.#store.keys.of(namespace))
     for (const send of batch) call.add(send)
-    const reply = (await this.#store.scripts.run('send', call.keys(), call.args(this.#store))) as (number | string)[]
+    const reply = (await this.#store.scripts.run('send', call.keys(), call.args(this.#store))) as (
+      | number
+      | string
+    )[]
     return batch.map((send, index) => parseOutcome(send, reply[index] ?? 'X'))
   }
 }
@@ -47,7 +50,12 @@ class SendCall {
 
   add(send: Send): void {
     const numbered = send.seq !== null
-    if (send.sender !== this.#sender || numbered !== this.#numbered || (numbered && send.seq !== this.#nextSeq)) this.#beginRun(send)
+    if (
+      send.sender !== this.#sender ||
+      numbered !== this.#numbered ||
+      (numbered && send.seq !== this.#nextSeq)
+    )
+      this.#beginRun(send)
     this.#nextSeq = (send.seq ?? 0) + 1
     this.#runs[this.#countAt] = (this.#runs[this.#countAt] as number) + 1
     this.#addSend(send)
@@ -69,11 +77,24 @@ class SendCall {
         if (to.name === null && asLeader === null && expiresAt === null) {
           runs.push('a', this.#lane(to.agentId, to.lane), text)
         } else {
-          runs.push('A', to.agentId === '' ? 0 : this.#lane(to.agentId, to.lane), text, expiresAt ?? '', to.name ?? '', asLeader ?? '')
+          runs.push(
+            'A',
+            to.agentId === '' ? 0 : this.#lane(to.agentId, to.lane),
+            text,
+            expiresAt ?? '',
+            to.name ?? '',
+            asLeader ?? '',
+          )
         }
         break
       case 'leader':
-        runs.push('l', to.agentId === '' ? 0 : this.#lane(to.agentId, to.lane), text, expiresAt ?? '', asLeader ?? '')
+        runs.push(
+          'l',
+          to.agentId === '' ? 0 : this.#lane(to.agentId, to.lane),
+          text,
+          expiresAt ?? '',
+          asLeader ?? '',
+        )
         break
       case 'members':
         runs.push('m', to.of, to.value, to.echo ? 1 : 0, text, expiresAt ?? '', asLeader ?? '')
@@ -110,7 +131,16 @@ class SendCall {
 
   keys(): string[] {
     const { meta, names, sessions, members, broadcasts, expiries } = this.#keys
-    return [meta, names, sessions, members, broadcasts, expiries, ...this.#lanes.keys(), ...this.#producers.keys()]
+    return [
+      meta,
+      names,
+      sessions,
+      members,
+      broadcasts,
+      expiries,
+      ...this.#lanes.keys(),
+      ...this.#producers.keys(),
+    ]
   }
 
   args({ limits }: Store): Argument[] {
@@ -134,7 +164,11 @@ class SendCall {
 
 function parseOutcome(send: Send, reply: number | string): SendOutcome {
   if (typeof reply === 'number') {
-    return { outcome: 'stored', agentId: send.to.kind === 'agent' || send.to.kind === 'leader' ? send.to.agentId : '', number: reply }
+    return {
+      outcome: 'stored',
+      agentId: send.to.kind === 'agent' || send.to.kind === 'leader' ? send.to.agentId : '',
+      number: reply,
+    }
   }
   const rest = reply.slice(1)
   switch (reply[0]) {

@@ -30,9 +30,13 @@ export async function hello(connection: Connection, frame: Hello): Promise<void>
 async function open(connection: Connection, frame: Hello): Promise<void> {
   const { hub } = connection
   if (frame.protocol !== PROTOCOL_VERSION) {
-    throw new MeshError('bad_frame', `protocol ${frame.protocol} is not spoken here; this hub speaks ${PROTOCOL_VERSION}`)
+    throw new MeshError(
+      'bad_frame',
+      `protocol ${frame.protocol} is not spoken here; this hub speaks ${PROTOCOL_VERSION}`,
+    )
   }
-  if (hub.draining) throw new MeshError('draining', 'this hub is shutting down; connect to another one', { retryAfterMs: 0 })
+  if (hub.draining)
+    throw new MeshError('draining', 'this hub is shutting down; connect to another one', { retryAfterMs: 0 })
   const registration = frame.agent ? toRegistration(frame.agent, 'websocket') : null
   const namespace = await hub.namespace(frame.namespace ?? 'default')
   if (connection.state !== 'opening') return
@@ -45,7 +49,9 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   const session = randomBytes(18).toString('base64url')
   const registered = await register(namespace, agentId, registration, frame, hashOf(session))
   namespace.opening.add(registered.fence)
-  const cursor = await openLog(namespace, agentId, registered).finally(() => namespace.opening.delete(registered.fence))
+  const cursor = await openLog(namespace, agentId, registered).finally(() =>
+    namespace.opening.delete(registered.fence),
+  )
   const opened = openSession(connection, namespace, agentId, frame, registered, cursor)
   namespace.onEvents(registered.events)
   await namespace.reached(registered.events.at(-1)?.revision ?? 0)
@@ -61,7 +67,13 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
 }
 
 /** Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. */
-async function register(namespace: Namespace, agentId: string, registration: Registration, frame: Hello, sessionHash: string): Promise<Registered> {
+async function register(
+  namespace: Namespace,
+  agentId: string,
+  registration: Registration,
+  frame: Hello,
+  sessionHash: string,
+): Promise<Registered> {
   let silentFence: number | null = null
   for (;;) {
     const result = await namespace.core.registry.register(namespace.name, {
@@ -76,14 +88,22 @@ async function register(namespace: Namespace, agentId: string, registration: Reg
     })
     if (result.outcome === 'registered') return result
     if (result.outcome === 'name_taken') {
-      throw new MeshError('name_taken', `name ${show(registration.name)} belongs to agent ${show(result.holder)}, which is not offline; choose another`, {
-        retryAfterMs: 1_000,
-      })
+      throw new MeshError(
+        'name_taken',
+        `name ${show(registration.name)} belongs to agent ${show(result.holder)}, which is not offline; choose another`,
+        {
+          retryAfterMs: 1_000,
+        },
+      )
     }
     if (await namespace.probes.isAlive(agentId, result.hub, result.fence)) {
-      throw new MeshError('agent_taken', `agent ${show(agentId)} has a live session; present its session, or choose another id`, {
-        retryAfterMs: 10_000,
-      })
+      throw new MeshError(
+        'agent_taken',
+        `agent ${show(agentId)} has a live session; present its session, or choose another id`,
+        {
+          retryAfterMs: 10_000,
+        },
+      )
     }
     silentFence = result.fence
   }
@@ -151,6 +171,10 @@ function welcomeText(
     pending: agent?.registered.pending ?? 0,
     time: new Date().toISOString(),
     heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
-    limits: { maxMessageBytes, maxPayloadBytes: hub.maxPayloadBytes, window: frame.window ?? LIMITS.windowDefault },
+    limits: {
+      maxMessageBytes,
+      maxPayloadBytes: hub.maxPayloadBytes,
+      window: frame.window ?? LIMITS.windowDefault,
+    },
   })
 }

@@ -19,7 +19,7 @@ export async function pong(context: Context, frame: Pong): Promise<void> {
   namespace.onHeartbeat(session.agentId, frame.metrics ?? null)
   if (!changes) return
   // A pong has no answer: what fails here shows in the next one.
-  await changeAgent(context, session, { status: frame.status, statusReason: frame.statusReason }).catch((error: unknown) =>
-    namespace.onStoreError(error),
+  await changeAgent(context, session, { status: frame.status, statusReason: frame.statusReason }).catch(
+    (error: unknown) => namespace.onStoreError(error),
   )
 }

@@ -7,9 +7,15 @@ import type { Context } from '../dispatch.ts'
 import { toFilter } from '../filter.ts'
 
 /** `subscribe`: the list, then every change of it. */
-export async function subscribe({ connection, namespace }: Context, { ref, events, where, since }: Subscribe): Promise<void> {
+export async function subscribe(
+  { connection, namespace }: Context,
+  { ref, events, where, since }: Subscribe,
+): Promise<void> {
   if (connection.subscriptions.size + connection.subscribing >= LIMITS.subscriptionsMax) {
-    throw new MeshError('bad_frame', `this connection has ${LIMITS.subscriptionsMax} subscriptions; unsubscribe one first`)
+    throw new MeshError(
+      'bad_frame',
+      `this connection has ${LIMITS.subscriptionsMax} subscriptions; unsubscribe one first`,
+    )
   }
   const request = {
     id: nanoid(10),

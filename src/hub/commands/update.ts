@@ -7,12 +7,22 @@ import type { Session } from '../session.ts'
 
 type Change = AgentFields & Pick<Update, 'status' | 'statusReason'>
 
-const FIELDS = ['capabilities', 'version', 'profiles', 'groups', 'address', 'metadata', 'concurrency', 'leaderEligible'] as const
+const FIELDS = [
+  'capabilities',
+  'version',
+  'profiles',
+  'groups',
+  'address',
+  'metadata',
+  'concurrency',
+  'leaderEligible',
+] as const
 
 /** `update`: replaces each field given; at most 5 a second, then the socket is read no faster. */
 export async function update(context: Context, frame: Update): Promise<void> {
   const { connection, namespace, session } = context
-  if (!session) throw new MeshError('forbidden', 'an observer connection has no agent to update; say hello with one')
+  if (!session)
+    throw new MeshError('forbidden', 'an observer connection has no agent to update; say hello with one')
   if (overUpdateRate(connection, frame)) return
   await changeAgent(context, session, frame)
   if (frame.metrics) namespace.onHeartbeat(session.agentId, frame.metrics)
@@ -30,9 +40,17 @@ export function overUpdateRate(connection: Connection, frame: Update | Pong): bo
 }
 
 /** Registers the change and waits until this hub sees it. @throws MeshError */
-export async function changeAgent({ connection, namespace }: Context, session: Session, change: Change): Promise<void> {
+export async function changeAgent(
+  { connection, namespace }: Context,
+  session: Session,
+  change: Change,
+): Promise<void> {
   const agent = namespace.replica.get(session.agentId)
-  if (!agent) throw new MeshError('not_registered', `agent "${session.agentId}" is not registered any more; connect again`)
+  if (!agent)
+    throw new MeshError(
+      'not_registered',
+      `agent "${session.agentId}" is not registered any more; connect again`,
+    )
   const fields = FIELDS.some((field) => change[field] != null)
   const result = await namespace.core.registry.update(namespace.name, {
     agentId: session.agentId,

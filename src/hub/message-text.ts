@@ -1,0 +1,60 @@
+import { nestsWithin } from '../../protocol/codec.ts'
+import type { Send } from '../../protocol/commands.ts'
+import { MeshError } from '../../protocol/errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { Route } from './router.ts'
+
+/** A payload as JSON. @throws MeshError `bad_frame` where it nests too deep, `payload_too_large` */
+export function payloadText(payload: unknown, maxBytes: number): string {
+  if (!nestsWithin(payload, LIMITS.payloadMaxDepth)) {
+    throw new MeshError('bad_frame', `payload nests deeper than ${LIMITS.payloadMaxDepth} levels; flatten it`)
+  }
+  const text = JSON.stringify(payload) ?? 'null'
+  // A UTF-16 unit is at most three bytes, so short texts need not be measured.
+  if (text.length * 3 > maxBytes) {
+    const bytes = Buffer.byteLength(text)
+    if (bytes > maxBytes) {
+      throw new MeshError(
+        'payload_too_large',
+        `payload has ${bytes} bytes of JSON; at most ${maxBytes} are allowed`,
+        { details: bytes },
+      )
+    }
+  }
+  return text
+}
+
+/**
+ * The frame that is pushed, made once: stored as it is, and ending in `,"attempt":1}` so that another attempt can be put in.
+ * @param from the sender's id as JSON
+ */
+export function messageText(
+  id: string,
+  from: string,
+  way: Route,
+  frame: Send,
+  payload: string,
+  now: number,
+  expiresAt: number | null,
+): string {
+  let text = `{"type":"message","id":"${id}","from":${from},"via":"${way.via}",`
+  if (way.value !== null) text += `"${way.via}":${JSON.stringify(way.value)},`
+  text += `"messageType":"${frame.messageType}","payload":${payload}`
+  if (frame.correlationId != null) text += `,"correlationId":${JSON.stringify(frame.correlationId)}`
+  text += `,"createdAt":"${isoTime(now)}"`
+  if (expiresAt !== null) text += `,"expiresAt":"${isoTime(expiresAt)}"`
+  if (frame.traceparent != null) text += `,"traceparent":${JSON.stringify(frame.traceparent)}`
+  if (frame.durability === 'transient') text += ',"transient":true'
+  return `${text},"attempt":1}`
+}
+
+let lastIso = ''
+let lastIsoMs = 0
+/** Messages of one millisecond share their text. */
+function isoTime(ms: number): string {
+  if (ms !== lastIsoMs) {
+    lastIsoMs = ms
+    lastIso = new Date(ms).toISOString()
+  }
+  return lastIso
+}
