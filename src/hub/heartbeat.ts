@@ -76,21 +76,29 @@ export class Heartbeat {
   #look(connection: Beating, now: number): void {
     const { intervalMs, timeoutMs } = this.#times
     const silentMs = connection.held ? 0 : now - connection.lastHeardAt
-    if (silentMs >= intervalMs + timeoutMs) {
-      this.remove(connection)
-      connection.onSilence()
-      return
-    }
     const idleMs = Math.max(silentMs, now - connection.lastSentAt)
-    const waiting = (this.#pingedAt.get(connection) ?? 0) > connection.lastHeardAt
-    if (waiting) {
-      this.#place(connection, intervalMs + timeoutMs - silentMs)
+    const pingedAt = this.#pingedAt.get(connection) ?? 0
+    if (pingedAt > connection.lastHeardAt) {
+      // Not only by the silence: a hub that was stopped for a while has asked nobody meanwhile.
+      const leftMs = Math.max(intervalMs + timeoutMs - silentMs, timeoutMs - (now - pingedAt))
+      if (leftMs > 0) this.#place(connection, leftMs)
+      else this.#drop(connection, pingedAt)
     } else if (idleMs >= intervalMs * 0.9) {
       this.#pingedAt.set(connection, now)
       connection.ping()
-      this.#place(connection, intervalMs + timeoutMs - silentMs)
+      this.#place(connection, Math.max(timeoutMs, intervalMs + timeoutMs - silentMs))
     } else {
       this.#place(connection, this.#spread() - idleMs)
     }
+  }
+
+  /** After what has arrived is read: an answer may wait unread where the hub itself was late. */
+  #drop(connection: Beating, pingedAt: number): void {
+    this.#place(connection, this.#spread())
+    setImmediate(() => {
+      if (!this.#slotOf.has(connection) || connection.lastHeardAt >= pingedAt) return
+      this.remove(connection)
+      connection.onSilence()
+    })
   }
 }

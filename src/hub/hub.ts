@@ -1,5 +1,6 @@
 import { nanoid } from 'nanoid'
 import type { WebSocket } from 'ws'
+import type { CloseReason } from '../../protocol/close-codes.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
@@ -143,6 +144,11 @@ export class Hub {
         resolve()
       }
     })
+  }
+
+  /** Closes every connection there is now, spread over a time. */
+  closeAll(reason: CloseReason, spreadMs: number): void {
+    for (const connection of this.#connections) setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
   }
 
   /** Closes every connection 4001 and tells the store what there is to tell. */

@@ -6,6 +6,9 @@ import type { Namespace } from './namespace.ts'
 const LOOK_MAX = 100
 /** Looks at a namespace between two that ask sessions for lost signals. */
 const SWEEP_EVERY_MS = 1_000
+/** How long the store may be away before clients are asked to try another hub, and over how long that is spread. */
+const GIVE_UP_MS = 60_000
+const GIVE_UP_SPREAD_MS = 10_000
 const NAMESPACE_IDLE_MS = 60_000
 
 /**
@@ -18,6 +21,7 @@ export class Reaper {
   readonly #running = new Set<Promise<void>>()
   #sweptAt = 0
   #failed = false
+  #failedSince = 0
 
   constructor(hub: Hub) {
     this.#hub = hub
@@ -41,6 +45,7 @@ export class Reaper {
         .then(
           () => {
             this.#failed = false
+            this.#failedSince = 0
           },
           (error: unknown) => this.#onError(error),
         )
@@ -59,6 +64,12 @@ export class Reaper {
     if (!expected) this.#hub.log.error({ err: error }, 'reaper failed')
     else if (!this.#failed) this.#hub.log.warn({ err: error }, 'store unavailable')
     this.#failed = true
+    if (!expected) return
+    const now = Date.now()
+    if (this.#failedSince === 0) this.#failedSince = now
+    if (now - this.#failedSince < GIVE_UP_MS) return
+    this.#failedSince = 0
+    this.#hub.closeAll('store_unavailable', GIVE_UP_SPREAD_MS)
   }
 
   async #look(): Promise<void> {

@@ -48,7 +48,6 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   const agentId = frame.agent?.id ?? nanoid()
   const session = randomBytes(18).toString('base64url')
   const registered = await register(namespace, agentId, registration, frame, hashOf(session))
-  namespace.opening.add(registered.fence)
   const cursor = await openLog(namespace, agentId, registered).finally(() =>
     namespace.opening.delete(registered.fence),
   )
@@ -86,7 +85,11 @@ async function register(
       silentFence,
       producer: frame.producer ?? null,
     })
-    if (result.outcome === 'registered') return result
+    if (result.outcome === 'registered') {
+      // At once: who was told right after this that the id is held asks for this very session.
+      namespace.opening.add(result.fence)
+      return result
+    }
     if (result.outcome === 'name_taken') {
       throw new MeshError(
         'name_taken',
