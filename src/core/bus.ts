@@ -57,6 +57,8 @@ export interface Subscription {
 }
 
 export interface Bus {
+  /** Whether signals may be lost at all: then the store has to be asked from time to time. */
+  readonly lossy: boolean
   /**
    * Signals for `hub` in a namespace, and the namespace's feed, in the order of each sender. Resolves when what is sent from now on arrives.
    * `onGap` is called when signals may have been lost (the subscriber had to connect again): ask the store.

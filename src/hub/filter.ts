@@ -8,8 +8,8 @@ import type { AgentRecord } from '../core/registry.ts'
 /** A `where` of `discover` or `subscribe`, ready to be asked of many agents. */
 export interface Filter {
   matches(record: AgentRecord): boolean
-  /** A capability every match has, if one is asked for: where an index may start. */
-  readonly capability: string | null
+  /** Capabilities and the group every match has: where an index may start. */
+  readonly capabilities: readonly string[]
   readonly group: string | null
   readonly name: string | null
 }
@@ -41,7 +41,7 @@ export function toFilter(where: Where | null | undefined, defaultStatus: readonl
   const range = where?.version == null ? null : parseRange(where.version)
   const metadata = Object.entries(where?.metadata ?? {})
   return {
-    capability: all[0] ?? null,
+    capabilities: all,
     group,
     name,
     matches({ registration, state }) {

@@ -361,6 +361,7 @@ export class Namespace {
   /** From time to time: asks the store for what signals may have lost, a slice of the sessions at each call. */
   sweep(now: number): void {
     if (this.watchers.heartbeatsWanted && now - this.#wantedAt > WANT_AGAIN_MS) this.wantHeartbeats()
+    if (!this.core.bus.lossy) return
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values())

@@ -82,6 +82,15 @@ const before = (a: AgentRecord, name: string, id: string): boolean =>
 const precedes = (a: ReplicaAgent, b: ReplicaAgent): boolean =>
   before(a.record, b.record.registration.name, b.record.id)
 
+interface Place {
+  readonly name: string
+  readonly id: string
+}
+
+const follows = (record: AgentRecord, after: Place | null): boolean =>
+  after === null ||
+  (!before(record, after.name, after.id) && !(record.registration.name === after.name && record.id === after.id))
+
 /**
  * This hub's copy of a namespace's registry: what `discover` and `subscribe` are answered from, also while the store is
  * down. It changes by events only, in revision order; whoever applies them keeps the order.
@@ -214,24 +223,19 @@ export class Replica {
   /** Matches in order of name, then id, after `after`, at most `limit` and one more to tell whether there are more. */
   find(
     filter: Filter,
-    after: { readonly name: string; readonly id: string } | null,
+    after: Place | null,
     limit: number,
   ): { agents: ReplicaAgent[]; more: boolean } {
-    const found: ReplicaAgent[] = []
-    const isAfter = ({ record }: ReplicaAgent): boolean =>
-      after === null ||
-      (!before(record, after.name, after.id) &&
-        !(record.registration.name === after.name && record.id === after.id))
     const few = this.#candidates(filter)
     if (few) {
-      for (const agent of few) if (isAfter(agent) && filter.matches(agent.record)) found.push(agent)
+      const found = few.filter(({ record }) => follows(record, after) && filter.matches(record))
       found.sort((a, b) => (precedes(a, b) ? -1 : 1))
       return { agents: found.slice(0, limit), more: found.length > limit }
     }
-    const start = after === null ? 0 : this.#place(after.name, after.id)
-    for (let i = start; i < this.#sorted.length; i++) {
+    const found: ReplicaAgent[] = []
+    for (let i = after === null ? 0 : this.#place(after.name, after.id); i < this.#sorted.length; i++) {
       const agent = this.#sorted[i]
-      if (!agent || !isAfter(agent) || !filter.matches(agent.record)) continue
+      if (!agent || !filter.matches(agent.record) || !follows(agent.record, after)) continue
       if (found.length === limit) return { agents: found, more: true }
       found.push(agent)
     }
@@ -244,13 +248,10 @@ export class Replica {
       const agent = this.#agents.get(this.#idByName.get(filter.name) ?? '')
       return agent ? [agent] : []
     }
-    for (const ids of [
-      filter.capability === null ? null : this.withCapability(filter.capability),
-      filter.group === null ? null : this.inGroup(filter.group),
-    ]) {
-      if (ids && ids.size * 16 <= this.#sorted.length)
-        return [...ids].flatMap((id) => this.#agents.get(id) ?? [])
-    }
-    return null
+    const sets = filter.capabilities.map((capability) => this.withCapability(capability))
+    if (filter.group !== null) sets.push(this.inGroup(filter.group))
+    const [smallest] = sets.toSorted((a, b) => a.size - b.size)
+    if (!smallest || smallest.size * 16 > this.#sorted.length) return null
+    return [...smallest].flatMap((id) => this.#agents.get(id) ?? [])
   }
 }

@@ -134,6 +134,7 @@ export class Subscription {
       if (this.#filter.matches(agent.record)) this.#matching.add(agent.record.id)
     this.#held = [...events.map(toSeen), ...(this.#held ?? [])]
     this.#unsure = new Set(this.#held.flatMap(({ event }) => event.agent?.id ?? []))
+    for (const id of this.#unsure) this.#matching.delete(id)
     return this.#pageFields('', true, false, replica.leader)
   }
 
@@ -175,7 +176,8 @@ export class Subscription {
   #takeAgent(event: RegistryEvent, agentText: string): void {
     const { agent } = event
     if (!agent) return
-    const unsure = this.#unsure?.delete(agent.id) ?? false
+    // Who registers anew was not there before.
+    const unsure = (this.#unsure?.delete(agent.id) ?? false) && event.event !== 'agent.registered'
     const matched = this.#matching.has(agent.id) || unsure
     const matches = event.event !== 'agent.unregistered' && this.#filter.matches(agent)
     const fields = `"agentId":${JSON.stringify(agent.id)},"agent":${agentText}`

@@ -13,6 +13,7 @@ interface Pending {
 
 /** Signals between hubs of one process. They arrive in a microtask, never inside the operation that sent them. */
 export class MemoryBus implements Bus {
+  readonly lossy = false
   readonly #subscribers = new Map<string, Set<Subscriber>>()
   #pending: Pending[] = []
 

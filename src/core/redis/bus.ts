@@ -8,6 +8,7 @@ import type { Store } from './store.ts'
  * scripts; J is any other signal as JSON, written by hubs.
  */
 export class RedisBus implements Bus {
+  readonly lossy = true
   readonly #store: Store
   readonly #onError: (error: Error) => void
 
