@@ -1,0 +1,223 @@
+import type { AgentInfo } from '../protocol/agent.ts'
+import type { MessageType, Target } from '../protocol/message.ts'
+import type { Message } from '../protocol/pushes.ts'
+import type {
+  DiscoverResult,
+  LeaderInfo,
+  LeaderResult,
+  SendResult,
+  UpdateResult,
+} from '../protocol/replies.ts'
+import type { WaitOptions } from './calls.ts'
+import { Endpoint } from './endpoint.ts'
+import type { BroadcastOptions, SealOptions, SendOptions } from './envelope.ts'
+import { abortError, closedError, handled } from './errors.ts'
+import type { Handler } from './message.ts'
+import { toSettings } from './options.ts'
+import type { ConnectOptions, Settings, UpdateFields } from './options.ts'
+import type { Platform } from './socket.ts'
+import type { ConnectionState } from './state.ts'
+import type { StatusEvent } from './status.ts'
+import type { Watch, WatchOptions } from './watch.ts'
+import type { Where } from './where.ts'
+
+export interface RequestOptions extends Omit<SendOptions, 'correlationId'>, WaitOptions {
+  /** Default `query`. */
+  readonly type?: MessageType
+  /** Milliseconds that the query may wait for its receiver. Default `timeoutMs`: nobody works for an asker that has gone on. */
+  readonly ttlMs?: number
+}
+
+export interface DiscoverOptions extends WaitOptions {
+  /** Agents in one page, 1 to 1,000. Default 100. */
+  readonly limit?: number
+  /** Of the page before. */
+  readonly cursor?: string | null
+}
+
+export interface CloseOptions {
+  /** True: the agent is unregistered and its inbox dead-lettered. Default false: it is offline, its inbox goes on filling. */
+  readonly unregister?: boolean
+}
+
+function toTarget(to: Target | string): Target {
+  return typeof to === 'string' ? { agent: to } : to
+}
+
+/** One agent (or observer) on a mesh: keeps connected, resends, acknowledges, watches, until `close()`. */
+export class Client {
+  readonly #endpoint: Endpoint
+  readonly #settings: Settings
+  #closing: Promise<void> | null = null
+
+  /** For `connectOn`. */
+  static async open(platform: Platform, options: ConnectOptions): Promise<Client> {
+    const { signal } = options
+    if (signal?.aborted === true) throw abortError(signal)
+    const settings = toSettings(options)
+    const endpoint = new Endpoint(platform, settings)
+    const aborted = (): void => void endpoint.end(abortError(signal as AbortSignal))
+    signal?.addEventListener('abort', aborted)
+    try {
+      endpoint.start()
+      await endpoint.welcomed
+    } finally {
+      signal?.removeEventListener('abort', aborted)
+    }
+    return new Client(endpoint, settings)
+  }
+
+  private constructor(endpoint: Endpoint, settings: Settings) {
+    this.#endpoint = endpoint
+    this.#settings = settings
+  }
+
+  /** This agent's id; null of an observer. */
+  get id(): string | null {
+    return this.agent?.id ?? null
+  }
+
+  /** This agent as the hub registered it last (at the latest welcome or `update`); null of an observer. */
+  get agent(): AgentInfo | null {
+    return this.#endpoint.agent
+  }
+
+  /** Proof that `id` is this client's, for a later client with the same `id` (`options.session`); null of an observer. */
+  get session(): string | null {
+    return this.#endpoint.welcome?.session ?? null
+  }
+
+  /** Where the client stands now; `status()` tells each change. */
+  get state(): ConnectionState {
+    return this.#endpoint.state
+  }
+
+  /** Resolves when the client has ended: null after `close()`, else the reason. Never rejects. */
+  get closed(): Promise<Error | null> {
+    return this.#endpoint.closed
+  }
+
+  /**
+   * Sends a message; `to` is an agent's id or a target. Resolves when the mesh has stored it (not: delivered). While there is
+   * no connection it waits; what was not answered is sent again after reconnecting, in order, and stored once.
+   * @throws MeshError as the hub says (`unknown_target`, `inbox_full`, …), or `bad_frame`, `payload_too_large` at once;
+   * by name `AbortError` (`signal`, or the client was closed) and `QuotaExceededError` (`maxOutgoing`)
+   */
+  send(to: Target | string, payload: unknown, options: SendOptions = {}): Promise<SendResult> {
+    return this.#send(to, payload, options)
+  }
+
+  /**
+   * Sends a message to everybody, a group, or all that have a capability: all registered agents that match now, connected or
+   * not.
+   * @throws as `send`
+   */
+  broadcast(payload: unknown, options: BroadcastOptions = {}): Promise<SendResult> {
+    const { to = { all: true }, ...rest } = options
+    const target: Target = 'capability' in to ? { ...to, mode: 'all' } : to
+    return this.#send(target, payload, rest)
+  }
+
+  /**
+   * Sends a `query` and waits for the `response` to it, which is acknowledged when it comes. A handler may do this too.
+   * @throws as `send`; `TimeoutError` by name when no reply came within `timeoutMs`
+   */
+  request<Payload = unknown>(
+    to: Target | string,
+    payload: unknown,
+    options: RequestOptions = {},
+  ): Promise<Message<Payload>> {
+    const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
+    const { correlationId, reply, signal: withdrawn, fail } = this.#endpoint.requests.open(timeoutMs, signal)
+    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
+    this.#endpoint.send(toTarget(to), payload, query).catch(fail)
+    return reply as Promise<Message<Payload>>
+  }
+
+  /**
+   * Handles messages of one type, or of all types without a handler of their own. One handler each; answers how to remove it.
+   * Messages that come before there is a handler wait, as many as the window holds.
+   * @throws TypeError where there is a handler already
+   */
+  onMessage<Payload = unknown>(handler: Handler<Payload>): () => void
+  onMessage<Payload = unknown>(type: MessageType, handler: Handler<Payload>): () => void
+  onMessage(...args: [Handler<never>] | [MessageType, Handler<never>]): () => void {
+    const [type, handler] = args.length === 1 ? [null, args[0]] : args
+    return this.#endpoint.incoming.handle(type, handler as Handler)
+  }
+
+  /** One page of the agents that match, sorted by name; only `online` ones unless `where.status` says otherwise. */
+  discover(where: Where = {}, options: DiscoverOptions = {}): Promise<DiscoverResult> {
+    const { limit, cursor, ...wait } = options
+    return this.#endpoint.ask({ type: 'discover', where, limit, cursor }, wait)
+  }
+
+  /** All agents that match, page by page as they are read. */
+  async *discoverAll(
+    where: Where = {},
+    options: Omit<DiscoverOptions, 'cursor'> = {},
+  ): AsyncGenerator<AgentInfo, undefined> {
+    let cursor: string | null = null
+    do {
+      const page: DiscoverResult = await this.discover(where, { ...options, cursor })
+      yield* page.agents
+      cursor = page.cursor
+    } while (cursor !== null)
+    return undefined
+  }
+
+  /** A live view of the agents that match: a map that follows every change, and an iterator over the changes. */
+  watch(where: Where | null = null, options: WatchOptions = {}): Watch {
+    const { subscriptions } = this.#endpoint
+    const watch = subscriptions.open(where, options)
+    if (this.state.type === 'closed') subscriptions.fail(closedError('watch'))
+    return watch
+  }
+
+  /** Changes this agent's registration; what is changed holds over reconnections. At most 5 a second. */
+  update(fields: UpdateFields, options: WaitOptions = {}): Promise<AgentInfo> {
+    const asked = this.#endpoint.ask<UpdateResult>({ type: 'update', ...fields }, options)
+    return handled(
+      asked.then(({ agent }) => {
+        this.#endpoint.updated(fields, agent)
+        return agent
+      }),
+    )
+  }
+
+  /** Who leads the namespace now, and in which term. */
+  leader(options: WaitOptions = {}): Promise<LeaderInfo> {
+    const asked = this.#endpoint.ask<LeaderResult>({ type: 'leader' }, options)
+    return handled(asked.then(({ leader }) => leader))
+  }
+
+  /** The state now, each change of it, and other incidents; ends when the client has. Bounded: of unread ones the last 1,000. */
+  status(): AsyncIterableIterator<StatusEvent, undefined> {
+    return this.#endpoint.statuses.follow(this.state)
+  }
+
+  /**
+   * Ends the client in order: starts no more handlers, lets running ones finish and waits for the answers to what was sent (both
+   * together at most `closeTimeoutMs`), acknowledges, says `bye`, closes the socket. Never rejects; what is left is rejected with
+   * an `AbortError`.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#endpoint.close(options.unregister ?? false)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #send(to: Target | string, payload: unknown, options: SealOptions): Promise<SendResult> {
+    const sent = this.#endpoint.send(toTarget(to), payload, options)
+    sent.catch((error: Error) => this.#endpoint.statuses.emit({ type: 'send_failed', error }))
+    return sent
+  }
+}
+
+/** Connects on a platform; what `connect` of both entries is made of. */
+export function connectOn(platform: Platform, options: ConnectOptions): Promise<Client> {
+  return Client.open(platform, options)
+}

@@ -1,0 +1,247 @@
+import type { AgentInfo } from '../protocol/agent.ts'
+import { MeshError } from '../protocol/errors.ts'
+import { PROTOCOL_VERSION } from '../protocol/limits.ts'
+import type { Target } from '../protocol/message.ts'
+import type { Message, Push } from '../protocol/pushes.ts'
+import type { Reply, SendResult, Welcome } from '../protocol/replies.ts'
+import { Calls } from './calls.ts'
+import type { Asked, WaitOptions } from './calls.ts'
+import { seal } from './envelope.ts'
+import type { SealOptions } from './envelope.ts'
+import { closedError, handled } from './errors.ts'
+import { Incoming } from './incoming.ts'
+import { Lifecycle } from './lifecycle.ts'
+import type { ReplyOptions } from './message.ts'
+import type { Settings, UpdateFields } from './options.ts'
+import { Outgoing } from './outgoing.ts'
+import { Requests } from './requests.ts'
+import type { Platform } from './socket.ts'
+import type { ConnectionState } from './state.ts'
+import { Statuses } from './status.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+/** This end of the mesh: one lifecycle of connections, and everything that has to go on over them. */
+export class Endpoint {
+  readonly statuses: Statuses
+  readonly requests: Requests
+  readonly incoming: Incoming
+  readonly subscriptions: Subscriptions
+  /** Rejects when the endpoint ends before its first session. */
+  readonly welcomed: Promise<void>
+  /** The error it ended with, null after `close`. Never rejects. */
+  readonly closed: Promise<Error | null>
+  readonly #settings: Settings
+  readonly #lifecycle: Lifecycle
+  readonly #outgoing: Outgoing
+  readonly #calls: Calls
+  #onWelcomed: () => void = () => undefined
+  #onNoWelcome: (error: Error) => void = () => undefined
+  #onClosed: (error: Error | null) => void = () => undefined
+  #welcome: Welcome | null = null
+  #agent: AgentInfo | null = null
+  /** What `update` changed: told again by later `hello`s, but for the status, which those can't tell. */
+  #updated: UpdateFields = {}
+  #closing = false
+
+  constructor(platform: Platform, settings: Settings) {
+    this.#settings = settings
+    this.closed = new Promise((resolve) => (this.#onClosed = resolve))
+    this.welcomed = new Promise((resolve, reject) => {
+      this.#onWelcomed = resolve
+      this.#onNoWelcome = reject
+    })
+    this.statuses = new Statuses(settings.onStatus)
+    this.#lifecycle = new Lifecycle(platform, settings, {
+      hello: () => this.#hello(),
+      accepts: ({ resumed }) => this.#outgoing.accepts(resumed),
+      opened: (welcome) => this.#opened(welcome),
+      frame: (frame) => this.#frame(frame),
+      lost: () => this.#lost(),
+      changed: (state) => this.#changed(state),
+    })
+    this.#outgoing = new Outgoing(
+      {
+        write: (line) => this.#lifecycle.write(line),
+        renew: () =>
+          this.#lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
+      },
+      { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes },
+    )
+    this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
+    this.subscriptions = new Subscriptions(this.#calls)
+    this.requests = new Requests(() => this.incoming.pump())
+    this.incoming = new Incoming(
+      {
+        write: (line) => this.#lifecycle.write(line),
+        reply: (message, payload, options) => this.#reply(message, payload, options),
+        take: (message) => this.requests.take(message),
+        waiting: () => this.requests.size,
+        emit: (incident) => this.statuses.emit(incident),
+      },
+      { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
+    )
+  }
+
+  get state(): ConnectionState {
+    return this.#lifecycle.state
+  }
+
+  /** The latest one. */
+  get welcome(): Welcome | null {
+    return this.#welcome
+  }
+
+  get agent(): AgentInfo | null {
+    return this.#agent
+  }
+
+  start(): void {
+    this.#lifecycle.start()
+  }
+
+  send(to: Target, payload: unknown, options: SealOptions): Promise<SendResult> {
+    try {
+      if (this.state.type === 'closed') throw closedError('send')
+      if (this.#welcome?.agent == null)
+        throw new MeshError('forbidden', 'an observer can not send; connect with a name')
+      const { tail, bytes } = seal(to, payload, options, this.#welcome.limits.maxPayloadBytes)
+      return handled(this.#outgoing.add(tail, bytes, options.signal))
+    } catch (error) {
+      return handled(Promise.reject(error as Error))
+    }
+  }
+
+  ask<Result>(command: Asked, options: WaitOptions): Promise<Result> {
+    if (this.state.type === 'closed') return handled(Promise.reject(closedError(command.type)))
+    const { timeoutMs = this.#settings.requestTimeoutMs, signal } = options
+    return handled(this.#calls.ask<Result>(command, { timeoutMs, signal }))
+  }
+
+  /** Keeps what an `update` changed. */
+  updated(fields: UpdateFields, agent: AgentInfo): void {
+    this.#updated = { ...this.#updated, ...fields }
+    this.#agent = agent
+    if (fields.concurrency !== undefined) this.incoming.concurrency = fields.concurrency
+  }
+
+  /** Ends at once. */
+  end(error: Error): Promise<void> {
+    return this.#lifecycle.end(error)
+  }
+
+  /** Ends in order; see `Client.close`. */
+  async close(unregister: boolean): Promise<void> {
+    const { closeTimeoutMs } = this.#settings
+    let late: ReturnType<typeof setTimeout> | undefined
+    const deadline = new Promise<void>((resolve) => (late = setTimeout(resolve, closeTimeoutMs)))
+    const within = (work: Promise<unknown>): Promise<unknown> => Promise.race([work, deadline, this.closed])
+    this.#closing = true
+    this.incoming.stop()
+    this.#lifecycle.drain()
+    await within(this.incoming.idle())
+    await within(this.#outgoing.idle())
+    await within(this.#bye(unregister))
+    clearTimeout(late)
+    await this.#lifecycle.end(null)
+  }
+
+  /** Says `bye` and waits for its answer. Without a connection the agent is as good as offline; unregistering needs one. */
+  async #bye(unregister: boolean): Promise<void> {
+    const bye = { type: 'bye', keep: !unregister }
+    if (unregister) {
+      await this.ask(bye, { timeoutMs: this.#settings.closeTimeoutMs }).catch(() => undefined)
+    } else if (this.state.type === 'draining') {
+      await new Promise<void>((resolve) =>
+        this.#calls.once(
+          bye,
+          () => resolve(),
+          () => resolve(),
+        ),
+      )
+    }
+  }
+
+  #reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult> {
+    const { traceparent, correlationId = message.id } = message
+    const trace = traceparent === undefined ? {} : { traceparent }
+    return this.send({ agent: message.from }, payload, {
+      ...trace,
+      ...options,
+      type: 'response',
+      correlationId,
+    })
+  }
+
+  #hello(): Readonly<Record<string, unknown>> {
+    const { namespace, agent, window } = this.#settings
+    const common = { protocol: PROTOCOL_VERSION, namespace }
+    if (agent === null) return common
+    const { status: _status, statusReason: _reason, metrics: _metrics, ...updated } = this.#updated
+    return {
+      ...common,
+      producer: this.#outgoing.greet(),
+      session: this.#welcome?.session ?? this.#settings.session,
+      window,
+      agent: { ...agent, ...updated, id: this.#agent?.id ?? agent.id },
+    }
+  }
+
+  #opened(welcome: Welcome): void {
+    this.#welcome = welcome
+    this.#agent = welcome.agent
+    this.#calls.resume()
+    const { status, statusReason } = this.#updated
+    if (status === 'degraded' && welcome.agent?.status !== 'degraded') {
+      void this.ask({ type: 'update', status, statusReason }, {})
+    }
+    this.#outgoing.resume()
+    this.incoming.resume()
+    this.subscriptions.resume()
+    if (this.#closing) this.#lifecycle.drain()
+    this.#onWelcomed()
+  }
+
+  #frame(frame: Reply | Push): void {
+    switch (frame.type) {
+      case 'ok':
+      case 'error':
+        if (typeof frame.ref === 'number') this.#outgoing.answered(frame)
+        else if (frame.ref != null) this.#calls.answered(frame)
+        else if (frame.type === 'error') {
+          this.statuses.emit({ type: 'complaint', error: MeshError.fromBody(frame.error) })
+        }
+        return
+      case 'message':
+        return this.incoming.receive(frame)
+      case 'event':
+      case 'snapshot':
+        return this.subscriptions.push(frame)
+      case 'goaway':
+        this.#lifecycle.goAway(frame.reconnectAfterMs)
+        return this.statuses.emit({ type: 'goaway', reconnectAfterMs: frame.reconnectAfterMs })
+      case 'ping':
+      case 'pong':
+      case 'welcome':
+    }
+  }
+
+  #lost(): void {
+    this.#calls.lost()
+    this.#outgoing.lost()
+    this.incoming.lost()
+    this.subscriptions.lost()
+  }
+
+  #changed(state: ConnectionState): void {
+    this.statuses.emit(state)
+    if (state.type !== 'closed') return
+    const error = state.error ?? closedError('left unanswered')
+    this.incoming.abort(error)
+    this.requests.fail(error)
+    this.#outgoing.fail(error)
+    this.#calls.fail(error)
+    this.subscriptions.fail(state.error)
+    this.#onNoWelcome(error)
+    this.#onClosed(state.error)
+  }
+}

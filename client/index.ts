@@ -1,0 +1,80 @@
+import { SUBPROTOCOL } from '../protocol/limits.ts'
+import { connectOn } from './client.ts'
+import type { Client } from './client.ts'
+import type { ConnectOptions } from './options.ts'
+import type { Platform } from './socket.ts'
+
+let channel: MessageChannel | null = null
+const deferred: (() => void)[] = []
+
+function runDeferred(): void {
+  deferred.shift()?.()
+}
+
+/** Not `setTimeout`, which a hidden tab runs once a second or a minute. */
+function defer(task: () => void): void {
+  // Deno, Bun and Node have it; there an open MessageChannel would keep the process alive.
+  const { setImmediate } = globalThis as { setImmediate?: (task: () => void) => unknown }
+  if (setImmediate !== undefined) {
+    setImmediate(task)
+    return
+  }
+  if (channel === null) {
+    channel = new MessageChannel()
+    channel.port1.onmessage = runDeferred
+  }
+  deferred.push(task)
+  channel.port2.postMessage(null)
+}
+
+function onWake(listener: () => void): () => void {
+  if (typeof globalThis.addEventListener !== 'function') return () => undefined
+  const shown = (): void => {
+    if (globalThis.document?.visibilityState === 'visible') listener()
+  }
+  globalThis.addEventListener('online', listener)
+  globalThis.addEventListener('pageshow', listener)
+  globalThis.document?.addEventListener('visibilitychange', shown)
+  return () => {
+    globalThis.removeEventListener('online', listener)
+    globalThis.removeEventListener('pageshow', listener)
+    globalThis.document?.removeEventListener('visibilitychange', shown)
+  }
+}
+
+const WEB: Platform = {
+  tokenInHello: true,
+  open(url, _token, listener) {
+    const socket = new WebSocket(url, [SUBPROTOCOL])
+    socket.onopen = () => listener.opened()
+    socket.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (typeof data === 'string') listener.text(data)
+    }
+    socket.onclose = ({ code, reason }) => listener.closed(code, reason)
+    return {
+      send: (text) => {
+        if (socket.readyState === WebSocket.OPEN) socket.send(text)
+      },
+      close: (code, reason) => socket.close(code, reason),
+      abandon() {
+        socket.onopen = socket.onmessage = socket.onclose = null
+        socket.close()
+      },
+    }
+  },
+  defer,
+  onWake,
+}
+
+/**
+ * Connects to a mesh over the platform's own WebSocket; resolves when the hub has welcomed this client for the first time.
+ * The token travels in `hello`, since browsers can't set headers.
+ * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), `AbortError` when `signal` aborts first
+ */
+export function connect(options: ConnectOptions): Promise<Client> {
+  return connectOn(WEB, options)
+}
+
+export type * from './api.ts'
+export { Nack } from './nack.ts'
+export { MeshError } from '../protocol/errors.ts'

@@ -1,0 +1,51 @@
+import WebSocket from 'ws'
+import { SUBPROTOCOL } from '../protocol/limits.ts'
+import { connectOn } from './client.ts'
+import type { Client } from './client.ts'
+import type { ConnectOptions } from './options.ts'
+import type { Platform } from './socket.ts'
+
+const NODE: Platform = {
+  tokenInHello: false,
+  open(url, token, listener) {
+    const socket = new WebSocket(url, [SUBPROTOCOL], {
+      perMessageDeflate: false,
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+    })
+    let failure = ''
+    socket.on('open', () => listener.opened())
+    socket.on('message', (data, isBinary) => {
+      if (!isBinary) listener.text((data as Buffer).toString())
+    })
+    // `close` follows each `error`, without a word about what was wrong.
+    socket.on('error', (error) => (failure = error.message))
+    socket.on('close', (code, reason) => listener.closed(code, reason.toString() || failure))
+    return {
+      send: (text) => {
+        if (socket.readyState === WebSocket.OPEN) socket.send(text)
+      },
+      close: (code, reason) => socket.close(code, reason),
+      abandon() {
+        socket.removeAllListeners()
+        // Cutting off a socket that is still connecting is an `error`, and one that nobody hears ends the process.
+        socket.on('error', () => undefined)
+        socket.terminate()
+      },
+    }
+  },
+  defer: (task) => void setImmediate(task),
+  onWake: () => () => undefined,
+}
+
+/**
+ * Connects to a mesh over `ws`; resolves when the hub has welcomed this client for the first time. The token travels in the
+ * `Authorization` header. While the client is not closed it keeps the process alive.
+ * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), `AbortError` when `signal` aborts first
+ */
+export function connect(options: ConnectOptions): Promise<Client> {
+  return connectOn(NODE, options)
+}
+
+export type * from './api.ts'
+export { Nack } from './nack.ts'
+export { MeshError } from '../protocol/errors.ts'

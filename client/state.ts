@@ -1,0 +1,113 @@
+import { GOOD_AFTER_MS, reconnectDelay } from './backoff.ts'
+
+/** Why a connection ended, or did not come about. */
+export interface Ending {
+  readonly reason: 'closed' | 'refused' | 'silent' | 'timeout' | 'broken' | 'token' | 'left'
+  /** The WebSocket close code; null where this side gave the connection up. */
+  readonly code: number | null
+  readonly error: Error
+  /** Whether trying again unchanged is useless. */
+  readonly final: boolean
+  /** Milliseconds to wait at least, where the hub said so. */
+  readonly retryAfterMs: number | null
+}
+
+/** Where a client stands. `attempt` counts the tries since the last good connection: 0 is the very first. */
+export type ConnectionState =
+  | { readonly type: 'idle' }
+  /** A token is fetched, a socket opened. */
+  | { readonly type: 'connecting'; readonly url: string; readonly attempt: number }
+  /** `hello` is sent. */
+  | { readonly type: 'greeting'; readonly url: string; readonly attempt: number }
+  /** `resumed`: the agent was still registered, its inbox intact. `since`: milliseconds since 1970. */
+  | {
+      readonly type: 'open'
+      readonly url: string
+      readonly attempt: number
+      readonly hub: string
+      readonly resumed: boolean
+      readonly since: number
+    }
+  /** Disconnected; try number `attempt` comes after `delayMs`, at `retryAt` (milliseconds since 1970). */
+  | {
+      readonly type: 'waiting'
+      readonly attempt: number
+      readonly cause: Ending
+      readonly delayMs: number
+      readonly retryAt: number
+    }
+  /** `close()` was called and the connection still stands: handlers finish, answers come in. */
+  | { readonly type: 'draining'; readonly url: string; readonly attempt: number; readonly since: number }
+  /** The end. `error` is null after `close()`. */
+  | { readonly type: 'closed'; readonly error: Error | null }
+
+/** What can happen to a client's connection. `now` is in milliseconds since 1970, `random` from 0 to 1. */
+export type Occurrence =
+  | { readonly type: 'dial'; readonly url: string; readonly now: number }
+  | { readonly type: 'connected' }
+  | { readonly type: 'welcomed'; readonly hub: string; readonly resumed: boolean; readonly now: number }
+  | { readonly type: 'lost'; readonly cause: Ending; readonly now: number; readonly random: number }
+  | { readonly type: 'woken'; readonly delayMs: number; readonly now: number }
+  | { readonly type: 'drain' }
+  | { readonly type: 'close'; readonly error: Error | null }
+
+function nextAttempt(state: ConnectionState, now: number): number {
+  switch (state.type) {
+    case 'idle':
+      return 0
+    case 'waiting':
+      return state.attempt
+    case 'open':
+    case 'draining':
+      return now - state.since >= GOOD_AFTER_MS ? 1 : state.attempt + 1
+    case 'connecting':
+    case 'greeting':
+      return state.attempt + 1
+    case 'closed':
+      return 0
+  }
+}
+
+/**
+ * The state after an occurrence; pure. What can't happen in a state leaves it as it is (the same object): a socket that was
+ * given up may still say something. `closed` is for ever.
+ */
+export function advance(state: ConnectionState, occurrence: Occurrence): ConnectionState {
+  if (state.type === 'closed') return state
+  switch (occurrence.type) {
+    case 'dial':
+      return { type: 'connecting', url: occurrence.url, attempt: nextAttempt(state, occurrence.now) }
+    case 'connected':
+      return state.type === 'connecting'
+        ? { type: 'greeting', url: state.url, attempt: state.attempt }
+        : state
+    case 'welcomed':
+      if (state.type !== 'greeting') return state
+      return {
+        type: 'open',
+        url: state.url,
+        attempt: state.attempt,
+        hub: occurrence.hub,
+        resumed: occurrence.resumed,
+        since: occurrence.now,
+      }
+    case 'lost': {
+      if (state.type === 'idle' || state.type === 'waiting') return state
+      const attempt = nextAttempt(state, occurrence.now)
+      const delayMs = Math.round(
+        Math.max(reconnectDelay(attempt, occurrence.random), occurrence.cause.retryAfterMs ?? 0),
+      )
+      return { type: 'waiting', attempt, cause: occurrence.cause, delayMs, retryAt: occurrence.now + delayMs }
+    }
+    case 'woken': {
+      const retryAt = occurrence.now + Math.round(occurrence.delayMs)
+      if (state.type !== 'waiting' || state.retryAt <= retryAt) return state
+      return { ...state, delayMs: Math.round(occurrence.delayMs), retryAt }
+    }
+    case 'drain':
+      if (state.type !== 'open') return state
+      return { type: 'draining', url: state.url, attempt: state.attempt, since: state.since }
+    case 'close':
+      return { type: 'closed', error: occurrence.error }
+  }
+}

@@ -1,0 +1,57 @@
+import type { Message } from '../protocol/pushes.ts'
+import { Feed } from './feed.ts'
+import type { ConnectionState } from './state.ts'
+
+/** Something that is not a change of state, worth knowing. */
+export type Incident =
+  /** The hub is shutting down; the client leaves after `reconnectAfterMs` milliseconds and connects again at once. */
+  | { readonly type: 'goaway'; readonly reconnectAfterMs: number }
+  /** A handler threw (its message was given back), or the value it returned could not be sent as the reply. */
+  | { readonly type: 'handler_failed'; readonly message: Message; readonly error: Error }
+  /** A message has no handler while other types have one; see `unhandledTimeoutMs`. */
+  | { readonly type: 'unhandled'; readonly message: Message }
+  /** A response that nobody waits for (any more); it was acknowledged and dropped. */
+  | { readonly type: 'late_reply'; readonly message: Message }
+  /** A `send` or `broadcast` was rejected; told here too, since not everybody looks at the promise. */
+  | { readonly type: 'send_failed'; readonly error: Error }
+  /** The hub complained of a frame that needs no answer. */
+  | { readonly type: 'complaint'; readonly error: Error }
+
+/** What `client.status()` yields: each new state, and what else happens. Told apart by `type`. */
+export type StatusEvent = ConnectionState | Incident
+
+/** Status events that wait for one reader; of more, the oldest are dropped. */
+const STATUS_MAX = 1000
+
+/** Everybody who follows the status. */
+export class Statuses {
+  readonly #feeds = new Set<Feed<StatusEvent>>()
+  readonly #listener: ((event: StatusEvent) => void) | null
+
+  constructor(listener: ((event: StatusEvent) => void) | null) {
+    this.#listener = listener
+  }
+
+  /** A new reader; the first thing it reads is `state`. */
+  follow(state: ConnectionState): Feed<StatusEvent> {
+    const feed: Feed<StatusEvent> = new Feed<StatusEvent>(
+      STATUS_MAX,
+      (items) => [...items],
+      () => this.#feeds.delete(feed),
+    )
+    feed.push(state)
+    if (state.type === 'closed') feed.end(null)
+    else this.#feeds.add(feed)
+    return feed
+  }
+
+  emit(event: StatusEvent): void {
+    for (const feed of this.#feeds) {
+      feed.push(event)
+      if (event.type === 'closed') feed.end(null)
+    }
+    // In a task of its own: what it throws must not stop a change of state half-way.
+    const listener = this.#listener
+    if (listener !== null) queueMicrotask(() => listener(event))
+  }
+}

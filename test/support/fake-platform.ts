@@ -1,0 +1,87 @@
+import type { Platform, Socket, SocketListener } from '../../client/socket.ts'
+import type { Welcome } from '../../protocol/replies.ts'
+import { welcomeFrame } from './scripted-hub.ts'
+import type { Frame } from './scripted-hub.ts'
+
+/** A socket without a network: the test plays the hub, at once and with whatever clock it likes. */
+export class FakeSocket implements Socket {
+  readonly url: string
+  readonly token: string | null
+  readonly listener: SocketListener
+  readonly frames: Frame[] = []
+  closedWith: number | null = null
+  abandoned = false
+
+  constructor(url: string, token: string | null, listener: SocketListener) {
+    this.url = url
+    this.token = token
+    this.listener = listener
+  }
+
+  send(text: string): void {
+    for (const line of text.split('\n')) this.frames.push(JSON.parse(line) as Frame)
+  }
+
+  /** The test answers with `listener.closed`. */
+  close(code: number): void {
+    this.closedWith = code
+  }
+
+  abandon(): void {
+    this.abandoned = true
+  }
+
+  /** What the client wrote since the last call. */
+  wrote(): Frame[] {
+    return this.frames.splice(0)
+  }
+
+  push(...frames: object[]): void {
+    this.listener.text(frames.map((frame) => JSON.stringify(frame)).join('\n'))
+  }
+
+  welcome(fields: Partial<Welcome> = {}): void {
+    this.listener.opened()
+    this.push(welcomeFrame(fields))
+  }
+}
+
+export class FakePlatform implements Platform {
+  readonly tokenInHello: boolean
+  readonly sockets: FakeSocket[] = []
+  readonly #wakers = new Set<() => void>()
+
+  constructor(tokenInHello = false) {
+    this.tokenInHello = tokenInHello
+  }
+
+  get socket(): FakeSocket {
+    const socket = this.sockets.at(-1)
+    if (socket === undefined) throw new Error('no socket was opened yet')
+    return socket
+  }
+
+  /** Those who wait for the machine to wake up. */
+  get wakers(): number {
+    return this.#wakers.size
+  }
+
+  open(url: string, token: string | null, listener: SocketListener): FakeSocket {
+    const socket = new FakeSocket(url, token, listener)
+    this.sockets.push(socket)
+    return socket
+  }
+
+  defer(task: () => void): void {
+    queueMicrotask(task)
+  }
+
+  onWake(listener: () => void): () => void {
+    this.#wakers.add(listener)
+    return () => this.#wakers.delete(listener)
+  }
+
+  wake(): void {
+    for (const waker of this.#wakers) waker()
+  }
+}

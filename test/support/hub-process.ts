@@ -1,0 +1,49 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const START_TIMEOUT_MS = 20_000
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+/** A hub in a process of its own, started by the command line. */
+export interface HubProcess {
+  readonly url: string
+  readonly id: string
+  /** Ends it like a crash: nothing is told to anybody. */
+  kill(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+function firstLine(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let out = ''
+    let err = ''
+    const timer = setTimeout(() => reject(new Error(`no hub in ${START_TIMEOUT_MS} ms: ${err}`)), START_TIMEOUT_MS)
+    child.stderr?.on('data', (text: Buffer) => (err += text.toString()))
+    child.stdout?.on('data', (text: Buffer) => {
+      out += text.toString()
+      if (!out.includes('\n')) return
+      clearTimeout(timer)
+      resolve(out)
+    })
+    child.once('exit', (code) => {
+      clearTimeout(timer)
+      reject(new Error(`the hub ended with ${code}: ${err}`))
+    })
+  })
+}
+
+/** `meshwire start --port 0` and these flags; answers when it listens. */
+export async function startHubProcess(flags: Readonly<Record<string, string | number>>): Promise<HubProcess> {
+  const args = Object.entries({ '--port': 0, '--log-level': 'silent', ...flags }).flatMap(([flag, value]) => [flag, String(value)])
+  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'start', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const line = await firstLine(child)
+  const [, id = '', url = ''] = /hub (\S+) listens on (\S+)/.exec(line) ?? []
+  const kill = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exit = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exit
+  }
+  return { url, id, kill, [Symbol.asyncDispose]: kill }
+}
