@@ -112,7 +112,10 @@ export class Delivery {
   }
 
   /** Entries of the log. Where it was cut beyond what this session has read, what was lost goes to the dead letters. */
-  async #readLog(after: number, limit: number): Promise<{ entries: readonly BroadcastEntry[]; head: number }> {
+  async #readLog(
+    after: number,
+    limit: number,
+  ): Promise<{ entries: readonly BroadcastEntry[]; head: number }> {
     const { core, namespace, agentId, settler } = this.#options
     const found = await core.broadcasts.read(namespace, after, limit)
     const first = found.entries[0]?.number ?? found.head + 1

@@ -148,7 +148,8 @@ export class Hub {
 
   /** Closes every connection there is now, spread over a time. */
   closeAll(reason: CloseReason, spreadMs: number): void {
-    for (const connection of this.#connections) setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
+    for (const connection of this.#connections)
+      setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
   }
 
   /** Closes every connection 4001 and tells the store what there is to tell. */

@@ -89,7 +89,8 @@ interface Place {
 
 const follows = (record: AgentRecord, after: Place | null): boolean =>
   after === null ||
-  (!before(record, after.name, after.id) && !(record.registration.name === after.name && record.id === after.id))
+  (!before(record, after.name, after.id) &&
+    !(record.registration.name === after.name && record.id === after.id))
 
 /**
  * This hub's copy of a namespace's registry: what `discover` and `subscribe` are answered from, also while the store is
@@ -221,11 +222,7 @@ export class Replica {
   }
 
   /** Matches in order of name, then id, after `after`, at most `limit` and one more to tell whether there are more. */
-  find(
-    filter: Filter,
-    after: Place | null,
-    limit: number,
-  ): { agents: ReplicaAgent[]; more: boolean } {
+  find(filter: Filter, after: Place | null, limit: number): { agents: ReplicaAgent[]; more: boolean } {
     const few = this.#candidates(filter)
     if (few) {
       const found = few.filter(({ record }) => follows(record, after) && filter.matches(record))

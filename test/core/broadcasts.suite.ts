@@ -258,6 +258,20 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
       expect(JSON.parse(dead[0]?.text ?? '')).toEqual({ from: 2, to: 3 })
     })
 
+    test('leaves no record of broadcasts that were not for it', async () => {
+      const core = await openCore()
+      const { sender } = await join(core, 'alice')
+      const toMembersOf = (group: string) =>
+        ({ kind: 'members', of: 'group', value: group, echo: false }) as const
+      const bob = await join(core, 'bob', { fields: { groups: ['eu'] } })
+      await fill(core, sender, toMembersOf('us'), ['b1', 'b2'])
+      await fill(core, sender, toMembersOf('eu'), ['b3'])
+      await fill(core, sender, toMembersOf('us'), ['b4'])
+      await leave(core, bob, { departure: 'unregister' })
+      const dead = await core.deadLetters.list(NS, null, 10)
+      expect(dead.map(({ text }) => JSON.parse(text) as unknown)).toEqual([{ from: 3, to: 3 }])
+    })
+
     test('leaves no record when it had settled everything', async () => {
       const core = await openCore()
       const { sender } = await join(core, 'alice')

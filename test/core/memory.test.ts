@@ -39,6 +39,27 @@ describe('the core in memory', () => {
     expect(kindsOf(await registry.expire(NS, 'alice'))).toEqual(['agent.unregistered'])
   })
 
+  test('a namespace that nobody is in and no hub listens to is forgotten, and begins anew with greater revisions', async () => {
+    let now = 1_000
+    const core = createMemoryCore({ limits: CORE_LIMITS, now: () => now })
+    const listen = () =>
+      core.bus.subscribe(
+        NS,
+        'hub-1',
+        () => undefined,
+        () => undefined,
+      )
+    const first = await listen()
+    expect((await core.registry.snapshot(NS)).revision).toBe(1_000_000)
+    now = 2_000
+    await first.close()
+    expect((await core.registry.snapshot(NS)).revision).toBe(2_000_000)
+    const second = await listen()
+    await join(core, 'alice')
+    await second.close()
+    expect((await core.registry.snapshot(NS)).agents).toHaveLength(1)
+  })
+
   test('an operation has taken effect when the call returns', async () => {
     const core = await memoryFactory.openCore()
     const { sender } = await join(core, 'alice')

@@ -3,7 +3,17 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import type { Core } from '../../src/core/core.ts'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { redisFactory } from '../support/core-factories.ts'
-import { closeAfterTest, CORE_LIMITS, frame, join, leave, NS, sendOf, toAgent, toAll } from '../support/core.ts'
+import {
+  closeAfterTest,
+  CORE_LIMITS,
+  frame,
+  join,
+  leave,
+  NS,
+  sendOf,
+  toAgent,
+  toAll,
+} from '../support/core.ts'
 import { startRedis, type RedisServer } from '../support/redis.ts'
 import { coreSuites } from './suites.ts'
 

@@ -25,6 +25,8 @@ export class Hopper {
   readonly log: unknown[] = []
   /** How many messages came again that were processed before. */
   repeated = 0
+  /** How many sends went out again because a hop left them unanswered. */
+  resent = 0
   /** Errors that answered sends. */
   readonly errors: string[] = []
   #onMessage: (() => void)[] = []
@@ -44,6 +46,7 @@ export class Hopper {
     this.#session = agent.session
     agent.webSocket.on('message', () => this.#read(agent))
     this.#read(agent)
+    this.resent += this.#open.size
     for (const [seq, { to, payload }] of this.#open) this.#write(seq, to, payload)
   }
 
@@ -93,7 +96,8 @@ export class Hopper {
 
   /** Sends when fewer than `most` are unanswered and no hop is under way. */
   async send(to: object, payload: unknown, most = 64): Promise<void> {
-    while (this.#open.size >= most || this.#hopping) await new Promise<void>((resolve) => this.#onAnswer.push(resolve))
+    while (this.#open.size >= most || this.#hopping)
+      await new Promise<void>((resolve) => this.#onAnswer.push(resolve))
     const seq = (this.#seq += 1)
     this.#open.set(seq, { to, payload })
     this.#write(seq, to, payload)
@@ -101,7 +105,8 @@ export class Hopper {
 
   /** Resolves when all that was sent is answered. */
   async answered(): Promise<void> {
-    while (this.#open.size > 0 || this.#hopping) await new Promise<void>((resolve) => this.#onAnswer.push(resolve))
+    while (this.#open.size > 0 || this.#hopping)
+      await new Promise<void>((resolve) => this.#onAnswer.push(resolve))
   }
 
   /** Resolves when so many different messages were processed. */

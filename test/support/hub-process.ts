@@ -18,7 +18,10 @@ function firstLine(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let out = ''
     let err = ''
-    const timer = setTimeout(() => reject(new Error(`no hub in ${START_TIMEOUT_MS} ms: ${err}`)), START_TIMEOUT_MS)
+    const timer = setTimeout(
+      () => reject(new Error(`no hub in ${START_TIMEOUT_MS} ms: ${err}`)),
+      START_TIMEOUT_MS,
+    )
     child.stderr?.on('data', (text: Buffer) => (err += text.toString()))
     child.stdout?.on('data', (text: Buffer) => {
       out += text.toString()
@@ -35,8 +38,13 @@ function firstLine(child: ChildProcess): Promise<string> {
 
 /** `meshwire start --port 0` and these flags; answers when it listens. */
 export async function startHubProcess(flags: Readonly<Record<string, string | number>>): Promise<HubProcess> {
-  const args = Object.entries({ '--port': 0, '--log-level': 'silent', ...flags }).flatMap(([flag, value]) => [flag, String(value)])
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'start', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const args = Object.entries({ '--port': 0, '--log-level': 'silent', ...flags }).flatMap(([flag, value]) => [
+    flag,
+    String(value),
+  ])
+  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'start', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const line = await firstLine(child)
   const [, id = '', url = ''] = /hub (\S+) listens on (\S+)/.exec(line) ?? []
   const kill = async (): Promise<void> => {

@@ -67,7 +67,10 @@ export class Mirror {
 /** The pages of a subscription's list. */
 export async function subscribe(socket: TestSocket, frame: object = {}): Promise<Mirror> {
   const mirror = new Mirror(socket)
-  let page: SubscribeResult | Snapshot = await socket.request<SubscribeResult>({ type: 'subscribe', ...frame })
+  let page: SubscribeResult | Snapshot = await socket.request<SubscribeResult>({
+    type: 'subscribe',
+    ...frame,
+  })
   mirror.list(page)
   while (!page.last) {
     page = await socket.next('snapshot')

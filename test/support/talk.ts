@@ -106,11 +106,7 @@ export async function pushed(from: TestSocket, agent: TestAgent): Promise<unknow
 }
 
 /** The same agent with a new connection, proved by its session. */
-export function reconnect(
-  hub: HubServer,
-  agent: TestAgent,
-  options: AgentOptions = {},
-): Promise<TestAgent> {
+export function reconnect(hub: HubServer, agent: TestAgent, options: AgentOptions = {}): Promise<TestAgent> {
   const { agent: info } = agent.welcome
   return connectAgent(hub, { id: agent.id, name: info?.name ?? '', session: agent.session, ...options })
 }
@@ -151,7 +147,11 @@ export async function watchDead(hub: HubServer): Promise<DeadWatch> {
 /** All agents that match, whatever their status, in the order of `discover`. */
 export async function discoverAll(socket: TestSocket, where: object = {}): Promise<readonly AgentInfo[]> {
   const everyStatus = { status: ['online', 'degraded', 'offline'], ...where }
-  const { agents } = await socket.request<DiscoverResult>({ type: 'discover', where: everyStatus, limit: 1000 })
+  const { agents } = await socket.request<DiscoverResult>({
+    type: 'discover',
+    where: everyStatus,
+    limit: 1000,
+  })
   return agents
 }
 
@@ -172,7 +172,10 @@ export async function seen(
       if (page.last) break
       page = await observer.next('snapshot')
     }
-    const event = await observer.next('event', (one) => 'agent' in one && one.agentId === id && match(one.agent))
+    const event = await observer.next(
+      'event',
+      (one) => 'agent' in one && one.agentId === id && match(one.agent),
+    )
     if (!('agent' in event)) throw new Error('unreachable')
     return event.agent
   } finally {

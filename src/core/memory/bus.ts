@@ -15,7 +15,13 @@ interface Pending {
 export class MemoryBus implements Bus {
   readonly lossy = false
   readonly #subscribers = new Map<string, Set<Subscriber>>()
+  readonly #onUnused: (namespace: string) => void
   #pending: Pending[] = []
+
+  /** @param onUnused told when nobody listens to a namespace any more */
+  constructor(onUnused: (namespace: string) => void) {
+    this.#onUnused = onUnused
+  }
 
   async subscribe(namespace: string, hub: string, onSignal: (signal: Signal) => void): Promise<Subscription> {
     const subscriber: Subscriber = { hub, onSignal }
@@ -26,6 +32,7 @@ export class MemoryBus implements Bus {
         subscribers.delete(subscriber)
         if (subscribers.size === 0 && this.#subscribers.get(namespace) === subscribers) {
           this.#subscribers.delete(namespace)
+          this.#onUnused(namespace)
         }
       },
     }

@@ -19,7 +19,7 @@ export interface MemoryCoreOptions {
  * taken effect when the call returns; its answer and the signals follow in microtasks.
  */
 export function createMemoryCore({ limits, now = Date.now }: MemoryCoreOptions): Core {
-  const bus = new MemoryBus()
+  const bus = new MemoryBus((name) => namespaces.release(name))
   const settings = { limits, now, bus }
   const namespaces = new Namespaces(settings)
   return {

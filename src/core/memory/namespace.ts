@@ -155,7 +155,21 @@ export class Namespace {
     for (const lane of [agent.inbox, agent.replies]) {
       for (const entry of lane.clear()) this.giveUpEntry(entry, reason, change.at)
     }
-    this.giveUpLog(id, agent.cursor.upTo + 1, this.broadcasts.head, reason, change.at)
+    this.#giveUpOwed(agent, reason, change.at)
+  }
+
+  /** One record from the first to the last broadcast that the agent was still owed; what was cut off counts, since nobody knows. */
+  #giveUpOwed({ id, cursor }: MemoryAgent, reason: string, at: number): void {
+    const { head, first } = this.broadcasts
+    let from = cursor.upTo + 1 < first ? cursor.upTo + 1 : 0
+    let to = from > 0 ? first - 1 : 0
+    for (let number = Math.max(cursor.upTo + 1, first); number <= head; number++) {
+      const entry = this.broadcasts.at(number)
+      if (!entry || cursor.has(number) || !isOwed(entry, id)) continue
+      from ||= number
+      to = number
+    }
+    if (from > 0) this.giveUpLog(id, from, to, reason, at)
   }
 
   /** The last step of every change: a leader where one is needed and somebody qualifies. */
@@ -236,7 +250,10 @@ function isElder(a: MemoryAgent, b: MemoryAgent): boolean {
   return difference === 0 ? a.id < b.id : difference < 0
 }
 
-/** The namespaces that anybody was ever in. */
+const isOwed = ({ from, echo, recipients }: BroadcastEntry, agentId: string): boolean =>
+  recipients === null ? echo || from !== agentId : recipients.includes(agentId)
+
+/** The namespaces that somebody is in, or was and left something. */
 export class Namespaces {
   readonly settings: MemorySettings
   readonly #byName = new Map<string, Namespace>()
@@ -256,5 +273,15 @@ export class Namespaces {
     const namespace = new Namespace(name, this.settings)
     this.#byName.set(name, namespace)
     return namespace
+  }
+
+  /**
+   * Forgets a namespace that no hub listens to any more, unless somebody is registered or something is kept for people to
+   * look at: whoever may name namespaces must not fill the memory with them. Begun anew its revisions are greater, since
+   * they start at the clock.
+   */
+  release(name: string): void {
+    const namespace = this.#byName.get(name)
+    if (namespace?.agents.size === 0 && namespace.dead.head === 0) this.#byName.delete(name)
   }
 }

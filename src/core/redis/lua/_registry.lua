@@ -97,6 +97,30 @@ local function mark_all(id, first_key)
   redis.call('HSET', MARKS, id, add(inbox, KEYS[first_key]) .. ';' .. add(replies, KEYS[first_key + 1]) .. ';' .. add(broadcasts, BROADCASTS))
 end
 
+-- One record from the first to the last broadcast that the agent was still owed; what was cut off counts, since nobody knows.
+local function give_up_owed(id, settled, reason)
+  local next = tonumber(redis.call('HGET', CURSORS, id) or 0) + 1
+  local first = redis.call('XRANGE', BROADCASTS, '-', '+', 'COUNT', 1)[1]
+  local cut = first and tonumber(string.sub(first[1], 3)) - 1 or last_number(BROADCASTS)
+  local from, to
+  if next <= cut then from, to = next, cut end
+  local quoted = cjson.encode(id)
+  while true do
+    local entries = redis.call('XRANGE', BROADCASTS, '0-' .. int(next), '+', 'COUNT', 500)
+    for _, entry in ipairs(entries) do
+      local number, sender, echo, recipients = string.sub(entry[1], 3), entry[2][4], entry[2][6], entry[2][8]
+      local owed
+      if recipients == '' then owed = echo == '1' or sender ~= id else owed = string.find(recipients, quoted, 1, true) end
+      if owed and redis.call('SISMEMBER', settled, number) == 0 then
+        from, to = from or tonumber(number), tonumber(number)
+      end
+      next = tonumber(number) + 1
+    end
+    if #entries < 500 then break end
+  end
+  if from then bury(DEAD, '{"from":' .. int(from) .. ',"to":' .. int(to) .. '}', id, reason, 0) end
+end
+
 -- Unregisters; what is left in its lanes goes to the dead letters, and one record for what is left in the log.
 local function remove(id, first_key, reason)
   local state = load_state(id)
@@ -108,8 +132,7 @@ local function remove(id, first_key, reason)
       if entry[2][3] then redis.call('ZREM', EXPIRIES, lane .. number .. ':' .. id) end
     end
   end
-  local cursor, head = tonumber(redis.call('HGET', CURSORS, id) or 0), last_number(BROADCASTS)
-  if cursor < head then bury(DEAD, '{"from":' .. cursor + 1 .. ',"to":' .. head .. '}', id, reason, 0) end
+  give_up_owed(id, KEYS[first_key + 2], reason)
   local fields = link(id, redis.call('HGET', AGENTS, id), false)
   state.connected, state.revision = false, next_revision()
   emit('agent.unregistered', state.revision, id, state)

@@ -1,0 +1,630 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import fc from 'fast-check'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { COMMANDS, type CommandType } from '../../protocol/commands.ts'
+import { type HubServer } from '../../src/server.ts'
+import {
+  connectAgent,
+  connectObserver,
+  openSocket,
+  type TestAgent,
+  type TestSocket,
+} from '../support/agent.ts'
+import { CORES, startTestHub } from '../support/hubs.ts'
+
+const send = (to: object, payload: unknown, fields: object = {}): object => ({
+  type: 'send',
+  to,
+  messageType: 'notification',
+  payload,
+  ...fields,
+})
+/** A `send` with its payload as raw JSON. */
+const sendText = (payload: string, ref: number | string = 1): string =>
+  `{"type":"send","ref":${JSON.stringify(ref)},"to":{"agent":"victim"},"messageType":"query","payload":${payload}}`
+const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
+const nestedObjects = (levels: number): string => `${'{"a":'.repeat(levels - 1)}{}${'}'.repeat(levels - 1)}`
+
+describe.each(CORES)(
+  'whatever an attacker sends, the hub lives and others are undisturbed: on %s',
+  (core) => {
+    let hub: HubServer
+    /** Connected all the time; after each test it still is, and gets what it is sent. */
+    let bystander: TestAgent
+    let number = 0
+
+    beforeAll(async () => {
+      hub = await startTestHub(core, { ratePerSecond: 0 })
+      bystander = await connectAgent(hub, { id: 'bystander', namespace: 'quiet' })
+    })
+
+    afterEach(async () => {
+      number += 1
+      await bystander.request(send({ agent: 'bystander' }, number))
+      const message = await bystander.next('message')
+      expect(message.payload).toBe(number)
+      bystander.send({ type: 'ack', ids: [message.id] })
+      expect(bystander.waiting).toEqual([])
+      await using newcomer = await connectAgent(hub, { ephemeral: true })
+      await newcomer.roundTrip()
+      expect(Object.keys(Object.prototype)).toEqual([])
+      expect(({} as Record<string, unknown>).polluted).toBeUndefined()
+    })
+
+    afterAll(async () => {
+      await bystander.cut()
+      await hub.close()
+    })
+
+    /** The agent that hostile messages are for. */
+    const connectVictim = (): Promise<TestAgent> => connectAgent(hub, { id: 'victim', ephemeral: true })
+    const leave = (agent: TestAgent): Promise<unknown> => agent.request({ type: 'bye' })
+
+    it('any JSON value in any field of any command is answered, once, or ignored', async () => {
+      const value = fc.oneof(
+        fc.jsonValue({ maxDepth: 3 }),
+        fc.constantFrom<unknown>(
+          null,
+          true,
+          0,
+          -1,
+          1.5,
+          1e308,
+          2 ** 53,
+          '',
+          '\u0000',
+          '\ud800',
+          [],
+          {},
+          [[]],
+          'x'.repeat(300),
+        ),
+        fc.constant(
+          JSON.parse('{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}') as object,
+        ),
+      )
+      const valid: { readonly [Type in CommandType]: Record<string, unknown> } = {
+        hello: { protocol: 1, agent: { name: 'attacker', capabilities: ['nlp'] } },
+        bye: { keep: false },
+        send: send({ agent: 'nobody' }, 1, {
+          correlationId: 'c',
+          ttlMs: 1_000,
+          asLeader: 1,
+          echo: true,
+        }) as Record<string, unknown>,
+        ack: { ids: ['m'] },
+        nack: { id: 'm', requeue: true, delayMs: 1, reason: 'r' },
+        progress: { ids: ['m'] },
+        ping: {},
+        pong: { metrics: { load: 1 } },
+        discover: {
+          where: { capabilities: { all: ['nlp'] }, metadata: { k: 'v' }, version: '^1' },
+          limit: 10,
+        },
+        update: { metrics: { load: 1 } },
+        leader: {},
+        subscribe: { events: ['agent.*'], where: { status: ['online'] }, since: 5 },
+        unsubscribe: { subscription: 's' },
+      }
+      const fieldsOf = (type: CommandType): string[] =>
+        Object.keys(COMMANDS[type].def.shape).filter((field) => field !== 'type')
+      // `hello` on an open connection and a `bye` that is right end it, as they must.
+      const types = (Object.keys(COMMANDS) as CommandType[]).filter(
+        (type) => type !== 'hello' && type !== 'bye',
+      )
+      const frames = fc.constantFrom(...types).chain((type) =>
+        fc.record({
+          type: fc.constant(type),
+          // Updates are slowed down to five a second: wrong types only, which are refused before that.
+          field: fc.constantFrom(
+            ...(type === 'update' ? ['ref', 'metadata'] : [...fieldsOf(type), 'unknown', '__proto__']),
+          ),
+          value: type === 'update' ? fc.constantFrom<unknown>(1, 'x', [1], { k: 1 }, true) : value,
+        }),
+      )
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      let ref = 0
+      await fc.assert(
+        fc.asyncProperty(fc.array(frames, { minLength: 1, maxLength: 20 }), async (batch) => {
+          const refs: number[] = []
+          const texts = batch.map(({ type, field, value: given }) => {
+            ref += 1
+            if (field !== 'ref' && 'ref' in COMMANDS[type].def.shape) refs.push(ref)
+            // Not by a literal: `__proto__` has to become a member of the JSON.
+            const members = { ...valid[type], type, ref }
+            const rest = Object.entries(members).filter(([name]) => name !== field)
+            const all = [...rest, [field, given] as const].map(
+              ([name, one]) => `${JSON.stringify(name)}:${JSON.stringify(one)}`,
+            )
+            return `{${all.join(',')}}`
+          })
+          attacker.raw(texts.join('\n'))
+          for (const one of refs) {
+            const answer = await attacker.nextWhere(
+              (frame) => 'ref' in frame && frame.ref === one,
+              `answer to one of ${texts.join('\n')}`,
+            )
+            if (answer.type === 'error') expect(answer.error.code).not.toBe('internal')
+          }
+          await attacker.roundTrip()
+          const again = attacker.waiting.filter(
+            (frame) => 'ref' in frame && refs.includes(frame.ref as number),
+          )
+          expect(again).toEqual([])
+        }),
+        { numRuns: 60 },
+      )
+      expect(attacker.waitingOf('error').filter(({ error }) => error.code === 'internal')).toEqual([])
+      // Its subscriptions told it of others; it has not become another agent by all this.
+      expect(await attacker.request({ type: 'discover', where: { name: 'victim' } })).toMatchObject({
+        agents: [],
+      })
+    })
+
+    it('any JSON value in any field of hello is refused or welcomed', async () => {
+      const shape = COMMANDS.hello.def.shape
+      const field = fc.constantFrom(...Object.keys(shape).filter((one) => one !== 'type' && one !== 'ref'))
+      const agentField = fc.constantFrom(
+        'id',
+        'name',
+        'capabilities',
+        'version',
+        'profiles',
+        'groups',
+        'address',
+        'metadata',
+        'concurrency',
+      )
+      let socket = await openSocket(hub)
+      const greet = async (frame: object): Promise<void> => {
+        const answer = await socket.answer(frame)
+        if (answer.type === 'error') {
+          expect(answer.error.code).toMatch(
+            /^(bad_frame|invalid_agent|invalid_name|invalid_capability|name_taken)$/,
+          )
+          return
+        }
+        await socket.request({ type: 'bye' })
+        await socket.closed
+        socket = await openSocket(hub)
+      }
+      const agent = { name: 'attacker', capabilities: ['nlp'] }
+      await fc.assert(
+        fc.asyncProperty(field, agentField, fc.jsonValue({ maxDepth: 3 }), async (one, inner, value) => {
+          await greet({ type: 'hello', protocol: 1, agent, [one]: value })
+          await greet({ type: 'hello', protocol: 1, agent: { ...agent, [inner]: value } })
+        }),
+        { numRuns: 100 },
+      )
+      await socket.cut()
+    })
+
+    it('random text closes with 4400, random bytes with 1003 or 1007, or they are frames after all', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.oneof(fc.string({ unit: 'binary', maxLength: 200 }), fc.uint8Array({ maxLength: 200 })),
+          async (data) => {
+            await using socket = await openSocket(hub)
+            if (typeof data === 'string') socket.raw(data)
+            // As a text message, whatever the bytes are.
+            else socket.webSocket.send(data, { binary: false })
+            socket.webSocket.send(Buffer.from('end'), { binary: true })
+            const { code } = await socket.closed
+            expect([1003, 1007, 4400]).toContain(code)
+          },
+        ),
+        { numRuns: 40 },
+      )
+    })
+
+    it.each([
+      ['a lone continuation byte', [0x22, 0x80, 0x22]],
+      ['an overlong slash', [0x22, 0xc0, 0xaf, 0x22]],
+      ['a surrogate in UTF-8', [0x22, 0xed, 0xa0, 0x80, 0x22]],
+      ['a byte that is never UTF-8', [0xff]],
+      ['a sequence that is cut', [0x22, 0xe2, 0x9c]],
+    ])('invalid UTF-8 closes with 1007: %s', async (_what, bytes) => {
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      attacker.webSocket.send(Buffer.from(bytes), { binary: false })
+      expect(await attacker.closed).toMatchObject({ code: 1007 })
+    })
+
+    it('a payload of 128 levels arrives, one of 129 is bad_frame', async () => {
+      await using victim = await connectVictim()
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      for (const make of [nested, nestedObjects]) {
+        attacker.raw(sendText(make(128), 'fits'))
+        await attacker.next('ok', ({ ref }) => ref === 'fits')
+        expect(JSON.stringify((await victim.next('message')).payload)).toBe(make(128))
+        attacker.raw(sendText(make(129), 'deep'))
+        const { error } = await attacker.next('error', ({ ref }) => ref === 'deep')
+        expect(error).toMatchObject({ code: 'bad_frame' })
+        expect(error.message).toContain('128')
+      }
+      await leave(victim)
+    })
+
+    it.each([100_000, 500_000])(
+      '%i levels of JSON, wherever they are, are refused like any wrong value',
+      async (levels) => {
+        await using attacker = await connectAgent(hub, { ephemeral: true })
+        const deep = nested(levels)
+        const places: readonly string[] = [
+          sendText(deep),
+          `{"type":"send","ref":1,"to":${deep},"messageType":"query","payload":1}`,
+          `{"type":"send","ref":1,"to":{"agent":${deep}},"messageType":"query","payload":1}`,
+          `{"type":"update","ref":1,"metadata":${deep}}`,
+          `{"type":"update","ref":1,"metadata":{"k":${deep}}}`,
+          `{"type":"discover","ref":1,"where":${deep}}`,
+          `{"type":"subscribe","ref":1,"events":${deep}}`,
+          `{"type":"bye","ref":1,"keep":${deep}}`,
+          `{"type":${deep},"ref":1}`,
+          `{"ref":1,"unknown":${deep}}`,
+        ]
+        for (const text of places) {
+          attacker.raw(text)
+          const answer = await attacker.next('error')
+          expect(answer, text.slice(0, 60)).toMatchObject({ ref: 1, error: { code: 'bad_frame' } })
+          expect(answer.error.message.length).toBeLessThan(1_000)
+        }
+        for (const text of [`{"type":"leader","ref":${deep}}`, `{"type":"ack","ids":${deep}}`]) {
+          attacker.raw(text)
+          expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
+        }
+        // Unknown fields are ignored, however deep.
+        attacker.raw(`{"type":"leader","ref":2,"unknown":${deep}}`)
+        await attacker.next('ok', ({ ref }) => ref === 2)
+        await using greeting = await openSocket(hub)
+        greeting.raw(`{"type":"hello","ref":1,"protocol":1,"agent":{"name":${deep},"capabilities":["nlp"]}}`)
+        expect((await greeting.next('error')).error).toMatchObject({ code: 'bad_frame' })
+        greeting.raw('['.repeat(levels))
+        expect(await greeting.closed).toMatchObject({ code: 4400 })
+      },
+    )
+
+    it('__proto__ and constructor in a payload pass through as the text they were', async () => {
+      await using victim = await connectVictim()
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      const payloads = [
+        '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"toString":null}',
+        '{"a":{"__proto__":[1,{"__proto__":"deep"}]},"hasOwnProperty":1,"toJSON":"x"}',
+        '[{"__proto__":null}]',
+      ]
+      for (const payload of payloads) {
+        attacker.raw(sendText(payload))
+        await attacker.next('ok')
+        const message = await victim.next('message')
+        expect(JSON.stringify(message.payload)).toBe(payload)
+        expect(victim.texts.at(-1)).toContain(`"payload":${payload}`)
+      }
+      await leave(victim)
+    })
+
+    it('__proto__ elsewhere changes nothing', async () => {
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      const evil = '"__proto__":{"polluted":true,"type":"leader","ref":1,"keep":true}'
+      attacker.raw(`{${evil}}`)
+      expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
+      attacker.raw(`{"type":"leader","ref":2,${evil},"constructor":{"prototype":{"polluted":true}}}`)
+      await attacker.next('ok', ({ ref }) => ref === 2)
+      attacker.raw(`{"type":"update","ref":3,"metadata":{"__proto__":"x"}}`)
+      const answer = await attacker.nextWhere((frame) => 'ref' in frame && frame.ref === 3)
+      expect(answer).toMatchObject({ type: 'error', error: { code: 'invalid_agent' } })
+      attacker.raw(
+        `{"type":"update","ref":4,"metadata":{"constructor":"x","toString":"y"},"metrics":{"valueOf":1}}`,
+      )
+      const updated = await attacker.next('ok', ({ ref }) => ref === 4)
+      expect(updated.result).toMatchObject({
+        agent: { metadata: { constructor: 'x', toString: 'y' }, metrics: { valueOf: 1 } },
+      })
+      attacker.raw(`{"type":"update","ref":5,"metrics":{"__proto__":1}}`)
+      await attacker.nextWhere((frame) => 'ref' in frame && frame.ref === 5)
+      for (const key of ['__proto__', 'hasOwnProperty']) {
+        attacker.raw(`{"type":"discover","ref":6,"where":{"metadata":{${JSON.stringify(key)}:"x"}}}`)
+        expect(await attacker.next('ok', ({ ref }) => ref === 6)).toMatchObject({ result: { agents: [] } })
+      }
+      attacker.raw(
+        `{"type":"discover","ref":7,"where":{"__proto__":{"name":"x"},"capabilities":{"all":["constructor"]}}}`,
+      )
+      expect(await attacker.next('ok', ({ ref }) => ref === 7)).toMatchObject({ result: { agents: [] } })
+      for (const to of [
+        '{"__proto__":{"agent":"bystander"}}',
+        '{"agent":"__proto__"}',
+        '{"name":"constructor"}',
+        '{"toString":1}',
+      ]) {
+        attacker.raw(`{"type":"send","ref":8,"to":${to},"messageType":"query","payload":1}`)
+        const { error } = await attacker.next('error', ({ ref }) => ref === 8)
+        expect(['bad_frame', 'unknown_target']).toContain(error.code)
+      }
+      for (const to of ['{"group":"__proto__"}', '{"capability":"constructor","mode":"all"}']) {
+        attacker.raw(`{"type":"send","ref":9,"to":${to},"messageType":"query","payload":1}`)
+        expect(await attacker.next('ok', ({ ref }) => ref === 9)).toMatchObject({ result: { recipients: 0 } })
+      }
+      await using greeting = await openSocket(hub)
+      greeting.raw(
+        `{"type":"hello","ref":1,"protocol":1,"agent":{"name":"evil","capabilities":["nlp"],"metadata":{"__proto__":"x"}}}`,
+      )
+      expect((await greeting.next('error')).error).toMatchObject({ code: 'invalid_agent' })
+    })
+
+    it('an agent may be called __proto__ and is an agent like any other', async () => {
+      await using odd = await connectAgent(hub, {
+        id: '__proto__',
+        name: '__proto__',
+        groups: ['__proto__'],
+        ephemeral: true,
+      })
+      expect(odd.welcome.agent).toMatchObject({ id: '__proto__', name: '__proto__', groups: ['__proto__'] })
+      await odd.request(send({ name: '__proto__' }, 'to itself'))
+      expect(await odd.next('message')).toMatchObject({ payload: 'to itself', from: '__proto__' })
+      expect(await odd.request(send({ group: '__proto__' }, 1, { echo: true }))).toMatchObject({
+        recipients: 1,
+      })
+      await odd.next('message')
+      expect(await odd.request({ type: 'discover', where: { name: '__proto__' } })).toMatchObject({
+        agents: [{ id: '__proto__' }],
+      })
+      await leave(odd)
+    })
+
+    it('lone surrogates in a message arrive as they were sent', async () => {
+      await using victim = await connectVictim()
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      const payload = ['\ud800', '\udfff', { '\ud800': 1 }]
+      await attacker.request(
+        send({ agent: 'victim' }, payload, { correlationId: '\ud800x', traceparent: '\udfff' }),
+      )
+      expect(await victim.next('message')).toMatchObject({
+        payload,
+        correlationId: '\ud800x',
+        traceparent: '\udfff',
+      })
+      expect(await attacker.answer({ type: 'leader', ref: '\ud800' })).toMatchObject({
+        type: 'ok',
+        ref: '\ud800',
+      })
+      expect(await attacker.refusal(send({ agent: '\ud800' }, 1))).toMatchObject({ code: 'unknown_target' })
+      await leave(victim)
+    })
+
+    it('lone surrogates in what the store keeps of an agent are refused', async () => {
+      await using attacker = await connectAgent(hub, { ephemeral: true, groups: ['\ufffd'] })
+      const lone = 'x\ud800'
+      const fields = [
+        { groups: [lone] },
+        { profiles: [lone] },
+        { address: lone },
+        { metadata: { k: lone } },
+        { metadata: { [lone]: 'v' } },
+      ]
+      await using socket = await openSocket(hub)
+      for (const field of fields) {
+        const agent = { name: 'surrogate', capabilities: ['nlp'], ...field }
+        expect(await socket.refusal({ type: 'hello', protocol: 1, agent })).toMatchObject({
+          code: 'invalid_agent',
+        })
+      }
+      expect(await attacker.refusal({ type: 'update', statusReason: lone })).toMatchObject({
+        code: 'bad_frame',
+      })
+      attacker.send({ type: 'pong', statusReason: lone })
+      expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
+      // In UTF-8 it would be the replacement character, which is another group.
+      expect(await attacker.refusal(send({ group: '\ud800' }, 1))).toMatchObject({ code: 'bad_frame' })
+      expect(await attacker.request(send({ group: '\ufffd' }, 1, { echo: true }))).toMatchObject({
+        recipients: 1,
+      })
+      // A whole pair is a character like any other.
+      expect(await attacker.request({ type: 'update', metadata: { k: '\ud83d\ude00' } })).toMatchObject({
+        agent: { metadata: { k: '😀' } },
+      })
+    })
+
+    it('characters with a meaning to the store have none in a group, a correlation id or a producer', async () => {
+      const odd = ['{x}', 'a:b', '*', '\u0000', '\r\nFLUSHALL\r\n', '"}', '\\', '{default}:agents']
+      await using victim = await connectAgent(hub, {
+        id: 'victim',
+        ephemeral: true,
+        groups: odd,
+        producer: 'a:b._-',
+      })
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      for (const group of odd) {
+        await attacker.request(send({ group }, group, { correlationId: group }))
+        expect(await victim.next('message')).toMatchObject({ payload: group, group, correlationId: group })
+      }
+      await leave(victim)
+    })
+
+    it('a MiB of line ends is nothing', async () => {
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      attacker.raw('\n'.repeat(1_048_576))
+      await attacker.roundTrip()
+      expect(attacker.waiting).toEqual([])
+    })
+
+    it('a MiB of empty frames is answered one by one, without end for nobody else', async () => {
+      await using slowed = await startTestHub(core)
+      await using attacker = await connectObserver(slowed)
+      await using agent = await connectAgent(slowed, { id: 'a1' })
+      attacker.raw('{}\n'.repeat(349_525))
+      await attacker.next('error')
+      const begun = Date.now()
+      for (let i = 0; i < 10; i++) await agent.request({ type: 'leader' })
+      expect(Date.now() - begun).toBeLessThan(2_000)
+    })
+
+    it('numbers beyond what a double holds are refused or pass as JSON has them', async () => {
+      await using victim = await connectVictim()
+      await using attacker = await connectAgent(hub, { ephemeral: true })
+      for (const number of [
+        '9007199254740993',
+        '1e400',
+        '-1e400',
+        '1e-400',
+        '123456789012345678901234567890',
+      ]) {
+        attacker.raw(`{"type":"leader","ref":${number}}`)
+        const answer = await attacker.nextWhere((frame) => frame.type === 'error' || frame.type === 'ok')
+        if (answer.type === 'error') expect(answer.error.code).toBe('bad_frame')
+        attacker.raw(`{"type":"discover","ref":1,"limit":${number}}`)
+        expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
+        attacker.raw(sendText(number))
+        await attacker.next('ok')
+        expect((await victim.next('message')).payload).toBe(JSON.parse(JSON.stringify(Number(number))))
+      }
+      await leave(victim)
+    })
+
+    it('a payload that is missing is bad_frame, one that is null is null', async () => {
+      await using victim = await connectVictim()
+      const withoutPayload = { type: 'send', to: { agent: 'victim' }, messageType: 'query' }
+      expect(await victim.refusal(withoutPayload)).toMatchObject({ code: 'bad_frame' })
+      await victim.request({ ...withoutPayload, payload: null })
+      expect(await victim.next('message')).toHaveProperty('payload', null)
+      await leave(victim)
+    })
+  },
+)
+
+describe('bytes that are no WebSocket', () => {
+  const HANDSHAKE =
+    'GET /mesh HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
+
+  /** A TCP connection that has sent `bytes`. */
+  async function dial(hub: HubServer, bytes: string | Buffer): Promise<Socket> {
+    const socket = connect(hub.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    await once(socket, 'connect')
+    socket.write(bytes)
+    return socket
+  }
+
+  /** What the hub answers until it ends the connection. */
+  async function answerOf(socket: Socket): Promise<string> {
+    let answer = ''
+    socket.on('data', (data: Buffer) => (answer += data.toString('latin1')))
+    if (!socket.readableEnded && !socket.destroyed) await once(socket, 'end')
+    socket.destroy()
+    return answer
+  }
+
+  const alive = async (hub: HubServer): Promise<void> => {
+    await using agent = await connectAgent(hub, { ephemeral: true })
+    await agent.roundTrip()
+  }
+
+  it.each([
+    ['an upgrade to a path that is no URL', '404', HANDSHAKE.replace('/mesh', '//')],
+    ['an upgrade to a host that is none', '404', HANDSHAKE.replace('/mesh', 'http://[')],
+    ['an upgrade to elsewhere', '404', HANDSHAKE.replace('/mesh', '/%00%ff/../mesh')],
+    ['an upgrade to another protocol', '400', HANDSHAKE.replace('Upgrade: websocket', 'Upgrade: h2c')],
+    ['an upgrade without a key', '400', HANDSHAKE.replace(/Sec-WebSocket-Key.*\r\n/, '')],
+    ['an upgrade of an old version', '400', HANDSHAKE.replace('Version: 13', 'Version: 1')],
+    ['a POST that wants an upgrade', '405', HANDSHAKE.replace('GET', 'POST')],
+    [
+      'a subprotocol that is no token',
+      '400',
+      HANDSHAKE.replace('\r\n\r\n', '\r\nSec-WebSocket-Protocol: meshwire.v1, a b\r\n\r\n'),
+    ],
+    ['something that is no HTTP', '400', '\u0016\u0003\u0001 hello\r\n\r\n'],
+  ])('get an HTTP answer: %s', async (_what, status, bytes) => {
+    await using hub = await startTestHub('memory')
+    const socket = await dial(hub, bytes)
+    expect(await answerOf(socket)).toMatch(new RegExp(`^HTTP/1.1 ${status}`))
+    await alive(hub)
+  })
+
+  it('that are refused and never closed by the peer do not keep the hub from closing', async () => {
+    const hub = await startTestHub('memory')
+    const socket = connect({ port: hub.port, host: '127.0.0.1', allowHalfOpen: true })
+    await once(socket, 'connect')
+    socket.write(HANDSHAKE.replace('/mesh', '/elsewhere'))
+    await once(socket, 'data')
+    await hub.close()
+    socket.destroy()
+  })
+
+  it('from peers that reset the connection end nothing', async () => {
+    await using hub = await startTestHub('memory')
+    for (const bytes of [
+      HANDSHAKE,
+      HANDSHAKE.replace('/mesh', '/elsewhere'),
+      HANDSHAKE.replace('GET', 'POST'),
+    ]) {
+      for (let i = 0; i < 20; i++) (await dial(hub, bytes)).resetAndDestroy()
+    }
+    await alive(hub)
+  })
+
+  it.each([
+    ['an unmasked frame', 1002, [0x81, 0x02, 0x7b, 0x7d]],
+    ['an unknown opcode', 1002, [0x83, 0x80, 0, 0, 0, 0]],
+    ['a reserved bit', 1002, [0xc1, 0x80, 0, 0, 0, 0]],
+    ['a continuation of nothing', 1002, [0x80, 0x80, 0, 0, 0, 0]],
+    ['a control frame in pieces', 1002, [0x09, 0x80, 0, 0, 0, 0]],
+    ['a length of 2^62', 1009, [0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]],
+    ['a length of 2 MiB', 1009, [0x81, 0xff, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0]],
+  ])('after the handshake close with the code of RFC 6455: %s', async (_what, code, bytes) => {
+    await using hub = await startTestHub('memory')
+    const socket = await dial(hub, HANDSHAKE)
+    await once(socket, 'data')
+    socket.write(Buffer.from(bytes))
+    const answer = Buffer.from(await answerOf(socket), 'latin1')
+    expect(answer[0]).toBe(0x88)
+    expect(answer.readUInt16BE(2)).toBe(code)
+    await alive(hub)
+  })
+
+  it('that trickle in one by one are a frame in the end', async () => {
+    await using hub = await startTestHub('memory')
+    const socket = await dial(hub, HANDSHAKE)
+    await once(socket, 'data')
+    const answered = answerOf(socket)
+    socket.setNoDelay(true)
+    for (const byte of [0x81, 0x82, 0, 0, 0, 0, 0x5b, 0x5d]) {
+      socket.write(Buffer.from([byte]))
+      await alive(hub)
+    }
+    const answer = Buffer.from(await answered, 'latin1')
+    expect(answer.readUInt16BE(2)).toBe(4400)
+  })
+})
+
+describe('a flood', () => {
+  it('of pongs that nobody asked for disturbs nobody', async () => {
+    await using hub = await startTestHub('memory')
+    await using attacker = await connectAgent(hub, { id: 'a1' })
+    for (let i = 0; i < 10_000; i++) attacker.send({ type: 'pong', metrics: { load: i } })
+    await attacker.roundTrip()
+    await using agent = await connectAgent(hub, { id: 'a2' })
+    await agent.roundTrip()
+  })
+
+  it('of WebSocket pings ends at most the attacker', async () => {
+    await using hub = await startTestHub('memory')
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    await using attacker = await connectAgent(hub, { id: 'a2' })
+    for (let i = 0; i < 10_000; i++) attacker.webSocket.ping()
+    await agent.roundTrip()
+    await using next = await connectAgent(hub, { id: 'a3' })
+    await next.roundTrip()
+  })
+
+  it('of connections that say nothing, or are gone at once, leaves the hub as it was', async () => {
+    await using hub = await startTestHub('memory')
+    const sockets = await Promise.all(Array.from({ length: 200 }, () => openSocket(hub)))
+    await Promise.all(sockets.map((socket) => socket.cut()))
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    await agent.roundTrip()
+    await expect
+      .poll(
+        async () =>
+          ((await (await fetch(`${hub.httpUrl}/health`)).json()) as { active_sessions: number })
+            .active_sessions,
+      )
+      .toBe(1)
+  })
+})

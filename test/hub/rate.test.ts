@@ -1,0 +1,144 @@
+import { describe, expect, it } from 'vitest'
+import type { SubscribeResult } from '../../protocol/replies.ts'
+import { RateLimit } from '../../src/hub/rate-limit.ts'
+import { connectAgent, connectObserver } from '../support/agent.ts'
+import { startTestHub } from '../support/hubs.ts'
+
+const lines = (count: number, frame: (index: number) => object): string =>
+  Array.from({ length: count }, (_, index) => JSON.stringify(frame(index))).join('\n')
+const leader = (ref: number): object => ({ type: 'leader', ref })
+
+describe('a token bucket', () => {
+  it('lets the burst through, then the rate, and says how long to wait', () => {
+    const rate = new RateLimit(10, 3, 0)
+    expect([rate.take(0), rate.take(0), rate.take(0)]).toEqual([0, 0, 0])
+    expect(rate.take(0)).toBe(100)
+    expect(rate.take(60)).toBe(40)
+    expect(rate.take(100)).toBe(0)
+    expect(rate.take(100)).toBe(100)
+  })
+
+  it('fills up to the burst and no further', () => {
+    const rate = new RateLimit(10, 3, 0)
+    for (let i = 0; i < 3; i++) rate.take(0)
+    expect([rate.take(60_000), rate.take(60_000), rate.take(60_000)]).toEqual([0, 0, 0])
+    expect(rate.take(60_000)).toBeGreaterThan(0)
+  })
+
+  it('of rate 0 limits nothing', () => {
+    const rate = new RateLimit(0, 1, 0)
+    for (let i = 0; i < 1_000; i++) expect(rate.take(0)).toBe(0)
+  })
+})
+
+describe('a client over its rate', () => {
+  it('is not refused: it is read no faster, and everything is answered in order', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 100, rateBurst: 10 })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    await using other = await connectAgent(hub, { id: 'a2' })
+    const begun = Date.now()
+    agent.raw(lines(40, leader))
+    for (let ref = 40; ref < 60; ref++) agent.send(leader(ref))
+    // Another connection has a rate of its own.
+    for (let ref = 0; ref < 5; ref++) await other.request(leader(ref))
+    expect(Date.now() - begun).toBeLessThan(300)
+    for (let ref = 0; ref < 60; ref++) expect(await agent.next('ok')).toMatchObject({ ref })
+    const tookMs = Date.now() - begun
+    // hello took one of the burst of 10.
+    expect(tookMs).toBeGreaterThanOrEqual(400)
+    expect(tookMs).toBeLessThan(3_000)
+  })
+
+  it('is not dropped for the silence that the hub caused', async () => {
+    const heartbeat = { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 100 }
+    await using hub = await startTestHub('memory', { ratePerSecond: 2, rateBurst: 1, ...heartbeat })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    agent.raw(lines(3, leader))
+    // A second and a half, in which none of its pongs is read.
+    for (let ref = 0; ref < 3; ref++) expect(await agent.next('ok')).toMatchObject({ ref })
+    agent.send(leader(9))
+    await agent.next('ok')
+  })
+
+  it('is counted for what is unknown or wrong as well', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 100, rateBurst: 10 })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    const begun = Date.now()
+    agent.raw(
+      lines(40, (ref) => (ref % 2 === 0 ? { type: 'unknown', ref } : { type: 'discover', ref, limit: 'x' })),
+    )
+    for (let ref = 0; ref < 40; ref++) expect(await agent.next('error')).toMatchObject({ ref })
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(280)
+  })
+
+  it('may acknowledge as much as it likes', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 2 })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    const begun = Date.now()
+    agent.raw(lines(1_000, () => ({ type: 'ack', ids: ['m'] })))
+    agent.raw(lines(1_000, () => ({ type: 'nack', id: 'm' })))
+    agent.raw(lines(1_000, () => ({ type: 'progress', ids: ['m'] })))
+    agent.raw(lines(1_000, () => ({ type: 'pong' })))
+    // The second of its burst: hello was the first.
+    await agent.request(leader(1))
+    expect(Date.now() - begun).toBeLessThan(900)
+  })
+
+  it('costs the hub nothing while its frames wait: one message of 300,000 stops nobody', async () => {
+    await using hub = await startTestHub('memory')
+    await using flooding = await connectObserver(hub)
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    flooding.raw(lines(300_000, () => ({})))
+    await flooding.next('error')
+    const cpu = process.cpuUsage()
+    const begun = Date.now()
+    for (let i = 0; i < 20; i++) await agent.roundTrip()
+    // The frames that come free meanwhile are a few hundred, of a few microseconds each.
+    await flooding.nextWhere(() => flooding.waiting.length >= 2_500, '500 more errors')
+    const { user, system } = process.cpuUsage(cpu)
+    expect((user + system) / 1_000).toBeLessThan((Date.now() - begun) * 0.9 + 200)
+  })
+})
+
+describe('updates', () => {
+  it('are five a second of one connection: more are read no faster, none is refused', async () => {
+    await using hub = await startTestHub('memory')
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    const begun = Date.now()
+    agent.raw(
+      `${lines(8, (ref) => ({ type: 'update', ref, metadata: { n: `${ref}` } }))}\n{"type":"leader","ref":"last"}`,
+    )
+    for (let ref = 0; ref < 8; ref++) await agent.next('ok', (frame) => frame.ref === ref)
+    await agent.next('ok', (frame) => frame.ref === 'last')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(580)
+  })
+})
+
+describe('subscriptions', () => {
+  it('are at most 100 a connection, also when they are asked for at once; the next is bad_frame until one ends', async () => {
+    await using hub = await startTestHub('memory')
+    await using observer = await connectObserver(hub)
+    observer.raw(lines(103, (ref) => ({ type: 'subscribe', ref, since: ref % 2 === 0 ? null : 1 })))
+    let subscription = ''
+    for (let ref = 0; ref < 100; ref++) {
+      const ok = await observer.next('ok', (frame) => frame.ref === ref)
+      subscription = (ok.result as SubscribeResult).subscription
+    }
+    for (let ref = 100; ref < 103; ref++) {
+      const { error } = await observer.next('error', (frame) => frame.ref === ref)
+      expect(error).toMatchObject({ code: 'bad_frame' })
+      expect(error.message).toContain('100')
+    }
+    await observer.request({ type: 'unsubscribe', subscription })
+    await observer.request({ type: 'subscribe' })
+    expect(await observer.refusal({ type: 'subscribe' })).toMatchObject({ code: 'bad_frame' })
+    // A failed one takes no place.
+    await using other = await connectObserver(hub)
+    for (let i = 0; i < 101; i++) {
+      expect(await other.refusal({ type: 'subscribe', where: { version: 'no range' } })).toMatchObject({
+        code: 'bad_frame',
+      })
+    }
+    await other.request({ type: 'subscribe' })
+  })
+})

@@ -1,0 +1,536 @@
+import { describe, expect, test } from 'vitest'
+import type { Message } from '../../protocol/pushes.ts'
+import type { HubServer } from '../../src/server.ts'
+import { connectAgent, connectObserver, type AgentOptions, type TestAgent } from '../support/agent.ts'
+import { CORES, startTestHub } from '../support/hubs.ts'
+import {
+  PLACES,
+  pushed,
+  read,
+  reconnect,
+  seen,
+  send,
+  sendAll,
+  sendFrame,
+  sendRefused,
+  startSpan,
+} from '../support/talk.ts'
+
+const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
+  connectAgent(hub, { id, name: `${id}-name`, ...options })
+
+describe.each(PLACES)('a send to one agent, on %s with %i hub(s)', (core, hubs) => {
+  test('to an id reaches that agent with all that the sender said, and from stamped', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    const before = Date.now()
+    const result = await send(
+      alice,
+      'bob',
+      { q: 1 },
+      {
+        messageType: 'query',
+        correlationId: 'c1',
+        traceparent: '00-ab-cd-01',
+        ttlMs: 60_000,
+        from: 'somebody else',
+      },
+    )
+    expect(result).toEqual({ id: expect.any(String), recipients: 1 })
+    const message = await bob.next('message')
+    expect(message).toEqual({
+      type: 'message',
+      id: result.id,
+      from: 'alice',
+      via: 'direct',
+      messageType: 'query',
+      payload: { q: 1 },
+      correlationId: 'c1',
+      createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      expiresAt: new Date(Date.parse(message.createdAt) + 60_000).toISOString(),
+      traceparent: '00-ab-cd-01',
+      attempt: 1,
+    })
+    expect(Date.parse(message.createdAt)).toBeGreaterThanOrEqual(before)
+    expect(Date.parse(message.createdAt)).toBeLessThanOrEqual(Date.now())
+  })
+
+  test('null in a field of the frame is the same as the field left out', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    const nulls = {
+      correlationId: null,
+      traceparent: null,
+      ttlMs: null,
+      asLeader: null,
+      receipt: null,
+      seq: null,
+    }
+    await send(alice, { agent: 'bob', name: null, all: null }, 1, { ...nulls, durability: null, echo: null })
+    expect(Object.keys(await bob.next('message')).toSorted()).toEqual([
+      'attempt',
+      'createdAt',
+      'from',
+      'id',
+      'messageType',
+      'payload',
+      'type',
+      'via',
+    ])
+  })
+
+  test('to a name reaches who has it', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    expect(await send(alice, { name: 'bob-name' }, 'hi')).toMatchObject({ recipients: 1 })
+    expect(await bob.next('message')).toMatchObject({ from: 'alice', via: 'direct', payload: 'hi' })
+  })
+
+  test('to a name that has just gone to a newcomer reaches the newcomer, with what follows behind it', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const old = await join(mesh.far, 'old', { name: 'worker' })
+    await old.request({ type: 'bye', keep: true })
+    await using next = await join(mesh.far, 'next', { name: 'worker' })
+    const sent = Promise.all([
+      send(alice, { name: 'worker' }, 1),
+      send(alice, 'next', 2),
+      send(alice, { name: 'worker' }, 3),
+    ])
+    expect(await sent).toMatchObject([{ recipients: 1 }, { recipients: 1 }, { recipients: 1 }])
+    expect(await read(next, 3)).toEqual([1, 2, 3])
+  })
+
+  test('to the leader reaches the leader', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    expect(await send(bob, { leader: true }, 'hi')).toMatchObject({ recipients: 1 })
+    expect(await alice.next('message')).toMatchObject({ from: 'bob', via: 'direct', payload: 'hi' })
+  })
+
+  test('to the leader is refused with no_leader while there is none', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { leaderEligible: false })
+    const error = await alice.refusal(sendFrame({ leader: true }, 'hi'))
+    expect(error).toMatchObject({ code: 'no_leader', retryable: true })
+  })
+
+  test('an agent may send to itself', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const { id } = await send(alice, 'alice', 'note')
+    expect(await alice.next('message')).toMatchObject({ id, from: 'alice', payload: 'note' })
+  })
+
+  test('an agent that is offline gets it when it is back', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const bob = await join(mesh.far, 'bob')
+    await bob.request({ type: 'bye', keep: true })
+    const { id, recipients } = await send(alice, 'bob', 'later')
+    expect(recipients).toBe(1)
+    await using back = await reconnect(mesh.far, bob)
+    expect(await back.next('message')).toMatchObject({ id, payload: 'later', attempt: 1 })
+  })
+
+  test('to nobody is refused with unknown_target, naming it', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const gone = await join(mesh.far, 'gone')
+    await gone.request({ type: 'bye' })
+    for (const to of [{ agent: 'a9' }, { name: 'a9' }, { agent: 'gone' }, { name: 'gone-name' }]) {
+      const error = await alice.refusal(sendFrame(to, 'hi'))
+      expect(error).toMatchObject({ code: 'unknown_target', retryable: false, retryAfterMs: null })
+      expect(error.message).toContain(Object.values(to)[0])
+    }
+  })
+
+  test('payloads of every JSON type arrive as they were', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    const payloads = [
+      null,
+      true,
+      0,
+      -1.5e300,
+      '',
+      'line\nbreak \u2028 "quotes" \\ 漢字 🛰',
+      [],
+      {},
+      [[1], { a: null }],
+    ]
+    const keys = JSON.parse('{"__proto__":{"x":1},"constructor":1,"":2}') as object
+    await sendAll(alice, 'bob', [...payloads, keys])
+    expect(await read(bob, payloads.length)).toEqual(payloads)
+    expect(JSON.stringify((await bob.next('message')).payload)).toBe(JSON.stringify(keys))
+  })
+
+  test('a payload left out is a bad_frame: it is the one field where null says something', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const error = await alice.refusal({ type: 'send', to: { agent: 'alice' }, messageType: 'query' })
+    expect(error).toMatchObject({ code: 'bad_frame', message: expect.stringContaining('payload is missing') })
+  })
+
+  test('texts too long for a signal between hubs arrive in order with short ones', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    const payloads = Array.from({ length: 12 }, (_, i) => `${i}${'x'.repeat(i % 3 === 0 ? 100_000 : 10)}`)
+    await sendAll(alice, 'bob', payloads)
+    expect(await read(bob, payloads.length)).toEqual(payloads)
+  })
+
+  test('what one sender sends arrives in its order, whatever it is mixed with', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using carol = await join(mesh.far, 'carol')
+    await using bob = await join(mesh.far, 'bob', { window: 1_000 })
+    const numbers = Array.from({ length: 200 }, (_, i) => i)
+    await Promise.all(
+      numbers.flatMap((i) => [
+        send(alice, i % 2 ? 'bob' : { name: 'bob-name' }, ['a', i]),
+        send(carol, 'bob', ['c', i]),
+      ]),
+    )
+    const got = (await read(bob, 400)) as [string, number][]
+    for (const sender of ['a', 'c']) {
+      expect(got.filter(([from]) => from === sender).map(([, i]) => i)).toEqual(numbers)
+    }
+  })
+
+  test('ids are all different', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { producer: 'p1' })
+    await using carol = await join(mesh.far, 'carol')
+    const numbers = Array.from({ length: 50 }, (_, i) => i)
+    const sent = await Promise.all(
+      numbers.flatMap((i) => [
+        send(alice, 'carol', i),
+        send(carol, 'alice', i),
+        send(carol, { all: true }, i),
+        send(alice, 'carol', i, { seq: i + 1 }),
+      ]),
+    )
+    expect(new Set(sent.map(({ id }) => id)).size).toBe(200)
+  })
+})
+
+describe.each(PLACES)('a broadcast, on %s with %i hub(s)', (core, hubs) => {
+  test('to all reaches every other registered agent, on every hub', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob', { capabilities: ['vision'] })
+    await using carol = await join(mesh.near, 'carol')
+    const { id, recipients } = await send(alice, { all: true }, 'news')
+    expect(recipients).toBe(2)
+    for (const agent of [bob, carol]) {
+      const message = await agent.next('message')
+      expect(message).toMatchObject({ id, from: 'alice', via: 'broadcast', payload: 'news', attempt: 1 })
+      expect(message).not.toHaveProperty('broadcast')
+    }
+    expect(await pushed(bob, alice)).toEqual([])
+  })
+
+  test('to a group reaches its other members', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { groups: ['eu'] })
+    await using bob = await join(mesh.far, 'bob', { groups: ['us', 'eu'] })
+    await using carol = await join(mesh.far, 'carol', { groups: ['us'] })
+    const { id, recipients } = await send(alice, { group: 'eu' }, 'news')
+    expect(recipients).toBe(1)
+    expect(await bob.next('message')).toMatchObject({ id, via: 'group', group: 'eu', payload: 'news' })
+    expect(await pushed(alice, carol)).toEqual([])
+    expect(await pushed(bob, alice)).toEqual([])
+  })
+
+  test('to a capability with mode all reaches everyone else who has it', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { capabilities: ['nlp'] })
+    await using bob = await join(mesh.far, 'bob', { capabilities: ['vision', 'nlp'] })
+    await using carol = await join(mesh.far, 'carol', { capabilities: ['vision'] })
+    const { id, recipients } = await send(alice, { capability: 'nlp', mode: 'all' }, 'news')
+    expect(recipients).toBe(1)
+    expect(await bob.next('message')).toMatchObject({
+      id,
+      via: 'capability',
+      capability: 'nlp',
+      payload: 'news',
+    })
+    expect(await pushed(alice, carol)).toEqual([])
+    expect(await pushed(bob, alice)).toEqual([])
+  })
+
+  test.each([[{ all: true }], [{ group: 'eu' }], [{ capability: 'nlp', mode: 'all' }]])(
+    'to %j with echo reaches the sender too and counts it',
+    async (to) => {
+      await using mesh = await startSpan(core, hubs)
+      await using alice = await join(mesh.near, 'alice', { groups: ['eu'] })
+      await using bob = await join(mesh.far, 'bob', { groups: ['eu'] })
+      const { id, recipients } = await send(alice, to, 'news', { echo: true })
+      expect(recipients).toBe(2)
+      for (const agent of [alice, bob])
+        expect(await agent.next('message')).toMatchObject({ id, from: 'alice' })
+    },
+  )
+
+  test('with echo to a group that the sender is not in does not reach the sender', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob', { groups: ['eu'] })
+    expect(await send(alice, { group: 'eu' }, 'news', { echo: true })).toMatchObject({ recipients: 1 })
+    expect(await bob.next('message')).toMatchObject({ payload: 'news' })
+    expect(await pushed(bob, alice)).toEqual([])
+  })
+
+  test('that is for nobody is ok with no recipients', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    for (const to of [{ all: true }, { group: 'nobody' }, { capability: 'nobody', mode: 'all' }]) {
+      expect(await send(alice, to, 'news')).toEqual({ id: expect.any(String), recipients: 0 })
+    }
+  })
+
+  test('is owed to who was registered at that moment: also who is offline, not who comes later', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const bob = await join(mesh.far, 'bob', { groups: ['eu'] })
+    await bob.request({ type: 'bye', keep: true })
+    expect(await send(alice, { all: true }, 'to all')).toMatchObject({ recipients: 1 })
+    expect(await send(alice, { group: 'eu' }, 'to eu')).toMatchObject({ recipients: 1 })
+    await using carol = await join(mesh.far, 'carol', { groups: ['eu'] })
+    expect(await pushed(alice, carol)).toEqual([])
+    await using back = await reconnect(mesh.far, bob, { groups: [] })
+    expect(await read(back, 2)).toEqual(['to all', 'to eu'])
+  })
+
+  test('is not owed to an id that has registered anew since', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const bob = await join(mesh.far, 'bob')
+    await send(alice, { all: true }, 'old')
+    await bob.request({ type: 'bye' })
+    await using again = await join(mesh.far, 'bob')
+    await send(alice, { all: true }, 'new')
+    expect(await read(again, 1)).toEqual(['new'])
+  })
+
+  test('follows the groups and capabilities as they are now', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    await bob.request({ type: 'update', groups: ['eu'], capabilities: ['vision'] })
+    expect(await send(alice, { group: 'eu' }, 1)).toMatchObject({ recipients: 1 })
+    expect(await send(alice, { capability: 'vision', mode: 'all' }, 2)).toMatchObject({ recipients: 1 })
+    expect(await send(alice, { capability: 'nlp', mode: 'all' }, 3)).toMatchObject({ recipients: 0 })
+    expect(await read(bob, 2)).toEqual([1, 2])
+  })
+
+  test('and another of the same sender arrive in order, long ones too', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { groups: ['eu'] })
+    await using bob = await join(mesh.far, 'bob', { groups: ['eu'] })
+    const targets = [{ all: true }, { group: 'eu' }, { capability: 'nlp', mode: 'all' }]
+    const payloads = Array.from({ length: 30 }, (_, i) => `${i}${'x'.repeat(i % 10 === 0 ? 100_000 : 0)}`)
+    await Promise.all(payloads.map((payload, i) => send(alice, targets[i % 3] ?? {}, payload)))
+    expect(await read(bob, 30)).toEqual(payloads)
+  })
+})
+
+describe.each(CORES)('a send that is against a rule, on %s', (core) => {
+  const WRONG_TARGETS: readonly [what: string, to: unknown][] = [
+    ['two keys', { agent: 'bob', name: 'bob-name' }],
+    ['a key and all', { group: 'eu', all: true }],
+    ['no key', {}],
+    ['nulls only', { agent: null, name: null }],
+    ['an unknown key only', { role: 'boss' }],
+    ['mode without capability', { group: 'eu', mode: 'all' }],
+    ['an unknown mode', { capability: 'nlp', mode: 'some' }],
+    ['all: false', { all: false }],
+    ['leader: 1', { leader: 1 }],
+    ['an empty id', { agent: '' }],
+    ['an id of 257 characters', { agent: 'x'.repeat(257) }],
+    ['a number', { agent: 7 }],
+    ['text', 'bob'],
+    ['nothing', undefined],
+  ]
+
+  test('without exactly one target is a bad_frame, and nothing is sent', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    await using bob = await join(hub, 'bob', { groups: ['eu'] })
+    for (const [what, to] of WRONG_TARGETS) {
+      const error = await alice.refusal({ type: 'send', to, messageType: 'query', payload: 1 })
+      expect(error, what).toMatchObject({ code: 'bad_frame', retryable: false })
+      expect(error.message).toMatch(/\bto\b/)
+    }
+    expect(await pushed(alice, bob)).toEqual([])
+  })
+
+  test.each([[{}], [{ mode: 'one' }]])(
+    'to a capability %j is a bad_frame that says what to do: there are no work queues yet',
+    async (mode) => {
+      await using hub = await startTestHub(core)
+      await using alice = await join(hub, 'alice')
+      const error = await alice.refusal(sendFrame({ capability: 'nlp', ...mode }, 1))
+      expect(error.code).toBe('bad_frame')
+      expect(error.message).toContain('"mode":"all"')
+    },
+  )
+
+  test.each([
+    ['to an agent', { agent: 'bob' }, {}],
+    ['with a broadcast', { all: true }, {}],
+    ['with a transient message', { agent: 'bob' }, { durability: 'transient' }],
+  ])('with receipt %s is a bad_frame, and nothing is sent', async (_, to, more) => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    await using bob = await join(hub, 'bob')
+    const error = await alice.refusal(sendFrame(to, 1, { receipt: true, ...more }))
+    expect(error.code).toBe('bad_frame')
+    expect(error.message).toContain('receipt')
+    expect(await pushed(alice, bob)).toEqual([])
+  })
+
+  test('with a field of a wrong type or out of its bounds is a bad_frame that names the field', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    const wrong: readonly (readonly [field: string, value: unknown])[] = [
+      ['messageType', 'Query'],
+      ['messageType', ''],
+      ['messageType', 'x'.repeat(65)],
+      ['messageType', undefined],
+      ['correlationId', 'x'.repeat(257)],
+      ['correlationId', 7],
+      ['traceparent', 'x'.repeat(257)],
+      ['durability', 'forever'],
+      ['ttlMs', 0],
+      ['ttlMs', -1],
+      ['ttlMs', 1.5],
+      ['ttlMs', '60'],
+      ['ttlMs', 31_536_000_001],
+      ['seq', 0],
+      ['seq', 1.5],
+      ['asLeader', 'yes'],
+      ['echo', 'yes'],
+      ['receipt', 1],
+    ]
+    for (const [field, value] of wrong) {
+      const error = await alice.refusal(sendFrame('alice', 1, { [field]: value }))
+      expect(error, `${field} ${String(value)}`).toMatchObject({ code: 'bad_frame', retryable: false })
+      expect(error.message).toContain(field)
+    }
+    expect(await pushed(alice, alice)).toEqual([])
+  })
+
+  test('message types of the protocol and custom ones pass', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    const types = [
+      'query',
+      'notification',
+      'task_delegation',
+      'task_result',
+      'graph_sync',
+      'x',
+      'my.own-type_2',
+    ]
+    for (const messageType of [...types, 'z'.repeat(64)]) {
+      await send(alice, 'alice', 1, { messageType })
+      expect((await alice.next('message')).messageType).toBe(messageType)
+    }
+  })
+
+  test('with a payload over the limit is payload_too_large; bytes of its JSON text count', async () => {
+    await using hub = await startTestHub(core, { maxMessageBytes: 16_384 })
+    await using alice = await join(hub, 'alice')
+    const { maxPayloadBytes } = alice.welcome.limits
+    expect(maxPayloadBytes).toBe(16_384 - 4_096)
+    // Two quotes and three bytes a character.
+    const fits = '漢'.repeat((maxPayloadBytes - 3) / 3) + 'x'
+    expect(Buffer.byteLength(JSON.stringify(fits))).toBe(maxPayloadBytes)
+    await send(alice, 'alice', fits)
+    expect((await alice.next('message')).payload).toBe(fits)
+    const error = await alice.refusal(sendFrame('alice', `${fits}x`))
+    expect(error).toMatchObject({ code: 'payload_too_large', retryable: false })
+    expect(error.message).toContain(String(maxPayloadBytes))
+    expect(await pushed(alice, alice)).toEqual([])
+  })
+
+  test('with a payload nested deeper than 128 levels is a bad_frame', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    const nested = (levels: number): unknown => (levels === 0 ? 0 : [nested(levels - 1)])
+    await send(alice, 'alice', nested(128))
+    expect((await alice.next('message')).payload).toEqual(nested(128))
+    expect(await sendRefused(alice, 'alice', nested(129))).toBe('bad_frame')
+  })
+
+  test('of an observer is forbidden', async () => {
+    await using hub = await startTestHub(core)
+    await using bob = await join(hub, 'bob')
+    await using observer = await connectObserver(hub)
+    expect(await sendRefused(observer, 'bob', 1)).toBe('forbidden')
+    expect(await pushed(bob, bob)).toEqual([])
+  })
+
+  test('is answered in the order of the requests, refused ones in their place', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice', { producer: 'p1' })
+    const refs: unknown[] = []
+    const frames = ['alice', 'nobody', 'alice', 'nobody', 'alice'].map((to, i) =>
+      sendFrame(to, i, { ref: `s${i}`, seq: i + 1 }),
+    )
+    alice.raw(frames.map((frame) => JSON.stringify(frame)).join('\n'))
+    for (let i = 0; i < frames.length; i++) {
+      const reply = await alice.nextWhere((frame) => 'ref' in frame)
+      refs.push('ref' in reply ? reply.ref : null)
+    }
+    expect(refs).toEqual(['s0', 's1', 's2', 's3', 's4'])
+  })
+})
+
+describe.each(PLACES)('namespaces, on %s with %i hub(s)', (core, hubs) => {
+  test('keep messages, names and broadcasts apart', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { namespace: 'red' })
+    await using bobRed = await join(mesh.far, 'bob', { namespace: 'red' })
+    await using bobBlue = await join(mesh.far, 'bob', { namespace: 'blue' })
+    await using carol = await join(mesh.near, 'carol', { namespace: 'blue' })
+    await send(alice, 'bob', 'direct')
+    expect(await send(alice, { all: true }, 'all')).toMatchObject({ recipients: 1 })
+    expect(await sendRefused(alice, 'carol', 1)).toBe('unknown_target')
+    expect((await read(bobRed, 2)).toSorted()).toEqual(['all', 'direct'])
+    expect(await pushed(carol, bobBlue)).toEqual([])
+    expect(await pushed(bobBlue, carol)).toEqual([])
+  })
+})
+
+describe.each(CORES)('a hub that is behind the store, on %s', (core) => {
+  test('sends to an agent that it has not heard of yet', async () => {
+    await using mesh = await startSpan(core, 2)
+    await using alice = await join(mesh.near, 'alice')
+    const sent: Promise<Message>[] = []
+    for (let i = 0; i < 10; i++) {
+      const agent = await join(mesh.far, `new-${i}`)
+      await send(alice, i % 2 ? `new-${i}` : { name: `new-${i}-name` }, i)
+      sent.push(agent.next('message').finally(() => agent.cut()))
+    }
+    expect((await Promise.all(sent)).map(({ payload }) => payload)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  })
+
+  test('counts the recipients of a broadcast as the store knows them', async () => {
+    await using mesh = await startSpan(core, 2)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.far, 'bob')
+    expect(await send(alice, { all: true }, 1)).toMatchObject({ recipients: 1 })
+    await bob.request({ type: 'bye' })
+    expect(await send(alice, { all: true }, 2)).toMatchObject({ recipients: 0 })
+    await seen(mesh.near, 'alice')
+  })
+})

@@ -1,0 +1,726 @@
+import { describe, expect, test } from 'vitest'
+import type { AgentInfo } from '../../protocol/agent.ts'
+import type { Event } from '../../protocol/pushes.ts'
+import type { SubscribeResult, UpdateResult } from '../../protocol/replies.ts'
+import type { Signal } from '../../src/core/bus.ts'
+import type { Core, HubServer } from '../../src/server.ts'
+import {
+  type AgentOptions,
+  connectAgent,
+  connectObserver,
+  type TestAgent,
+  type TestSocket,
+} from '../support/agent.ts'
+import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { mirrorOf, subscribe } from '../support/mirror.ts'
+import { startRedis } from '../support/redis.ts'
+import { discoverAll, PLACES, reconnect, seen, send, startSpan } from '../support/talk.ts'
+import { startHub } from '../../src/server.ts'
+
+const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
+  connectAgent(hub, { id, name: `${id}-name`, ...options })
+
+const list = (socket: TestSocket, frame: object = {}): Promise<SubscribeResult> =>
+  socket.request<SubscribeResult>({ type: 'subscribe', ...frame })
+
+const update = async (agent: TestAgent, fields: object): Promise<AgentInfo> =>
+  (await agent.request<UpdateResult>({ type: 'update', ...fields })).agent
+
+const idsOf = (agents: readonly AgentInfo[]): string[] => agents.map(({ id }) => id).toSorted()
+
+/** An event in a few words. */
+function brief(event: Event): string {
+  if (!('agent' in event)) return event.event
+  const change = event.event === 'agent.status_changed' ? ` ${event.old}>${event.new}` : ''
+  return `${event.event.slice('agent.'.length)} ${event.agentId}${'matches' in event && event.matches === false ? ' gone' : ''}${change}`
+}
+
+async function events(socket: TestSocket, count: number): Promise<string[]> {
+  const found: string[] = []
+  while (found.length < count) found.push(brief(await socket.next('event')))
+  return found
+}
+
+/** A core whose hub hears no events until `listen`: it only knows what it asks the store for. */
+class Deafness {
+  #deaf = true
+
+  wrap = (core: Core): Core => ({
+    ...core,
+    bus: {
+      lossy: core.bus.lossy,
+      publish: core.bus.publish.bind(core.bus),
+      subscribe: (namespace, hub, onSignal, onGap) =>
+        core.bus.subscribe(
+          namespace,
+          hub,
+          (signal: Signal) => {
+            if (!this.#deaf || signal.kind !== 'event') onSignal(signal)
+          },
+          onGap,
+        ),
+    },
+  })
+
+  listen(): void {
+    this.#deaf = false
+  }
+}
+
+describe.each(PLACES)('watching, on %s with %i hub(s)', (core, hubs) => {
+  test('begins with the matching agents of every status as of a revision, the watcher among them', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const bob = await join(mesh.near, 'bob')
+    await bob.request({ type: 'bye', keep: true })
+    await using carol = await join(mesh.near, 'carol')
+    await update(carol, { status: 'degraded' })
+    const result = await list(alice)
+    expect(result).toEqual({
+      subscription: expect.any(String),
+      revision: expect.any(Number),
+      agents: await discoverAll(alice),
+      last: true,
+      reset: false,
+      leader: alice.welcome.leader,
+    })
+    expect(idsOf(result.agents)).toEqual(['alice', 'bob', 'carol'])
+    expect(idsOf((await list(alice, { where: { status: ['degraded', 'offline'] } })).agents)).toEqual([
+      'bob',
+      'carol',
+    ])
+  })
+
+  test('tells every change as an event with a revision of its own, one after the other', async () => {
+    await using mesh = await startSpan(core, hubs, { graceMs: 50 })
+    await using watcher = await connectObserver(mesh.far)
+    const { revision } = await list(watcher)
+    await using alice = await join(mesh.near, 'alice')
+    await update(alice, { groups: ['eu'], status: 'degraded', statusReason: 'hot' })
+    const bob = await join(mesh.near, 'bob', { leaderEligible: false })
+    await bob.cut()
+    const found: Event[] = []
+    while (found.length < 7) found.push(await watcher.next('event'))
+    const back = await reconnect(mesh.near, bob)
+    await back.request({ type: 'bye' })
+    while (found.length < 10) found.push(await watcher.next('event'))
+    expect(found.map(brief)).toEqual([
+      'registered alice',
+      'leader.changed',
+      'updated alice',
+      'status_changed alice online>degraded',
+      'registered bob',
+      'updated bob',
+      'status_changed bob online>offline',
+      'updated bob',
+      'status_changed bob offline>online',
+      'unregistered bob',
+    ])
+    expect(found.map((event) => event.revision)).toEqual(found.map((_, i) => revision + 1 + i))
+    const infos = found.flatMap((event) => ('agent' in event ? [event.agent] : []))
+    expect(infos[1]).toMatchObject({ groups: ['eu'], status: 'online' })
+    expect(infos[2]).toMatchObject({ groups: ['eu'], status: 'degraded', statusReason: 'hot' })
+    expect(infos[4]).toMatchObject({ id: 'bob', connected: false, status: 'online' })
+    expect(infos[5]).toMatchObject({ id: 'bob', connected: false, status: 'offline' })
+    for (const [i, info] of infos.entries())
+      expect(info.revision).toBe(found.filter((e) => 'agent' in e)[i]?.revision)
+    for (const { at } of found) expect(new Date(at).toISOString()).toBe(at)
+  })
+
+  test('tells who stops matching as matches:false, who begins to as updated, and who goes as unregistered', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.near, 'bob', { groups: ['eu'] })
+    await using carol = await join(mesh.near, 'carol')
+    await seen(mesh.far, 'carol')
+    await using watcher = await connectObserver(mesh.far)
+    const { agents } = await list(watcher, { where: { group: 'eu', status: ['online'] } })
+    expect(idsOf(agents)).toEqual(['bob'])
+    await update(carol, { metadata: { x: 'not watched' } })
+    await update(carol, { groups: ['eu'] })
+    await update(carol, { metadata: { x: 'watched' } })
+    await update(bob, { status: 'degraded' })
+    await update(bob, { statusReason: 'not watched' })
+    await update(bob, { status: 'online' })
+    await update(bob, { groups: [] })
+    await alice.request({ type: 'bye' })
+    await carol.request({ type: 'bye' })
+    await bob.request({ type: 'bye' })
+    const end = await join(mesh.near, 'end', { groups: ['eu'] })
+    const found: Event[] = []
+    while (found.at(-1) === undefined || brief(found.at(-1) as Event) !== 'registered end')
+      found.push(await watcher.next('event'))
+    expect(found.map(brief).filter((text) => text !== 'leader.changed')).toEqual([
+      'updated carol',
+      'updated carol',
+      'updated bob gone',
+      'updated bob',
+      'updated bob gone',
+      'unregistered carol',
+      'registered end',
+    ])
+    const gone = found.find((event) => brief(event) === 'updated bob gone')
+    expect(gone).toMatchObject({ agent: { id: 'bob', status: 'degraded' }, matches: false })
+    await end.cut()
+  })
+
+  test('tells only the events asked for; leader.changed whatever where says', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using watcher = await connectObserver(mesh.far)
+    await list(watcher, { events: ['agent.registered', 'leader.changed'], where: { name: 'bob-name' } })
+    const alice = await join(mesh.near, 'alice')
+    await using bob = await join(mesh.near, 'bob')
+    await update(bob, { groups: ['eu'] })
+    await alice.request({ type: 'bye' })
+    expect(await events(watcher, 3)).toEqual(['leader.changed', 'registered bob', 'leader.changed'])
+    await using only = await connectObserver(mesh.far)
+    await list(only, { events: ['agent.unregistered'] })
+    await using carol = await join(mesh.near, 'carol')
+    await bob.request({ type: 'bye' })
+    expect(await events(only, 1)).toEqual(['unregistered bob'])
+    await carol.request({ type: 'bye' })
+    expect(await events(only, 1)).toEqual(['unregistered carol'])
+  })
+
+  test('ends with unsubscribe; other subscriptions of the connection go on', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using watcher = await connectObserver(mesh.far)
+    const first = await list(watcher)
+    const second = await list(watcher)
+    expect(second.subscription).not.toBe(first.subscription)
+    expect(await watcher.request({ type: 'unsubscribe', subscription: first.subscription })).toEqual({})
+    await using alice = await join(mesh.near, 'alice')
+    const told = [await watcher.next('event'), await watcher.next('event')]
+    expect(told.map(({ subscription }) => subscription)).toEqual([second.subscription, second.subscription])
+    await update(alice, { groups: ['eu'] })
+    expect(await watcher.next('event')).toMatchObject({ subscription: second.subscription })
+    for (const subscription of [first.subscription, 'w9']) {
+      expect(await watcher.refusal({ type: 'unsubscribe', subscription })).toMatchObject({
+        code: 'bad_frame',
+      })
+    }
+  })
+
+  test('sends a long list in pages of at most 256 KiB, complete and without repetition', async () => {
+    await using mesh = await startSpan(core, hubs)
+    const metadata = { big: 'x'.repeat(14_000) }
+    const agents = await Promise.all(
+      Array.from({ length: 45 }, (_, i) =>
+        join(mesh.near, `agent-${i}`, { metadata, leaderEligible: i === 0 }),
+      ),
+    )
+    await using watcher = await connectObserver(mesh.far)
+    // A revision of this hub or not: it catches up before it answers.
+    await list(watcher, { since: Math.max(...agents.map(({ welcome }) => welcome.revision)) })
+    watcher.send({ type: 'subscribe', ref: 1 })
+    // In the same turn, so that it is told behind the last page.
+    const late = await join(mesh.near, 'late')
+    const ok = await watcher.next('ok')
+    const pages = [ok.result as SubscribeResult]
+    while (!pages.at(-1)?.last) {
+      const page = await watcher.next('snapshot')
+      expect(page).toMatchObject({
+        subscription: pages[0]?.subscription,
+        revision: pages[0]?.revision,
+        reset: false,
+      })
+      pages.push(page)
+    }
+    expect(pages.length).toBeGreaterThanOrEqual(3)
+    for (const page of pages) expect(JSON.stringify(page.agents).length).toBeLessThanOrEqual(262_144)
+    const ids = pages.flatMap((page) => page.agents.map(({ id }) => id))
+    if (!ids.includes('late'))
+      expect(await watcher.next('event')).toMatchObject({ event: 'agent.registered', agentId: 'late' })
+    expect(ids.filter((id) => id !== 'late').toSorted()).toEqual(agents.map(({ id }) => id).toSorted())
+    await Promise.all([...agents, late].map((agent) => agent.cut()))
+  })
+
+  test('is equal to the registry at every revision, on every hub, from wherever it began', async () => {
+    await using mesh = await startSpan(core, hubs, { graceMs: 0, eventsMax: 0 })
+    const place = (i: number): HubServer => (i % 2 ? mesh.near : mesh.far)
+    const mirrors = [await mirrorOf(mesh.near), await mirrorOf(mesh.far)]
+    const [whole] = mirrors
+    if (!whole) throw new Error('unreachable')
+    const start = whole.revision
+    /** One agent's restless life. */
+    const live = async (index: number): Promise<void> => {
+      const id = `agent-${index}`
+      for (let round = 0; round < 6; round++) {
+        const agent = await join(place(index + round), id, {
+          groups: [`g${round % 3}`],
+          leaderEligible: index % 3 > 0,
+        })
+        if (round % 2) await update(agent, { status: 'degraded', metadata: { round: String(round) } })
+        if (round % 3 === 0) await agent.request({ type: 'bye' })
+        else if (round % 3 === 1) await agent.request({ type: 'bye', keep: true })
+        else await (await reconnect(place(index), agent)).request({ type: 'bye', keep: true })
+      }
+    }
+    const lives = Promise.all(Array.from({ length: 6 }, (_, i) => live(i)))
+    // Mirrors that begin in the middle of it: with the list, or where another one was.
+    for (let i = 0; i < 6; i++) {
+      await whole.reach(whole.revision + 12)
+      mirrors.push(await mirrorOf(place(i)))
+      const since = await mirrorOf(place(i + 1), { since: start })
+      mirrors.push(since)
+    }
+    await lives
+    const last = await mirrorOf(mesh.near)
+    await Promise.all(mirrors.map((mirror) => mirror.reach(last.revision)))
+    const everything = Array.from({ length: last.revision - start }, (_, i) => start + 1 + i)
+    expect(whole.revisions).toEqual(everything)
+    for (const mirror of mirrors) {
+      // None missing, none twice, in order.
+      expect(mirror.revisions).toEqual(everything.slice(everything.length - mirror.revisions.length))
+      for (const [revision, state] of mirror.states) {
+        if (mirror.revisions.length < everything.length || mirrors.indexOf(mirror) < 2)
+          expect(state).toBe(whole.states.get(revision))
+      }
+      expect(mirror.state).toBe(last.state)
+      await mirror.socket.cut()
+    }
+    await last.socket.cut()
+  })
+})
+
+describe.each(PLACES)('watching since a revision, on %s with %i hub(s)', (core, hubs) => {
+  test('tells only what came after, whatever hub the revision was learned from', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await using first = await connectObserver(mesh.near)
+    const { revision } = await list(first)
+    await update(alice, { groups: ['eu'] })
+    await using bob = await join(mesh.near, 'bob')
+    await seen(mesh.far, 'bob')
+    await using second = await connectObserver(mesh.far)
+    const result = await list(second, { since: revision })
+    expect(result).toMatchObject({ revision, agents: [], last: true, reset: false })
+    expect(await events(second, 2)).toEqual(['updated alice', 'registered bob'])
+    await update(bob, { groups: ['us'] })
+    const event = await second.next('event')
+    expect([brief(event), event.revision]).toEqual(['updated bob', revision + 3])
+    await using third = await connectObserver(mesh.far)
+    expect(await list(third, { since: revision + 3 })).toMatchObject({ agents: [], reset: false })
+    await update(bob, { groups: [] })
+    expect((await third.next('event')).revision).toBe(revision + 4)
+  })
+
+  test('applies where to what it catches up with', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', { groups: ['eu'] })
+    await using bob = await join(mesh.near, 'bob')
+    await using first = await connectObserver(mesh.near)
+    const { revision } = await list(first)
+    await update(alice, { groups: [] })
+    await using carol = await join(mesh.near, 'carol')
+    await update(bob, { groups: ['eu'] })
+    await seen(mesh.far, 'bob', ({ groups }) => groups.includes('eu'))
+    await using second = await connectObserver(mesh.far)
+    await list(second, { since: revision, where: { group: 'eu' } })
+    expect(await events(second, 2)).toEqual(['updated alice gone', 'updated bob'])
+    await update(carol, { groups: ['eu'] })
+    expect(await events(second, 1)).toEqual(['updated carol'])
+  })
+
+  test('that is more than eventsMax behind is answered with reset and the list anew', async () => {
+    await using mesh = await startSpan(core, hubs, { eventsMax: 5 })
+    await using alice = await join(mesh.near, 'alice')
+    await using first = await connectObserver(mesh.near)
+    const { revision } = await list(first)
+    for (let i = 1; i <= 5; i++) await update(alice, { groups: [`g${i}`] })
+    await seen(mesh.far, 'alice', ({ groups }) => groups.includes('g5'))
+    await using fits = await connectObserver(mesh.far)
+    expect(await list(fits, { since: revision })).toMatchObject({ reset: false, agents: [] })
+    expect(await events(fits, 5)).toHaveLength(5)
+    await using second = await connectObserver(mesh.far)
+    const result = await list(second, { since: revision - 1 })
+    expect(result).toMatchObject({
+      reset: true,
+      last: true,
+      revision: revision + 5,
+      agents: [{ id: 'alice', groups: ['g5'] }],
+    })
+    await using bob = await join(mesh.near, 'bob')
+    expect(await events(second, 1)).toEqual([`registered ${bob.id}`])
+  })
+
+  test('that lies in the future is answered with reset and the list anew', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await seen(mesh.far, 'alice')
+    await using watcher = await connectObserver(mesh.far)
+    const { revision } = await list(watcher)
+    expect(await list(watcher, { since: revision + 1_000 })).toMatchObject({
+      reset: true,
+      agents: [{ id: alice.id }],
+      revision,
+    })
+  })
+})
+
+describe.each(CORES)('a hub that is behind, on %s', (core) => {
+  test('catches up before it answers who comes with a revision of another hub', async () => {
+    const deafness = new Deafness()
+    await using mesh = await startMesh(core, 2, {}, (one, index) => (index === 1 ? deafness.wrap(one) : one))
+    await using early = await connectObserver(mesh.hub(1))
+    await using alice = await join(mesh.hub(0), 'alice')
+    await update(alice, { groups: ['eu'] })
+    expect(await discoverAll(early)).toEqual([])
+    await using ahead = await connectObserver(mesh.hub(0))
+    const { revision } = await list(ahead)
+    await using watcher = await connectObserver(mesh.hub(1))
+    expect(await list(watcher, { since: revision })).toMatchObject({ revision, reset: false, agents: [] })
+    expect(await discoverAll(watcher)).toMatchObject([{ id: 'alice', groups: ['eu'] }])
+    deafness.listen()
+    await update(alice, { groups: [] })
+    expect(await watcher.next('event')).toMatchObject({ revision: revision + 1, event: 'agent.updated' })
+    expect(watcher.waitingOf('event')).toEqual([])
+  })
+
+  test('tells its live subscriptions with reset and the list anew where events are lost', async () => {
+    const deafness = new Deafness()
+    await using mesh = await startMesh(core, 2, { eventsMax: 5 }, (one, index) =>
+      index === 1 ? deafness.wrap(one) : one,
+    )
+    await using watcher = await connectObserver(mesh.hub(1))
+    const { subscription, revision } = await list(watcher, { where: { group: 'g9' } })
+    await using alice = await join(mesh.hub(0), 'alice')
+    for (let i = 0; i < 4; i++) await (await join(mesh.hub(0), `passer-by-${i}`)).request({ type: 'bye' })
+    await update(alice, { groups: ['g9'] })
+    deafness.listen()
+    // The next event shows that some are missing.
+    await update(alice, { metadata: { last: 'one' } })
+    const snapshot = await watcher.next('snapshot')
+    expect(snapshot).toMatchObject({
+      subscription,
+      reset: true,
+      last: true,
+      agents: [{ id: 'alice', groups: ['g9'] }],
+    })
+    expect(snapshot.revision).toBeGreaterThan(revision)
+    await alice.request({ type: 'bye' })
+    // Whatever the list had already: from its revision on, none is missing and none comes twice.
+    const told: Event[] = []
+    while (told.at(-1)?.event !== 'leader.changed') told.push(await watcher.next('event'))
+    expect(told.map((event) => event.revision)).toEqual(told.map((_, i) => snapshot.revision + 1 + i))
+    expect(told.at(-2)).toMatchObject({ event: 'agent.unregistered' })
+  })
+
+  test('fills a gap in the events from the store', async () => {
+    const deafness = new Deafness()
+    await using mesh = await startMesh(core, 2, {}, (one, index) => (index === 1 ? deafness.wrap(one) : one))
+    await using watcher = await connectObserver(mesh.hub(1))
+    const { revision } = await list(watcher)
+    await using alice = await join(mesh.hub(0), 'alice')
+    await update(alice, { groups: ['eu'] })
+    deafness.listen()
+    await update(alice, { groups: [] })
+    const revisions: number[] = []
+    while (revisions.length < 4) revisions.push((await watcher.next('event')).revision)
+    expect(revisions).toEqual([1, 2, 3, 4].map((i) => revision + i))
+  })
+})
+
+describe('after a loss of the store', () => {
+  test('a since of before is answered with reset; revisions and terms have grown, on memory', async () => {
+    const first = await startTestHub('memory')
+    const alice = await join(first, 'alice')
+    const { revision, leader } = alice.welcome
+    await first.close()
+    await using second = await startTestHub('memory')
+    await using back = await join(second, 'alice')
+    expect(back.welcome).toMatchObject({ resumed: false })
+    expect(back.welcome.revision).toBeGreaterThan(revision)
+    expect(back.welcome.leader.term).toBeGreaterThan(leader.term)
+    await using watcher = await connectObserver(second)
+    expect(await list(watcher, { since: revision })).toMatchObject({ reset: true, agents: [{ id: 'alice' }] })
+  })
+
+  test('a since of before and a live subscription are told reset; revisions and terms have grown, on redis', async () => {
+    await using redis = await startRedis()
+    await using hub = await startHub({ port: 0, logLevel: 'silent', redisUrl: redis.url })
+    await using watcher = await connectObserver(hub)
+    const { subscription } = await list(watcher)
+    const alice = await join(hub, 'alice')
+    const { revision, leader } = alice.welcome
+    expect(await events(watcher, 2)).toEqual(['registered alice', 'leader.changed'])
+    await redis.restart()
+    const snapshot = await watcher.next('snapshot')
+    expect(snapshot).toMatchObject({ subscription, reset: true, last: true, agents: [] })
+    expect(snapshot.revision).toBeGreaterThan(revision)
+    expect((await alice.closed).code).toBe(4000)
+    await using back = await join(hub, 'alice')
+    expect(back.welcome.leader.term).toBeGreaterThan(leader.term)
+    expect(await events(watcher, 2)).toEqual(['registered alice', 'leader.changed'])
+    await using other = await connectObserver(hub)
+    expect(await list(other, { since: revision })).toMatchObject({ reset: true, agents: [{ id: 'alice' }] })
+  })
+})
+
+describe.each(PLACES)('heartbeats, on %s with %i hub(s)', (core, hubs) => {
+  test('are told for each pong, with metrics, to who asked for them by name, on every hub', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await seen(mesh.far, 'alice')
+    await using watcher = await connectObserver(mesh.far)
+    const { revision } = await list(watcher, { events: ['agent.heartbeat'] })
+    await using others = await connectObserver(mesh.far)
+    await list(others)
+    // The hubs tell heartbeats from when they have heard that somebody wants them.
+    let load = 0
+    await expect
+      .poll(
+        () => {
+          alice.send({ type: 'pong', metrics: { load: (load += 1) } })
+          return watcher.waitingOf('event').length
+        },
+        { interval: 5 },
+      )
+      .toBeGreaterThan(0)
+    const event = await watcher.next('event')
+    expect(event).toMatchObject({
+      event: 'agent.heartbeat',
+      agentId: 'alice',
+      revision,
+      agent: { id: 'alice', metrics: { load: expect.any(Number) } },
+    })
+    const told = 'agent' in event ? (event.agent.metrics.load ?? 0) : 0
+    alice.send({ type: 'pong', metrics: { load: 100, queue: 2 } })
+    const next = await watcher.next('event', (one) => 'agent' in one && one.agent.metrics.load === 100)
+    expect(next).toMatchObject({ revision, agent: { metrics: { load: 100, queue: 2 } } })
+    // None is left out in between.
+    const between = watcher
+      .waitingOf('event')
+      .flatMap((one) => ('agent' in one ? [one.agent.metrics.load] : []))
+    expect(between).toEqual(Array.from({ length: load - told }, (_, i) => told + 1 + i))
+    await update(alice, { groups: ['eu'] })
+    // agent.* does not mean heartbeats, and heartbeats make no revision.
+    const first = await others.next('event')
+    expect([brief(first), first.revision]).toEqual(['updated alice', revision + 1])
+  })
+
+  test('with a status register it as update does', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await seen(mesh.far, 'alice')
+    await using watcher = await connectObserver(mesh.far)
+    await list(watcher)
+    alice.send({ type: 'pong', status: 'degraded', statusReason: 'GPU lost' })
+    expect(await watcher.next('event')).toMatchObject({
+      event: 'agent.status_changed',
+      old: 'online',
+      new: 'degraded',
+      agent: { status: 'degraded', statusReason: 'GPU lost' },
+    })
+    alice.send({ type: 'pong', status: 'degraded', statusReason: 'GPU lost' })
+    alice.send({ type: 'pong', status: 'online', statusReason: '' })
+    expect(await watcher.next('event')).toMatchObject({
+      old: 'degraded',
+      new: 'online',
+      agent: { statusReason: null },
+    })
+  })
+})
+
+describe.each(CORES)('dead letters and limits, on %s', (core) => {
+  test('message.dead_lettered is told to who asked for it by name, without payload', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    await using watcher = await connectObserver(hub)
+    const { subscription, revision } = await list(watcher, { events: ['message.dead_lettered'] })
+    await using others = await connectObserver(hub)
+    await list(others, { events: ['agent.*', 'leader.changed', 'agent.heartbeat'] })
+    const { id } = await send(alice, 'alice', 'secret')
+    await alice.next('message')
+    alice.send({ type: 'nack', id, requeue: false, reason: 'no' })
+    expect(await watcher.next('event')).toEqual({
+      type: 'event',
+      subscription,
+      revision,
+      event: 'message.dead_lettered',
+      at: expect.any(String),
+      messageId: id,
+      agentId: 'alice',
+      reason: 'no',
+    })
+    await others.roundTrip()
+    expect(others.waitingOf('event')).toEqual([])
+  })
+
+  test('a connection has at most 100 subscriptions; one that ends makes room', async () => {
+    await using hub = await startTestHub(core)
+    await using watcher = await connectObserver(hub)
+    const first = await list(watcher)
+    for (let i = 1; i < 100; i++) await list(watcher)
+    const error = await watcher.refusal({ type: 'subscribe' })
+    expect(error).toMatchObject({ code: 'bad_frame', message: expect.stringContaining('100') })
+    await watcher.request({ type: 'unsubscribe', subscription: first.subscription })
+    await list(watcher)
+  })
+
+  test('a subscribe against a rule is a bad_frame', async () => {
+    await using hub = await startTestHub(core)
+    await using watcher = await connectObserver(hub)
+    for (const wrong of [
+      { events: [] },
+      { events: ['agent'] },
+      { events: 'agent.*' },
+      { since: -1 },
+      { since: 'now' },
+      { where: { version: 'x y' } },
+    ]) {
+      expect(await watcher.refusal({ type: 'subscribe', ...wrong }), JSON.stringify(wrong)).toMatchObject({
+        code: 'bad_frame',
+      })
+    }
+  })
+
+  test('nulls in subscribe are the same as fields left out', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    const result = await list(alice, { events: null, where: null, since: null })
+    expect(result).toMatchObject({ agents: [{ id: 'alice' }], reset: false })
+  })
+})
+
+describe.each(PLACES)('update, on %s with %i hub(s)', (core, hubs) => {
+  test('replaces each field given, clears by "", [] and {}, and leaves the others and those that are null', async () => {
+    await using mesh = await startSpan(core, hubs)
+    const before = {
+      version: '1.0.0',
+      profiles: ['coder'],
+      groups: ['eu'],
+      address: 'here:1',
+      metadata: { a: '1', b: '2' },
+      concurrency: 4,
+    }
+    await using alice = await join(mesh.near, 'alice', before)
+    const nulls = {
+      capabilities: null,
+      version: null,
+      profiles: null,
+      groups: null,
+      address: null,
+      metadata: null,
+      concurrency: null,
+      status: null,
+      metrics: null,
+    }
+    expect(await update(alice, nulls)).toMatchObject(before)
+    expect(
+      await update(alice, { metadata: { c: '3' }, capabilities: ['vision', 'audio', 'vision'] }),
+    ).toMatchObject({
+      ...before,
+      metadata: { c: '3' },
+      capabilities: ['vision', 'audio'],
+    })
+    const cleared = { version: '', profiles: [], groups: [], address: '', metadata: {} }
+    const info = await update(alice, cleared)
+    expect(info).toMatchObject({
+      version: null,
+      profiles: [],
+      groups: [],
+      address: null,
+      concurrency: 4,
+      name: 'alice-name',
+    })
+    expect(info.metadata).toEqual({})
+    expect(await seen(mesh.far, 'alice', ({ address }) => address === null)).toEqual({
+      ...info,
+      lastHeartbeat: expect.any(String),
+    })
+  })
+
+  test('of fields and status makes two events; of nothing new, none', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    await seen(mesh.far, 'alice')
+    await using watcher = await connectObserver(mesh.far)
+    const { revision } = await list(watcher)
+    const info = await update(alice, { groups: ['eu'], status: 'degraded', statusReason: 'hot' })
+    const told = [await watcher.next('event'), await watcher.next('event')]
+    expect(told.map(brief)).toEqual(['updated alice', 'status_changed alice online>degraded'])
+    expect(told.map((event) => event.revision)).toEqual([revision + 1, revision + 2])
+    expect(info.revision).toBe(revision + 2)
+    await update(alice, { status: 'degraded' })
+    await update(alice, { statusReason: 'hotter' })
+    const reason = await watcher.next('event')
+    expect(reason).toMatchObject({
+      event: 'agent.updated',
+      revision: revision + 3,
+      agent: { status: 'degraded', statusReason: 'hotter' },
+    })
+    expect(await update(alice, { statusReason: '' })).toMatchObject({ statusReason: null })
+  })
+
+  test('of metrics alone makes no revision and is seen in discover', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice')
+    const { revision } = alice.welcome
+    expect(await update(alice, { metrics: { load: 0.9 } })).toMatchObject({ metrics: { load: 0.9 } })
+    expect((await discoverAll(alice))[0]).toMatchObject({ metrics: { load: 0.9 } })
+    expect((await list(alice)).revision).toBe(revision)
+  })
+})
+
+describe.each(CORES)('an update against a rule, on %s', (core) => {
+  test('is refused with the code of the rule, and changes nothing', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    const { revision } = alice.welcome
+    const wrong: readonly (readonly [fields: object, code: string])[] = [
+      [{ capabilities: [] }, 'invalid_capability'],
+      [{ capabilities: ['NLP'] }, 'invalid_capability'],
+      [{ version: 'one' }, 'invalid_agent'],
+      [{ groups: [''] }, 'invalid_agent'],
+      [{ concurrency: 0 }, 'invalid_agent'],
+      [{ status: 'offline' }, 'bad_frame'],
+      [{ metrics: { load: 'high' } }, 'bad_frame'],
+      [{ groups: 'eu' }, 'bad_frame'],
+    ]
+    for (const [fields, code] of wrong.slice(0, 4)) {
+      expect(await alice.refusal({ type: 'update', ...fields }), JSON.stringify(fields)).toMatchObject({
+        code,
+        retryable: false,
+      })
+    }
+    await using observer = await connectObserver(hub)
+    expect(await observer.refusal({ type: 'update', groups: ['eu'] })).toMatchObject({ code: 'forbidden' })
+    for (const [fields, code] of wrong.slice(4)) {
+      expect(await alice.refusal({ type: 'update', ...fields }), JSON.stringify(fields)).toMatchObject({
+        code,
+        retryable: false,
+      })
+    }
+    expect((await list(observer)).revision).toBe(revision)
+  })
+
+  test('too many a second are answered later, all of them, and what was sent behind them waits too', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    const at = performance.now()
+    const updates = Array.from({ length: 8 }, (_, i) => update(alice, { metadata: { i: String(i) } }))
+    const behind = discoverAll(alice)
+    const infos = await Promise.all(updates)
+    expect(performance.now() - at).toBeGreaterThan(500)
+    // An answer shows the agent as it is then, its own update or a later one.
+    for (const [i, { metadata }] of infos.entries()) expect(Number(metadata.i)).toBeGreaterThanOrEqual(i)
+    // It waited with them: the last one is at most under way.
+    expect(Number((await behind)[0]?.metadata.i)).toBeGreaterThanOrEqual(6)
+  })
+})
+
+test.each(CORES)(
+  'a subscription of a connection that ended costs nothing and disturbs nobody, on %s',
+  async (core) => {
+    await using hub = await startTestHub(core)
+    const gone = await connectObserver(hub)
+    await list(gone)
+    await gone.cut()
+    await using mirrorSocket = await connectObserver(hub)
+    const mirror = await subscribe(mirrorSocket)
+    await using alice = await join(hub, 'alice')
+    await mirror.reach(alice.welcome.revision)
+    expect([...mirror.agents.keys()]).toEqual(['alice'])
+  },
+)
