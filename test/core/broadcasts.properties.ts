@@ -113,7 +113,16 @@ async function broadcastsRun(core: Core, namespace: string, steps: readonly Step
         await core.registry.leave(namespace, { ...request, departure: 'unregister' })
         for (const id of model.inbox)
           dead.push({ agentId: action.agent, reason: 'unregistered', messageId: id })
-        lose(action.agent, model, head, 'unregistered')
+        const open = range(1, head).filter((n) => !model.settled.has(n))
+        const [from] = open
+        // Of what was cut off nobody knows how much was open.
+        if (from !== undefined)
+          lose(
+            action.agent,
+            model,
+            from <= cut() ? Math.max(cut(), open.at(-1) ?? 0) : (open.at(-1) ?? 0),
+            'unregistered',
+          )
         agents.delete(action.agent)
         break
       }
