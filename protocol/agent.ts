@@ -1,5 +1,7 @@
+import { nestsWithin } from './codec.ts'
 import { MeshError } from './errors.ts'
 import { LIMITS } from './limits.ts'
+import { isWellFormed } from './text.ts'
 
 export type AgentStatus = 'online' | 'degraded' | 'offline'
 export type Transport = 'websocket' | 'http' | 'mxp'
@@ -69,21 +71,41 @@ const CAPABILITY = /^[a-z0-9-]{2,32}$/
 const SEMVER =
   /^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?$/
 
+/** Levels of a value that are shown: JSON.stringify fails at values that JSON.parse could still read. */
+const SHOWN_LEVELS = 8
+
 /** Shows a value in an error message: as JSON, cut where it is long. */
 export function show(value: unknown): string {
+  if (!nestsWithin(value, SHOWN_LEVELS)) return `nested deeper than ${SHOWN_LEVELS} levels`
   const text = JSON.stringify(value) ?? String(value)
   return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }
 
+function checkText(field: string, text: string): void {
+  if (isWellFormed(text)) return
+  throw new MeshError(
+    'invalid_agent',
+    `${field} ${show(text)} must be well-formed Unicode: no half of a surrogate pair`,
+  )
+}
+
 function checkList(field: string, items: readonly string[]): void {
   if (items.length > LIMITS.listMax) {
-    throw new MeshError('invalid_agent', `${field} has ${items.length} entries; at most ${LIMITS.listMax} are allowed`)
+    throw new MeshError(
+      'invalid_agent',
+      `${field} has ${items.length} entries; at most ${LIMITS.listMax} are allowed`,
+    )
   }
   for (const item of items) {
+    checkText(`${field} entry`, item)
     if (item.length < 1 || item.length > LIMITS.listItemMaxChars) {
-      throw new MeshError('invalid_agent', `${field} entry ${show(item)} must have 1 to ${LIMITS.listItemMaxChars} characters`, {
-        details: item,
-      })
+      throw new MeshError(
+        'invalid_agent',
+        `${field} entry ${show(item)} must have 1 to ${LIMITS.listItemMaxChars} characters`,
+        {
+          details: item,
+        },
+      )
     }
   }
 }
@@ -91,14 +113,24 @@ function checkList(field: string, items: readonly string[]): void {
 function checkMetadata(metadata: Readonly<Record<string, string>>): void {
   const keys = Object.keys(metadata)
   if (keys.length > LIMITS.metadataMaxKeys) {
-    throw new MeshError('invalid_agent', `metadata has ${keys.length} keys; at most ${LIMITS.metadataMaxKeys} are allowed`)
+    throw new MeshError(
+      'invalid_agent',
+      `metadata has ${keys.length} keys; at most ${LIMITS.metadataMaxKeys} are allowed`,
+    )
   }
   if (Object.hasOwn(metadata, '__proto__')) {
     throw new MeshError('invalid_agent', 'metadata key "__proto__" is not allowed; choose another name')
   }
+  for (const [key, value] of Object.entries(metadata)) {
+    checkText('metadata key', key)
+    checkText(`metadata value of ${show(key)}`, value)
+  }
   const bytes = new TextEncoder().encode(JSON.stringify(metadata)).length
   if (bytes > LIMITS.metadataMaxBytes) {
-    throw new MeshError('invalid_agent', `metadata has ${bytes} bytes of JSON; at most ${LIMITS.metadataMaxBytes} are allowed`)
+    throw new MeshError(
+      'invalid_agent',
+      `metadata has ${bytes} bytes of JSON; at most ${LIMITS.metadataMaxBytes} are allowed`,
+    )
   }
 }
 
@@ -108,10 +140,16 @@ function checkMetadata(metadata: Readonly<Record<string, string>>): void {
  */
 export function checkAgentFields(agent: AgentFields): void {
   if (agent.id != null && !ID.test(agent.id)) {
-    throw new MeshError('invalid_agent', `agent id ${show(agent.id)} must be 1 to 128 of A-Z a-z 0-9 . _ : -`, { details: agent.id })
+    throw new MeshError(
+      'invalid_agent',
+      `agent id ${show(agent.id)} must be 1 to 128 of A-Z a-z 0-9 . _ : -`,
+      { details: agent.id },
+    )
   }
   if (agent.name != null && !NAME.test(agent.name)) {
-    throw new MeshError('invalid_name', `agent name ${show(agent.name)} must be 3 to 64 of A-Z a-z 0-9 _ -`, { details: agent.name })
+    throw new MeshError('invalid_name', `agent name ${show(agent.name)} must be 3 to 64 of A-Z a-z 0-9 _ -`, {
+      details: agent.name,
+    })
   }
   if (agent.capabilities != null) {
     const { length } = agent.capabilities
@@ -123,23 +161,38 @@ export function checkAgentFields(agent: AgentFields): void {
     }
     for (const capability of agent.capabilities) {
       if (!CAPABILITY.test(capability)) {
-        throw new MeshError('invalid_capability', `capability ${show(capability)} must be 2 to 32 of a-z 0-9 -`, { details: capability })
+        throw new MeshError(
+          'invalid_capability',
+          `capability ${show(capability)} must be 2 to 32 of a-z 0-9 -`,
+          { details: capability },
+        )
       }
     }
   }
-  if (agent.version != null && agent.version !== '' && (agent.version.length > LIMITS.stringChars || !SEMVER.test(agent.version))) {
-    throw new MeshError('invalid_agent', `version ${show(agent.version)} must be semver, like 1.2.0`, { details: agent.version })
+  if (
+    agent.version != null &&
+    agent.version !== '' &&
+    (agent.version.length > LIMITS.stringChars || !SEMVER.test(agent.version))
+  ) {
+    throw new MeshError('invalid_agent', `version ${show(agent.version)} must be semver, like 1.2.0`, {
+      details: agent.version,
+    })
   }
   if (agent.profiles != null) checkList('profiles', agent.profiles)
   if (agent.groups != null) checkList('groups', agent.groups)
   if (agent.address != null && agent.address.length > LIMITS.stringChars) {
     throw new MeshError('invalid_agent', `address must have at most ${LIMITS.stringChars} characters`)
   }
+  if (agent.address != null) checkText('address', agent.address)
   if (agent.metadata != null) checkMetadata(agent.metadata)
   if (agent.concurrency != null && (agent.concurrency < 1 || agent.concurrency > LIMITS.concurrencyMax)) {
-    throw new MeshError('invalid_agent', `concurrency ${agent.concurrency} must be 1 to ${LIMITS.concurrencyMax}`, {
-      details: agent.concurrency,
-    })
+    throw new MeshError(
+      'invalid_agent',
+      `concurrency ${agent.concurrency} must be 1 to ${LIMITS.concurrencyMax}`,
+      {
+        details: agent.concurrency,
+      },
+    )
   }
 }
 
@@ -151,9 +204,13 @@ const distinct = (items: readonly string[] | null | undefined): readonly string[
  * @throws MeshError as {@link checkAgentFields}; a missing name is `invalid_name`, missing capabilities `invalid_capability`
  */
 export function toRegistration(agent: AgentFields, transport: Transport): Registration {
-  if (agent.name == null) throw new MeshError('invalid_name', 'agent.name is missing; give 3 to 64 of A-Z a-z 0-9 _ -')
+  if (agent.name == null)
+    throw new MeshError('invalid_name', 'agent.name is missing; give 3 to 64 of A-Z a-z 0-9 _ -')
   if (agent.capabilities == null) {
-    throw new MeshError('invalid_capability', 'agent.capabilities is missing; give 1 to 20, each 2 to 32 of a-z 0-9 -')
+    throw new MeshError(
+      'invalid_capability',
+      'agent.capabilities is missing; give 1 to 20, each 2 to 32 of a-z 0-9 -',
+    )
   }
   checkAgentFields(agent)
   const ephemeral = agent.ephemeral ?? false

@@ -1,23 +1,37 @@
 import * as z from 'zod/mini'
 import { LIMITS } from './limits.ts'
 import { MESSAGE_TYPE_PATTERN } from './message.ts'
+import { isWellFormed } from './text.ts'
 
 /**
  * Client → hub: one schema a command, in the order of PROTOCOL.md. A schema holds the JSON types and the bounds whose breach
  * is `bad_frame`; what an agent may be called is judged in agent.ts. Unknown fields are dropped, `null` equals absent.
  */
 const text = z.string().check(z.maxLength(LIMITS.stringChars))
+/** What the store keeps as text of its own, not inside a message. */
+const wellFormed = z.refine<string>(isWellFormed, 'must be well-formed Unicode: no half of a surrogate pair')
 const target = z.string().check(z.minLength(1), z.maxLength(LIMITS.targetMaxChars))
 const integer = (min: number, max: number) => z.int().check(z.minimum(min), z.maximum(max))
 const ref = z.union([z.int(), text])
 const strings = z.array(z.string())
-const stringMap = z.record(z.string(), z.string())
+/** Not z.record, which drops a key `__proto__`: that has to be refused, and in a filter to match nothing. */
+const stringMap = z.custom<Record<string, string>>(isStringMap, 'must be an object of strings')
 const metrics = z
   .record(text, z.number())
-  .check(z.refine((map) => Object.keys(map).length <= LIMITS.metricsMaxKeys, `at most ${LIMITS.metricsMaxKeys} metrics`))
+  .check(
+    z.refine(
+      (map) => Object.keys(map).length <= LIMITS.metricsMaxKeys,
+      `at most ${LIMITS.metricsMaxKeys} metrics`,
+    ),
+  )
 const ids = z.array(text).check(z.maxLength(LIMITS.idsMax))
 /** A revision, term or fence: a positive integer that a double holds exactly. */
 const revision = integer(0, Number.MAX_SAFE_INTEGER)
+
+function isStringMap(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.values(value).every((one) => typeof one === 'string')
+}
 
 const agentFields = {
   capabilities: z.nullish(strings),
@@ -56,9 +70,9 @@ export const targetSchema = z.object({
   agent: z.nullish(target),
   name: z.nullish(target),
   leader: z.nullish(z.literal(true)),
-  capability: z.nullish(target),
+  capability: z.nullish(target.check(wellFormed)),
   mode: z.nullish(z.enum(['one', 'all'])),
-  group: z.nullish(target),
+  group: z.nullish(target.check(wellFormed)),
   all: z.nullish(z.literal(true)),
 })
 
@@ -96,7 +110,7 @@ export const pingSchema = z.object({ type: z.literal('ping') })
 export const pongSchema = z.object({
   type: z.literal('pong'),
   status: ownStatus,
-  statusReason: z.nullish(text),
+  statusReason: z.nullish(text.check(wellFormed)),
   metrics: z.nullish(metrics),
 })
 
@@ -111,7 +125,9 @@ export const whereSchema = z.object({
   name: z.nullish(target),
   group: z.nullish(target),
   version: z.nullish(text),
-  metadata: z.nullish(stringMap.check(z.refine((map) => Object.keys(map).length <= LIMITS.metadataMaxKeys, 'too many keys'))),
+  metadata: z.nullish(
+    stringMap.check(z.refine((map) => Object.keys(map).length <= LIMITS.metadataMaxKeys, 'too many keys')),
+  ),
 })
 
 export const discoverSchema = z.object({
@@ -126,7 +142,7 @@ export const updateSchema = z.object({
   type: z.literal('update'),
   ref,
   status: ownStatus,
-  statusReason: z.nullish(text),
+  statusReason: z.nullish(text.check(wellFormed)),
   ...agentFields,
   metrics: z.nullish(metrics),
 })
@@ -148,7 +164,9 @@ export const EVENT_PATTERNS = [
 export const subscribeSchema = z.object({
   type: z.literal('subscribe'),
   ref,
-  events: z.nullish(z.array(z.enum(EVENT_PATTERNS)).check(z.minLength(1), z.maxLength(EVENT_PATTERNS.length))),
+  events: z.nullish(
+    z.array(z.enum(EVENT_PATTERNS)).check(z.minLength(1), z.maxLength(EVENT_PATTERNS.length)),
+  ),
   where: z.nullish(whereSchema),
   since: z.nullish(revision),
 })

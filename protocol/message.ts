@@ -1,5 +1,12 @@
 /** The message types with a meaning of their own; any other 1 to 64 of `[a-z0-9_.-]` is a custom one. */
-export const MESSAGE_TYPES = ['query', 'response', 'notification', 'task_delegation', 'task_result', 'graph_sync'] as const
+export const MESSAGE_TYPES = [
+  'query',
+  'response',
+  'notification',
+  'task_delegation',
+  'task_result',
+  'graph_sync',
+] as const
 
 export type MessageType = (typeof MESSAGE_TYPES)[number] | (string & {})
 

@@ -53,5 +53,3 @@ const FIRST = ',"attempt":1}'
 export function withAttempt(text: string, attempt: number): string {
   return attempt === 1 ? text : `${text.slice(0, -FIRST.length)},"attempt":${attempt}}`
 }
-
-export { FIRST as FIRST_ATTEMPT }

@@ -1,5 +1,5 @@
 /** Why a message was given up, where no reason of a `nack` says it. */
-export type DeadReason = 'max_attempts' | 'expired' | 'unregistered' | 'retention' | 'broadcast_log_cut'
+type DeadReason = 'max_attempts' | 'expired' | 'unregistered' | 'retention' | 'broadcast_log_cut'
 
 export interface DeadLetter {
   /** Place in the list; grows. */
@@ -8,7 +8,8 @@ export interface DeadLetter {
   readonly messageId: string | null
   /** Whom it was for. */
   readonly agentId: string
-  readonly reason: string
+  /** A {@link DeadReason}, or what the last `nack` said. */
+  readonly reason: DeadReason | (string & {})
   /** How often it was rejected. */
   readonly rejections: number
   /** Milliseconds since 1970. */
