@@ -1,13 +1,15 @@
 import type { Nack } from '../../protocol/commands.ts'
 import { addMark, attemptOf, type Mark, parseMarks, withAttempt } from '../core/attempts.ts'
-import type { BroadcastEntry, Cursor } from '../core/broadcasts.ts'
+import type { Cursor } from '../core/broadcasts.ts'
 import type { Core } from '../core/core.ts'
 import type { Entry, Lane, RejectResult } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
 import { Feed } from './feed.ts'
 import { LogCursor } from './log-cursor.ts'
+import { idOf } from './message-text.ts'
 import type { Outbox } from './outbox.ts'
 import type { Settler } from './settler.ts'
+import { WiredBroadcast } from './wired-broadcast.ts'
 
 /** The broadcast log, as a third source beside the lanes. */
 type Source = Lane | 'log'
@@ -32,9 +34,9 @@ interface Rejected {
   timer: NodeJS.Timeout
 }
 
-/** An entry of the log with its frame, built once for all agents of this hub. */
-export interface WiredBroadcast extends BroadcastEntry {
-  readonly wire: Buffer
+/** An entry with its id, where that is known without looking. */
+interface Arrived extends Entry {
+  readonly id?: string | undefined
 }
 
 export interface DeliveryOptions {
@@ -47,14 +49,8 @@ export interface DeliveryOptions {
   readonly window: number
   /** Of earlier sessions. */
   readonly marks: PushMarks
-  readonly wire: (entry: BroadcastEntry) => WiredBroadcast
   readonly onError: (error: unknown) => void
 }
-
-const ID_START = '{"type":"message","id":"'.length
-
-/** The id of a stored message frame: every one begins with it. */
-export const idOf = (text: string): string => text.slice(ID_START, text.indexOf('"', ID_START))
 
 /**
  * One session's window. What was pushed and not acknowledged is here by id; what waits beyond the window is in the store
@@ -66,8 +62,8 @@ export class Delivery {
   readonly #rejected = new Map<string, Rejected>()
   /** Acknowledged and not yet deleted: numbers of the inbox, and of the replies. */
   #settled: Record<Lane, number[]> = { inbox: [], replies: [] }
-  readonly #lanes: Record<Lane, Feed<Entry>>
-  readonly #log: Feed<BroadcastEntry>
+  readonly #lanes: Record<Lane, Feed<Arrived>>
+  readonly #log: Feed<WiredBroadcast>
   readonly #cursor: LogCursor
   readonly #logStart: number
   readonly #marks: Record<Source, Mark[]>
@@ -89,7 +85,7 @@ export class Delivery {
     this.#lanes = { inbox: this.#lane('inbox'), replies: this.#lane('replies') }
     this.#cursor = new LogCursor(cursor)
     this.#logStart = cursor.upTo
-    this.#log = new Feed<BroadcastEntry>(
+    this.#log = new Feed<WiredBroadcast>(
       {
         read: (after, limit) => this.#readLog(after, limit),
         take: (entry) => this.#takeBroadcast(entry),
@@ -99,9 +95,9 @@ export class Delivery {
     )
   }
 
-  #lane(lane: Lane): Feed<Entry> {
+  #lane(lane: Lane): Feed<Arrived> {
     const { core, namespace, agentId } = this.#options
-    return new Feed<Entry>(
+    return new Feed<Arrived>(
       {
         read: (after, limit) => core.inboxes.read(namespace, agentId, lane, after, limit),
         take: (entry) => this.#takeEntry(lane, entry),
@@ -115,7 +111,7 @@ export class Delivery {
   async #readLog(
     after: number,
     limit: number,
-  ): Promise<{ entries: readonly BroadcastEntry[]; head: number }> {
+  ): Promise<{ entries: readonly WiredBroadcast[]; head: number }> {
     const { core, namespace, agentId, settler } = this.#options
     const found = await core.broadcasts.read(namespace, after, limit)
     const first = found.entries[0]?.number ?? found.head + 1
@@ -123,7 +119,7 @@ export class Delivery {
       await settler.flushCursors(this)
       await core.broadcasts.open(namespace, agentId)
     }
-    return found
+    return { entries: found.entries.map((entry) => new WiredBroadcast(entry)), head: found.head }
   }
 
   #room(lane: Lane): number {
@@ -143,19 +139,17 @@ export class Delivery {
     this.#log.pull(true)
   }
 
-  /** A stored entry of a lane; `text` null: only its number is known. */
-  offer(lane: Lane, number: number, text: string | null, expiresAt: number | null): void {
-    this.#lanes[lane].offer(
-      number,
-      text === null ? null : { number, text, expiresAt, rejections: 0, dueAt: null },
-    )
+  /** A stored entry of a lane; `text` null: only its number is known. `id` where the caller has it. */
+  offer(lane: Lane, number: number, text: string | null, expiresAt: number | null, id?: string): void {
+    const entry = text === null ? null : { number, text, expiresAt, rejections: 0, dueAt: null, id }
+    this.#lanes[lane].offer(number, entry)
   }
 
   offerBroadcast(number: number, entry: WiredBroadcast | null): void {
     this.#log.offer(number, entry)
   }
 
-  #takeEntry(lane: Lane, entry: Entry): void {
+  #takeEntry(lane: Lane, entry: Arrived): void {
     if (lane === 'inbox' && this.#moved.delete(entry.number)) return
     const { namespace, agentId, core, onError } = this.#options
     const now = Date.now()
@@ -163,7 +157,7 @@ export class Delivery {
       core.inboxes.expire(namespace, { agentId, lane, numbers: [entry.number] }).catch(onError)
       return
     }
-    const id = idOf(entry.text)
+    const id = entry.id ?? idOf(entry.text)
     const place = placeOf(lane === 'replies' ? REPLIES : INBOX, entry.number)
     this.#count[lane]++
     if (entry.dueAt !== null && entry.dueAt > now) {
@@ -176,12 +170,9 @@ export class Delivery {
     )
   }
 
-  #takeBroadcast(entry: BroadcastEntry): void {
-    const { namespace, agentId, core, outbox, onError, wire } = this.#options
-    const owed =
-      !this.#cursor.isSettled(entry.number) &&
-      (entry.recipients === null ? entry.echo || entry.from !== agentId : entry.recipients.includes(agentId))
-    if (!owed) return
+  #takeBroadcast(entry: WiredBroadcast): void {
+    const { namespace, agentId, core, outbox, onError } = this.#options
+    if (this.#cursor.isSettled(entry.number) || !entry.isFor(agentId)) return
     this.#cursor.push(entry.number)
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
       this.#cursor.settle(entry.number)
@@ -191,9 +182,9 @@ export class Delivery {
       return
     }
     this.#count.inbox++
-    this.#held.set(idOf(entry.text), placeOf(LOG, entry.number))
+    this.#held.set(entry.id, placeOf(LOG, entry.number))
     const attempt = attemptOf(this.#marks.log, entry.number, 0)
-    if (attempt === 1) outbox.pushWire(wire(entry).wire)
+    if (attempt === 1) outbox.pushWire(entry.wire)
     else outbox.push(withAttempt(entry.text, attempt))
   }
 
@@ -361,7 +352,7 @@ export class Delivery {
 
   /** The marks after this session, for the next one. */
   marks(): PushMarks {
-    const mark = (source: Source, feed: Feed<Entry> | Feed<BroadcastEntry>): string => {
+    const mark = (source: Source, feed: Feed<Arrived> | Feed<WiredBroadcast>): string => {
       let first = feed.pushed + 1
       const code = SOURCES.indexOf(source)
       const places = [...this.#held.values(), ...[...this.#rejected.values()].map(({ place }) => place)]

@@ -58,7 +58,9 @@ export class GroupCommit {
       this.#high = true
       this.#onPressure(true)
     }
-    this.#schedule()
+    // A full batch need not wait for the end of the turn, which may be long.
+    if (this.#calls < CALLS_MAX && this.#waiting.length - this.#first >= BATCH_MAX) this.#start()
+    else this.#schedule()
   }
 
   #schedule(): void {

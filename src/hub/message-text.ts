@@ -4,6 +4,16 @@ import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Route } from './router.ts'
 
+const ID_START = '{"type":"message","id":"'.length
+
+/**
+ * The id of a stored message frame: every one begins with it. A copy, since a slice would keep the whole text in memory for
+ * as long as the id is remembered.
+ */
+export function idOf(text: string): string {
+  return Buffer.from(text.slice(ID_START, text.indexOf('"', ID_START)), 'latin1').toString('latin1')
+}
+
 /** A payload as JSON. @throws MeshError `bad_frame` where it nests too deep, `payload_too_large` */
 export function payloadText(payload: unknown, maxBytes: number): string {
   if (!nestsWithin(payload, LIMITS.payloadMaxDepth)) {

@@ -1,18 +1,17 @@
 import { MeshError } from '../../protocol/errors.ts'
-import type { BroadcastEntry } from '../core/broadcasts.ts'
 import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
 import type { RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
-import type { WiredBroadcast } from './delivery.ts'
 import { GroupCommit } from './group-commit.ts'
-import { type Flusher, toWireFrame } from './outbox.ts'
+import type { Flusher } from './outbox.ts'
 import { Probes } from './probes.ts'
 import { Replica } from './replica.ts'
 import type { Session } from './session.ts'
 import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
 import { Watchers } from './watchers.ts'
+import { WiredBroadcast } from './wired-broadcast.ts'
 
 /** How long an event may be missing before the store is asked for it. */
 const GAP_MS = 50
@@ -30,35 +29,6 @@ export interface NamespaceOptions {
   readonly settings: HubSettings
   readonly log: Log
   readonly flusher: Flusher
-}
-
-/** Builds the frame of a broadcast when the first agent of this hub needs it. */
-export function toWired(entry: BroadcastEntry): WiredBroadcast {
-  return new Wired(entry)
-}
-
-class Wired implements WiredBroadcast {
-  readonly number: number
-  readonly text: string
-  readonly from: string
-  readonly echo: boolean
-  readonly recipients: readonly string[] | null
-  readonly expiresAt: number | null
-  #wire: Buffer | null = null
-
-  constructor({ number, text, from, echo, recipients, expiresAt }: BroadcastEntry) {
-    this.number = number
-    this.text = text
-    this.from = from
-    this.echo = echo
-    this.recipients = recipients
-    this.expiresAt = expiresAt
-  }
-
-  get wire(): Buffer {
-    this.#wire ??= toWireFrame(this.text)
-    return this.#wire
-  }
 }
 
 /** One namespace on one hub: its copy of the registry, its agents' sessions, and what goes to and comes from the store. */
@@ -287,7 +257,7 @@ export class Namespace {
           ?.delivery.offer(signal.lane, signal.number, signal.text, signal.expiresAt)
         break
       case 'broadcast': {
-        const wired = signal.entry && toWired(signal.entry)
+        const wired = signal.entry && new WiredBroadcast(signal.entry)
         for (const session of this.#sessions.values()) session.delivery.offerBroadcast(signal.number, wired)
         break
       }

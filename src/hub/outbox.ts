@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net'
-import * as ws from 'ws'
 import { WebSocket } from 'ws'
 
 /** Bytes waiting for a socket beyond which nothing stored is pushed, and which for 10 s mean: it does not read. */
@@ -11,13 +10,25 @@ const JOIN_CHARS = 65_536
 /** How long a socket may stay behind. */
 const SLOW_MS = 10_000
 
-// `Sender.frame` is public in ws but absent from its types. It is used with deflate off only; outbox.test.ts holds it to that.
-const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender
-
-/** One text message as the bytes of an unmasked WebSocket frame, for one or for many sockets. */
+/** One text message as the bytes of an unmasked WebSocket frame (RFC 6455, 5.2), for one or for many sockets, written once. */
 export function toWireFrame(text: string): Buffer {
-  const data = Buffer.from(text)
-  return Buffer.concat(frame(data, { fin: true, rsv1: false, opcode: 1, mask: false, readOnly: true }))
+  const length = Buffer.byteLength(text)
+  const head = length < 126 ? 2 : length < 65_536 ? 4 : 10
+  const wire = Buffer.allocUnsafe(head + length)
+  // FIN and the opcode of a text.
+  wire[0] = 0x81
+  if (head === 2) {
+    wire[1] = length
+  } else if (head === 4) {
+    wire[1] = 126
+    wire.writeUInt16BE(length, 2)
+  } else {
+    wire[1] = 127
+    wire.writeUInt32BE(0, 2)
+    wire.writeUInt32BE(length, 6)
+  }
+  wire.write(text, head)
+  return wire
 }
 
 /** How often those that are behind are looked at. */

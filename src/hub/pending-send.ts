@@ -79,7 +79,7 @@ export class PendingSend implements Commit {
         if (to.kind === 'agent' || to.kind === 'leader') {
           this.#session.namespace
             .session(to.agentId)
-            ?.delivery.offer(to.lane, outcome.number, this.text, this.expiresAt)
+            ?.delivery.offer(to.lane, outcome.number, this.text, this.expiresAt, this.#id)
         }
         this.#ok(1, false)
         break

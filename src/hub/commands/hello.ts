@@ -8,7 +8,7 @@ import type { Cursor } from '../../core/broadcasts.ts'
 import type { RegisterResult } from '../../core/registry.ts'
 import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
-import { toWired, type Namespace } from '../namespace.ts'
+import type { Namespace } from '../namespace.ts'
 import { Session } from '../session.ts'
 
 type Registered = Extract<RegisterResult, { outcome: 'registered' }>
@@ -141,7 +141,6 @@ function openSession(
       settler: namespace.settler,
       window: frame.window ?? LIMITS.windowDefault,
       marks: registered.marks,
-      wire: toWired,
       onError: (error) => namespace.onStoreError(error),
     },
     cursor,
