@@ -269,7 +269,7 @@ export class Connection implements Beating, Reader {
     this.log.info({ code }, 'connection closed by the client')
     // A hold must not keep back what the client sent before it left.
     this.#holds.clear()
-    this.#process()
+    if (!this.#ended) this.#process()
     this.#end('lost')
   }
 

@@ -31,7 +31,7 @@ export class Reaper {
     await this.renew()
     const { graceMs, retentionMs, hubLeaseMs } = this.#hub.settings
     // A tenth of the shortest time to be kept, so that it is kept to a tenth.
-    const shortest = Math.min(...[graceMs, retentionMs].filter((ms) => ms > 0), 10_000)
+    const shortest = Math.min(graceMs || 500, retentionMs || 10_000, 10_000)
     this.#every(Math.max(20, Math.min(1_000, shortest / 10)), () => this.#look())
     this.#every(hubLeaseMs / 3, () => this.#renewAndBury())
   }

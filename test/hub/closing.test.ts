@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { CLOSE_CODES, shouldReconnect } from '../../protocol/close-codes.ts'
 import { ERRORS } from '../../protocol/errors.ts'
 import type { SubscribeResult } from '../../protocol/replies.ts'
+import type { Log } from '../../src/observability/log.ts'
+import { startHub } from '../../src/server.ts'
 import { connectAgent, connectObserver, openSocket } from '../support/agent.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
 
@@ -145,6 +147,17 @@ describe.each(CORES)('a hub that drains, on %s', (core) => {
   })
 })
 
+/** The codes that a hub closes sockets with: who does not read may not get to the close frame in time. */
+function captureCloses(): { readonly closes: unknown[]; readonly logger: Log } {
+  const closes: unknown[] = []
+  const ignore = (): void => undefined
+  const info = (fields: unknown, message?: string): void => {
+    if (message === 'connection closed by the hub') closes.push((fields as { code: unknown }).code)
+  }
+  const logger: Log = { error: ignore, warn: ignore, debug: ignore, info, child: () => logger }
+  return { closes, logger }
+}
+
 describe('a client that does not read', () => {
   const BIG = 'x'.repeat(16_000)
 
@@ -160,16 +173,15 @@ describe('a client that does not read', () => {
     const count = 400
     reader.raw(Array.from({ length: count }, (_, ref) => `{"type":"discover","ref":${ref}}`).join('\n'))
     await other.roundTrip()
-    const before = process.memoryUsage.rss()
-    await other.roundTrip()
-    expect(before).toBeLessThan(1_500_000_000)
+    expect(reader.waiting).toEqual([])
     reader.resume()
     for (let ref = 0; ref < count; ref++) expect((await reader.next('ok')).ref).toBe(ref)
     for (const agent of crowd) await agent.cut()
   })
 
   it('is closed 4008 after 10 s, also while it goes on asking', async () => {
-    await using hub = await startTestHub('memory')
+    const { closes, logger } = captureCloses()
+    await using hub = await startHub({ port: 0, logger })
     await using watcher = await connectObserver(hub)
     await watcher.request<SubscribeResult>({ type: 'subscribe' })
     const crowd = await Promise.all(
@@ -188,15 +200,14 @@ describe('a client that does not read', () => {
     const closedMs = Date.now() - begun
     expect(closedMs).toBeGreaterThanOrEqual(9_900)
     expect(closedMs).toBeLessThan(13_000)
-    // Within 2 s of the close frame it may read up to it.
-    deaf.resume()
-    expect(await deaf.closed).toEqual({ code: 4008, reason: 'slow_consumer' })
+    expect(closes).toEqual([4008])
     await reading.roundTrip()
     for (const agent of crowd) await agent.cut()
   }, 20_000)
 
   it('is closed at once when what nobody stores grows beyond 16 MiB, and only it', async () => {
-    await using hub = await startTestHub('memory', { ratePerSecond: 0 })
+    const { closes, logger } = captureCloses()
+    await using hub = await startHub({ port: 0, logger, ratePerSecond: 0 })
     await using watcher = await connectObserver(hub)
     await watcher.request<SubscribeResult>({ type: 'subscribe' })
     await using deaf = await connectAgent(hub, { id: 'deaf' })
@@ -209,8 +220,7 @@ describe('a client that does not read', () => {
     for (let i = 0; i < 60; i++) beating.send({ type: 'pong' })
     await watcher.next('event', (event) => event.event === 'agent.updated' && event.agentId === 'deaf')
     for (let i = 0; i < 60; i++) await reading.next('event')
-    deaf.resume()
-    expect((await deaf.closed).code).toBe(4008)
+    expect(closes).toEqual([4008])
   })
 
   it.each(CORES)(

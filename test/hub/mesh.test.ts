@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest'
-import type { HubServer } from '../../src/server.ts'
-import { registration } from '../support/core.ts'
+import { connectRedisCore } from '../../src/core/redis/core.ts'
+import { type HubServer, startHub } from '../../src/server.ts'
+import { CORE_LIMITS, registration } from '../support/core.ts'
 import { type AgentOptions, connectAgent, connectObserver, type TestAgent } from '../support/agent.ts'
 import { type Hop, Hopper } from '../support/hopper.ts'
 import { startHubProcess } from '../support/hub-process.ts'
 import { CORES, newStore, startMesh } from '../support/hubs.ts'
 import { mirrorOf } from '../support/mirror.ts'
 import { ack, pushed, read, receive, reconnect, seen, send, sendAll } from '../support/talk.ts'
-import { startHub } from '../../src/server.ts'
 
 type Target = HubServer | { readonly url: string }
 
@@ -100,7 +100,7 @@ describe.each(CORES)('three hubs on one store, on %s', (core) => {
   })
 
   test('a hub that gives no sign of life for a lease loses its agents: not connected, then offline after the hub grace', async () => {
-    await using mesh = await startMesh(core, 2, { hubLeaseMs: 500, hubGraceMs: 200 })
+    await using mesh = await startMesh(core, 2, { hubLeaseMs: 900, hubGraceMs: 200 })
     const store = await mesh.store()
     // A hub that registered an agent, took a lease and was never heard of again.
     await store.leases.renew('hub-ghost', ['default'])
@@ -138,7 +138,7 @@ test(
   { timeout: 30_000 },
   async () => {
     const { redisUrl = '', keyPrefix = '' } = await newStore('redis')
-    const times = { hubLeaseMs: 600, hubGraceMs: 30_000 }
+    const times = { hubLeaseMs: 1_000, hubGraceMs: 30_000 }
     await using doomed = await startHubProcess({
       '--redis-url': redisUrl,
       '--key-prefix': keyPrefix,
@@ -156,21 +156,7 @@ test(
     const stored = await send(bob, 'alice', 'stored', { seq: 1 })
     expect(await read(alice, 1)).toEqual(['stored'])
     // Until the acknowledgement is in the store; it is written for all of a few milliseconds together.
-    const store = await import('../../src/core/redis/core.ts').then(({ connectRedisCore }) =>
-      connectRedisCore({
-        url: redisUrl,
-        keyPrefix,
-        limits: {
-          eventsMax: 0,
-          inboxMax: 0,
-          broadcastMax: 0,
-          deadMax: 0,
-          maxAttempts: 0,
-          retentionMs: 0,
-          hubLeaseMs: 0,
-        },
-      }),
-    )
+    const store = await connectRedisCore({ url: redisUrl, keyPrefix, limits: CORE_LIMITS })
     await expect
       .poll(async () => (await store.inboxes.read('default', 'bob', 'inbox', 0, 10)).entries.length, {
         interval: 5,

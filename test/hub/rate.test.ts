@@ -41,7 +41,7 @@ describe('a client over its rate', () => {
     for (let ref = 40; ref < 60; ref++) agent.send(leader(ref))
     // Another connection has a rate of its own.
     for (let ref = 0; ref < 5; ref++) await other.request(leader(ref))
-    expect(Date.now() - begun).toBeLessThan(300)
+    expect(agent.waitingOf('ok').length).toBeLessThan(60)
     for (let ref = 0; ref < 60; ref++) expect(await agent.next('ok')).toMatchObject({ ref })
     const tookMs = Date.now() - begun
     // hello took one of the burst of 10.
@@ -74,14 +74,12 @@ describe('a client over its rate', () => {
   it('may acknowledge as much as it likes', async () => {
     await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 2 })
     await using agent = await connectAgent(hub, { id: 'a1' })
-    const begun = Date.now()
     agent.raw(lines(1_000, () => ({ type: 'ack', ids: ['m'] })))
     agent.raw(lines(1_000, () => ({ type: 'nack', id: 'm' })))
     agent.raw(lines(1_000, () => ({ type: 'progress', ids: ['m'] })))
     agent.raw(lines(1_000, () => ({ type: 'pong' })))
-    // The second of its burst: hello was the first.
+    // The second of its burst, hello was the first: had these counted, it would wait for an hour.
     await agent.request(leader(1))
-    expect(Date.now() - begun).toBeLessThan(900)
   })
 
   it('costs the hub nothing while its frames wait: one message of 300,000 stops nobody', async () => {

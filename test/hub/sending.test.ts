@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import type { Message } from '../../protocol/pushes.ts'
 import type { HubServer } from '../../src/server.ts'
 import { connectAgent, connectObserver, type AgentOptions, type TestAgent } from '../support/agent.ts'
+import { Deafness } from '../support/deafness.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
 import {
+  discoverAll,
   PLACES,
   pushed,
   read,
@@ -515,13 +516,41 @@ describe.each(CORES)('a hub that is behind the store, on %s', (core) => {
   test('sends to an agent that it has not heard of yet', async () => {
     await using mesh = await startSpan(core, 2)
     await using alice = await join(mesh.near, 'alice')
-    const sent: Promise<Message>[] = []
     for (let i = 0; i < 10; i++) {
       const agent = await join(mesh.far, `new-${i}`)
       await send(alice, i % 2 ? `new-${i}` : { name: `new-${i}-name` }, i)
-      sent.push(agent.next('message').finally(() => agent.cut()))
+      expect(await read(agent, 1)).toEqual([i])
+      await agent.cut()
     }
-    expect((await Promise.all(sent)).map(({ payload }) => payload)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  })
+
+  test('finds who has a name or leads now, and keeps the order of what was sent', async () => {
+    await using mesh = await startSpan(core, 2, {}, (one, index) =>
+      index === 0 ? new Deafness().wrap(one) : one,
+    )
+    await using alice = await join(mesh.near, 'alice', { leaderEligible: false })
+    const old = await join(mesh.far, 'old', { name: 'worker' })
+    // The near hub has it, and hears nothing of what follows.
+    await alice.request({ type: 'update', metadata: { asked: 'the store' } })
+    await old.request({ type: 'bye', keep: true })
+    await using next = await join(mesh.far, 'next', { name: 'worker', window: 1_000 })
+    const targets = [
+      { name: 'worker' },
+      { agent: 'next' },
+      { leader: true },
+      { agent: 'next' },
+      { agent: 'next' },
+    ]
+    const numbers = Array.from({ length: 200 }, (_, i) => i)
+    const sent: Promise<unknown>[] = []
+    for (const i of numbers) {
+      sent.push(send(alice, targets[i % 5] ?? {}, i))
+      // Some of them in other calls of the store.
+      if (i % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(sent)
+    expect(await read(next, numbers.length)).toEqual(numbers)
+    expect((await discoverAll(alice)).map(({ id }) => id)).toEqual(['alice', 'old'])
   })
 
   test('counts the recipients of a broadcast as the store knows them', async () => {

@@ -182,7 +182,7 @@ describe('frames', () => {
       expect(await agent.refusal({ type }), type).toMatchObject({ code: 'bad_frame' })
     }
     for (const type of [null, 1, true, [], {}, ['ping']]) {
-      expect(await agent.refusal({ type }), String(type)).toMatchObject({ code: 'bad_frame' })
+      expect(await agent.refusal({ type }), JSON.stringify(type)).toMatchObject({ code: 'bad_frame' })
     }
     expect(await agent.refusal({})).toMatchObject({ code: 'bad_frame' })
     await agent.roundTrip()

@@ -45,7 +45,7 @@ export class Mirror {
       case 'agent.updated':
       case 'agent.status_changed':
       case 'agent.heartbeat':
-        if ('matches' in event && event.matches === false) this.agents.delete(event.agentId)
+        if ('matches' in event) this.agents.delete(event.agentId)
         else this.agents.set(event.agentId, event.agent)
         break
       case 'message.dead_lettered':
