@@ -35,23 +35,39 @@ async function openWithKeys(keyPrefix: string): Promise<{ core: Core; keys: () =
 describe('the core on Redis', () => {
   coreSuites(redisFactory(() => redis.url))
 
-  test('calls take effect in the order they were made, though the server has forgotten the scripts', async () => {
-    const { core } = await openWithKeys('order')
-    const { sender } = await join(core, 'alice')
+  test('calls take effect in the order they were made from the first on, also after the server restarted', async () => {
+    await using own = await startRedis()
+    const core = closeAfterTest(
+      await connectRedisCore({ url: own.url, keyPrefix: 'order', limits: CORE_LIMITS }),
+    )
+    const expectOrder = async (): Promise<void> => {
+      const { sender } = await join(core, 'alice')
+      const calls: Promise<unknown>[] = []
+      for (let number = 1; number <= 30; number++) {
+        calls.push(core.sends.store(NS, [sendOf(sender, toAgent('alice'), `m${number}`)]))
+        // Some at once, some when those before may be on their way back.
+        if (number % 3 === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+      await Promise.all(calls)
+      const { entries } = await core.inboxes.read(NS, 'alice', 'inbox', 0, 100)
+      expect(entries.map(({ text }) => text)).toEqual(
+        Array.from({ length: 30 }, (_, i) => frame(`m${i + 1}`)),
+      )
+    }
+    await expectOrder()
+    await own.restart()
+    const snapshot = (): Promise<unknown> => core.registry.snapshot(NS).catch(() => null)
+    await expect.poll(snapshot, { interval: 5, timeout: 5_000 }).not.toBeNull()
+    await expectOrder()
+  })
+
+  test('a script that the server was made to forget is loaded again', async () => {
+    const { core } = await openWithKeys('forgotten')
     const client = new Redis(redis.url)
     onTestFinished(() => client.disconnect())
-    const send = (number: number): Promise<unknown> =>
-      core.sends.store(NS, [sendOf(sender, toAgent('alice'), `m${number}`)])
+    await join(core, 'alice')
     await client.script('FLUSH')
-    // Made at once, and each as soon as the one before it is answered or turned away: on every side of the loading.
-    const calls = [send(1), send(2)]
-    for (let number = 3; number <= 30; number++) {
-      calls.push(send(number))
-      if (number % 3 === 0) await new Promise((resolve) => setImmediate(resolve))
-    }
-    await Promise.all(calls)
-    const { entries } = await core.inboxes.read(NS, 'alice', 'inbox', 0, 100)
-    expect(entries.map(({ text }) => text)).toEqual(Array.from({ length: 30 }, (_, i) => frame(`m${i + 1}`)))
+    expect(await core.registry.snapshot(NS)).toMatchObject({ leader: 'alice' })
   })
 
   test('what was settled or given up leaves no key behind', async () => {
