@@ -5,6 +5,7 @@ import {
   flagOf,
   parseSettings,
   SETTING_NAMES,
+  type SettingName,
   settingsFromEnvironment,
   settingsSchema,
   variableOf,
@@ -18,20 +19,27 @@ export function startCommand(): Command {
     command.addOption(
       new Option(
         `${flagOf(name)} <value>`,
-        `${settingsSchema.shape[name].description} [${variableOf(name)}]`,
+        `${settingsSchema.shape[name].description} [${variableOf(name)}${presetOf(name)}]`,
       ),
     )
   }
   return command.action(async (flags: Record<string, string>) => {
     try {
       const hub = await startHub(parseSettings({ ...settingsFromEnvironment(), ...flags }))
-      process.stdout.write(`${startLine(hub)}\n`)
+      // First the signals: whoever reads the line may send one at once.
       closeOnSignal(hub)
+      process.stdout.write(`${startLine(hub)}\n`)
     } catch (error) {
       process.stderr.write(`${explain(error)}\n`)
       process.exitCode = 1
     }
   })
+}
+
+/** `, default 7171`, or nothing where there is none. */
+function presetOf(name: SettingName): string {
+  const preset = settingsSchema.shape[name].safeParse(undefined)
+  return preset.success && preset.data !== undefined ? `, default ${preset.data}` : ''
 }
 
 function startLine(hub: HubServer): string {

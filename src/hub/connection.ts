@@ -257,7 +257,7 @@ export class Connection implements Beating, Reader {
     if (this.#state === 'closing') return
     this.outbox.flush()
     this.#end(departure)
-    this.log.info({ code: CLOSE_CODES[reason], reason }, 'connection closed by the hub')
+    this.log.info({ code: CLOSE_CODES[reason], reason }, 'connection closing')
     // A paused socket would never see the peer's close frame.
     this.#socket.resume()
     this.#socket.close(CLOSE_CODES[reason], reason)
@@ -266,7 +266,7 @@ export class Connection implements Beating, Reader {
 
   #onClose(code: number): void {
     if (this.#state === 'closing') return
-    this.log.info({ code }, 'connection closed by the client')
+    this.log.info({ code }, 'connection closed')
     // A hold must not keep back what the client sent before it left.
     this.#holds.clear()
     if (!this.#ended) this.#process()

@@ -152,7 +152,7 @@ function captureCloses(): { readonly closes: unknown[]; readonly logger: Log } {
   const closes: unknown[] = []
   const ignore = (): void => undefined
   const info = (fields: unknown, message?: string): void => {
-    if (message === 'connection closed by the hub') closes.push((fields as { code: unknown }).code)
+    if (message === 'connection closing') closes.push((fields as { code: unknown }).code)
   }
   const logger: Log = { error: ignore, warn: ignore, debug: ignore, info, child: () => logger }
   return { closes, logger }

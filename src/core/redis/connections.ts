@@ -30,6 +30,20 @@ export function toStoreError(thrown: unknown): Error {
   })
 }
 
+class TooOld extends Error {
+  override readonly name = 'TooOld'
+}
+
+function explainOpening(url: string, cause: unknown): Error {
+  if (cause instanceof TooOld) return cause
+  const { protocol, host, pathname } = new URL(url)
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new MeshError(
+    'store_unavailable',
+    `Redis at ${protocol}//${host}${pathname} does not let this hub in (${reason}); start it, or correct REDIS_URL`,
+  )
+}
+
 /**
  * The two connections of a hub to Redis, one for commands and one that is subscribed. The only file that knows ioredis.
  *
@@ -41,8 +55,6 @@ export class Connections {
   readonly #subscriber: Redis
   readonly #onText = new Map<string, Set<(text: string) => void>>()
   readonly #onGap = new Set<() => void>()
-  /** Scripts that are being loaded, by hash. */
-  readonly #loading = new Map<string, Promise<unknown>>()
 
   private constructor(commands: Redis, subscriber: Redis, onError: (error: Error | null) => void) {
     this.#commands = commands
@@ -69,18 +81,21 @@ export class Connections {
       connectTimeout: CONNECT_TIMEOUT_MS,
       retryStrategy: (times: number) => Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** Math.min(times, 10)),
     } as const
-    const connections = new Connections(
-      new Redis(url, options),
-      new Redis(url, options),
-      onError ?? (() => undefined),
-    )
+    let opened = false
+    let failure: Error | null = null
+    const connections = new Connections(new Redis(url, options), new Redis(url, options), (error) => {
+      if (opened) onError?.(error)
+      else failure ??= error
+    })
     try {
       await Promise.all([connections.#commands.connect(), connections.#subscriber.connect()])
       await connections.#checkVersion()
     } catch (error) {
       connections.close()
-      throw error
+      // What `connect` rejects with says less than the event before it.
+      throw explainOpening(url, failure ?? error)
     }
+    opened = true
     return connections
   }
 
@@ -88,14 +103,24 @@ export class Connections {
     const version = /^redis_version:(\S+)/m.exec(await this.#commands.info('server'))?.[1] ?? '0'
     const [major = 0] = version.split('.').map(Number)
     if (major < Number(OLDEST_VERSION.split('.')[0])) {
-      throw new Error(`Redis ${version} is too old: Meshwire needs ${OLDEST_VERSION} or later`)
+      throw new TooOld(`Redis ${version} is too old: Meshwire needs ${OLDEST_VERSION} or later`)
     }
   }
 
   /**
-   * EVALSHA, and SCRIPT LOAD before it where the server does not know the script (it restarted). Calls of one script take
-   * effect in the order they were made, also while it is loaded: a send must not overtake another one.
+   * Loads scripts now and whenever the server is connected again, ahead of every call: one that had to be loaded first could be
+   * overtaken by the next, and sends must not overtake each other.
    */
+  keepLoaded(sources: readonly string[]): void {
+    const load = (): void => {
+      // One that fails is loaded again by the next connection, or by the call that misses it.
+      for (const source of sources) this.#commands.script('LOAD', source).catch(() => undefined)
+    }
+    load()
+    this.#commands.on('ready', load)
+  }
+
+  /** EVALSHA, and SCRIPT LOAD before it where the server has forgotten the script (SCRIPT FLUSH). */
   async run(
     sha: string,
     source: string,
@@ -103,28 +128,17 @@ export class Connections {
     args: readonly Argument[],
   ): Promise<ScriptReply> {
     try {
-      // One step behind those that were turned away before.
-      await this.#loading.get(sha)?.then(() => undefined)
       return await this.#evalsha(sha, keys, args)
     } catch (error) {
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw toStoreError(error)
     }
     // NOSCRIPT means that nothing ran, so running it now runs it once.
     try {
-      await this.#load(sha, source)
+      await this.#commands.script('LOAD', source)
       return await this.#evalsha(sha, keys, args)
     } catch (error) {
       throw toStoreError(error)
     }
-  }
-
-  /** One SCRIPT LOAD for all who wait for it. */
-  #load(sha: string, source: string): Promise<unknown> {
-    const known = this.#loading.get(sha)
-    if (known) return known
-    const loading = this.#commands.script('LOAD', source).finally(() => this.#loading.delete(sha))
-    this.#loading.set(sha, loading)
-    return loading
   }
 
   async #evalsha(sha: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {

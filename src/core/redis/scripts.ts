@@ -46,6 +46,7 @@ export class Scripts {
       const source = [...preludes, name].map(read).join('\n')
       this.#scripts.set(name, { source, sha: createHash('sha1').update(source).digest('hex') })
     }
+    connections.keepLoaded([...this.#scripts.values()].map(({ source }) => source))
   }
 
   /** @throws MeshError `store_unavailable` */

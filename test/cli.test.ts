@@ -1,0 +1,45 @@
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { runNode } from './support/run.ts'
+
+const MAIN = 'dist/src/cli/main.js'
+
+describe('meshwire start', () => {
+  it('prints every setting that is wrong, in all its spellings, and ends with 1', async () => {
+    const { code, errors, output } = await runNode([MAIN, 'start', '--port', '99999', '--grace-ms', 'soon'])
+    expect(code).toBe(1)
+    expect(output).toBe('')
+    expect(errors).toContain('--port (MESHWIRE_PORT) is "99999"')
+    expect(errors).toContain('--grace-ms (MESHWIRE_GRACE_MS) is "soon"')
+  })
+
+  it('says which Redis does not answer, without its password, and what to do', async () => {
+    const { code, errors } = await runNode([MAIN, 'start', '--port', '0'], {
+      REDIS_URL: 'redis://ann:secret@127.0.0.1:1/2',
+    })
+    expect(code).toBe(1)
+    expect(errors).toMatch(
+      /^meshwire: Redis at redis:\/\/127\.0\.0\.1:1\/2 .*ECONNREFUSED.*correct REDIS_URL\n$/,
+    )
+    expect(errors).not.toContain('secret')
+  })
+
+  it('says that its port is taken and how to choose another', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    const port = typeof address === 'object' && address ? address.port : 0
+    const { code, errors } = await runNode([MAIN, 'start', '--port', String(port)])
+    server.close()
+    expect(code).toBe(1)
+    expect(errors).toContain('EADDRINUSE')
+    expect(errors).toContain('--port 0')
+  })
+
+  it('tells flags, variables and defaults in its help', async () => {
+    const { code, output } = await runNode([MAIN, 'start', '--help'])
+    expect(code).toBe(0)
+    expect(output.replaceAll(/\s+/g, ' ')).toContain('[MESHWIRE_PORT, default 7171]')
+  })
+})
