@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import type { HubServer } from '../../src/server.ts'
-import { type AgentOptions, connectAgent, type TestAgent } from '../support/agent.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
 import {
   ack,
+  join,
   leave,
   payloadsOf,
   PLACES,
@@ -18,9 +17,6 @@ import {
   startSpan,
   watchDead,
 } from '../support/talk.ts'
-
-const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
-  connectAgent(hub, { id, name: `${id}-name`, ...options })
 
 const response = { messageType: 'response' }
 

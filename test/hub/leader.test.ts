@@ -2,15 +2,10 @@ import { describe, expect, test } from 'vitest'
 import type { Event } from '../../protocol/pushes.ts'
 import type { LeaderInfo, LeaderResult } from '../../protocol/replies.ts'
 import type { HubServer } from '../../src/server.ts'
-import {
-  type AgentOptions,
-  connectAgent,
-  connectObserver,
-  type TestAgent,
-  type TestSocket,
-} from '../support/agent.ts'
+import { connectObserver, type TestAgent, type TestSocket } from '../support/agent.ts'
 import {
   discoverAll,
+  join,
   PLACES,
   pushed,
   read,
@@ -19,9 +14,6 @@ import {
   sendRefused,
   startSpan,
 } from '../support/talk.ts'
-
-const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
-  connectAgent(hub, { id, name: `${id}-name`, ...options })
 
 const leaderOf = async (socket: TestSocket): Promise<LeaderInfo> =>
   (await socket.request<LeaderResult>({ type: 'leader' })).leader
@@ -150,7 +142,7 @@ describe.each(PLACES)('the leader, on %s with %i hub(s)', (core, hubs) => {
     await bob.request({ type: 'update', status: 'degraded' })
     expect(await leaderOf(alice)).toEqual(leader)
     await alice.request({ type: 'bye' })
-    await using watcher = await watchLeader(mesh.far)
+    await using watcher = await watchLeader(mesh.near)
     await using late = await join(mesh.far, 'dave')
     expect(late.welcome.leader.agentId).toBe('carol')
     await carol.request({ type: 'bye' })

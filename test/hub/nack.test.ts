@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../protocol/pushes.ts'
 import type { HubServer } from '../../src/server.ts'
-import { type AgentOptions, connectAgent, type TestAgent } from '../support/agent.ts'
+import type { TestAgent } from '../support/agent.ts'
 import {
   ack,
+  join,
   leave,
   payloadsOf,
   PLACES,
@@ -17,9 +18,6 @@ import {
   startSpan,
   watchDead,
 } from '../support/talk.ts'
-
-const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
-  connectAgent(hub, { id, name: `${id}-name`, ...options })
 
 const nack = (agent: TestAgent, { id }: Message, more: object = {}): void =>
   agent.send({ type: 'nack', id, ...more })

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import type { SendResult } from '../../protocol/replies.ts'
 import { MeshError } from '../../protocol/errors.ts'
+import type { SendResult } from '../../protocol/replies.ts'
 import type { Core, HubServer } from '../../src/server.ts'
-import { type AgentOptions, connectAgent, type TestAgent } from '../support/agent.ts'
+import type { AgentOptions, TestAgent } from '../support/agent.ts'
 import { CORES } from '../support/hubs.ts'
 import {
   ack,
+  join,
   PLACES,
   pushed,
   read,
@@ -17,9 +18,6 @@ import {
   sendRefused,
   startSpan,
 } from '../support/talk.ts'
-
-const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
-  connectAgent(hub, { id, name: `${id}-name`, ...options })
 
 const joinSender = (hub: HubServer, options: AgentOptions = {}): Promise<TestAgent> =>
   join(hub, 'alice', { producer: 'p1', ...options })

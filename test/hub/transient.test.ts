@@ -1,11 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import type { HubServer } from '../../src/server.ts'
-import { type AgentOptions, connectAgent, type TestAgent } from '../support/agent.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
-import { ack, PLACES, read, receive, reconnect, seen, send, sendRefused, startSpan } from '../support/talk.ts'
-
-const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
-  connectAgent(hub, { id, name: `${id}-name`, ...options })
+import {
+  ack,
+  join,
+  PLACES,
+  read,
+  receive,
+  reconnect,
+  seen,
+  send,
+  sendRefused,
+  startSpan,
+} from '../support/talk.ts'
 
 const transient = { durability: 'transient' }
 

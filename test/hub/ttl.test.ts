@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { HubServer } from '../../src/server.ts'
-import { type AgentOptions, connectAgent, type TestAgent } from '../support/agent.ts'
 import {
   ack,
+  join,
   leave,
   PLACES,
   pushed,
@@ -14,9 +13,6 @@ import {
   startSpan,
   watchDead,
 } from '../support/talk.ts'
-
-const join = (hub: HubServer, id: string, options: AgentOptions = {}): Promise<TestAgent> =>
-  connectAgent(hub, { id, name: `${id}-name`, ...options })
 
 /** Resolves when the clock that stamps `expiresAt` has passed it. */
 async function expiry(ms: number): Promise<void> {

@@ -23,8 +23,6 @@ export class Hopper {
   #hopping = false
   /** Payloads, each when it was processed. */
   readonly log: unknown[] = []
-  /** How many messages came again that were processed before. */
-  repeated = 0
   /** How many sends went out again because a hop left them unanswered. */
   resent = 0
   /** Errors that answered sends. */
@@ -78,8 +76,7 @@ export class Hopper {
   }
 
   #process(agent: TestAgent, { id, payload }: Message): void {
-    if (this.#processed.has(id)) this.repeated += 1
-    else this.log.push(payload)
+    if (!this.#processed.has(id)) this.log.push(payload)
     this.#processed.add(id)
     if (agent.webSocket.readyState === 1) agent.send({ type: 'ack', ids: [id] })
     for (const tell of this.#onMessage.splice(0)) tell()

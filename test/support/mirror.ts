@@ -1,8 +1,8 @@
 import type { AgentInfo } from '../../protocol/agent.ts'
 import type { Event, Snapshot } from '../../protocol/pushes.ts'
-import type { LeaderInfo, SubscribeResult } from '../../protocol/replies.ts'
+import type { LeaderInfo, SubscribeResult, UpdateResult } from '../../protocol/replies.ts'
 import type { HubServer } from '../../src/server.ts'
-import { connectObserver, type TestSocket } from './agent.ts'
+import { connectObserver, type TestAgent, type TestSocket } from './agent.ts'
 
 /** What of an agent has a revision; the rest is only current on its own hub, or is told by `leader.changed`. */
 const lasting = ({ metrics: _m, lastHeartbeat: _l, isLeader: _i, ...info }: AgentInfo): object => info
@@ -82,4 +82,25 @@ export async function subscribe(socket: TestSocket, frame: object = {}): Promise
 /** A mirror on a connection of its own. */
 export async function mirrorOf(hub: HubServer, frame: object = {}): Promise<Mirror> {
   return subscribe(await connectObserver(hub), frame)
+}
+
+/** A subscription's first page. */
+export const list = (socket: TestSocket, frame: object = {}): Promise<SubscribeResult> =>
+  socket.request<SubscribeResult>({ type: 'subscribe', ...frame })
+
+export const update = async (agent: TestAgent, fields: object): Promise<AgentInfo> =>
+  (await agent.request<UpdateResult>({ type: 'update', ...fields })).agent
+
+/** An event in a few words. */
+export function brief(event: Event): string {
+  if (!('agent' in event)) return event.event
+  const change = event.event === 'agent.status_changed' ? ` ${event.old}>${event.new}` : ''
+  return `${event.event.slice('agent.'.length)} ${event.agentId}${'matches' in event ? ' gone' : ''}${change}`
+}
+
+/** The next `count` events, each in a few words. */
+export async function events(socket: TestSocket, count: number): Promise<string[]> {
+  const found: string[] = []
+  while (found.length < count) found.push(brief(await socket.next('event')))
+  return found
 }

@@ -33,6 +33,13 @@ export async function startSpan(
   return { ...mesh, near: mesh.hub(0), far: mesh.hub(hubs - 1) }
 }
 
+/** An agent by its id, named `<id>-name`. */
+export const join = (
+  hub: Parameters<typeof connectAgent>[0],
+  id: string,
+  options: AgentOptions = {},
+): Promise<TestAgent> => connectAgent(hub, { id, name: `${id}-name`, ...options })
+
 /** `{ to: { agent } }` for an id; any other target as it is. */
 const toTarget = (to: string | object): object => (typeof to === 'string' ? { agent: to } : to)
 
