@@ -3,12 +3,9 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { FromLoad, FromServer, Job, JobResult, ToLoad, ToServer, Usage } from './jobs.ts'
 
-/** What `meshwire start` gives its process; here all processes get it, the relays and the load too. */
-const YOUNG_GENERATION = '--max-semi-space-size=64'
-
 function start(file: string, args: readonly string[], execArgv: readonly string[]): ChildProcess {
   return fork(fileURLToPath(new URL(file, import.meta.url)), args, {
-    execArgv: [...process.execArgv, YOUNG_GENERATION, ...execArgv],
+    execArgv: [...process.execArgv, ...execArgv],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
 }

@@ -50,6 +50,8 @@ export interface DeliveryOptions {
   /** Of earlier sessions. */
   readonly marks: PushMarks
   readonly onError: (error: unknown) => void
+  /** The store has lost what this session has pushed: only a new session finds its place again. */
+  readonly onWentBack: () => void
 }
 
 /**
@@ -90,6 +92,7 @@ export class Delivery {
         read: (after, limit) => this.#readLog(after, limit),
         take: (entry) => this.#takeBroadcast(entry),
         room: () => this.#room('inbox'),
+        wentBack: () => this.#wentBack(),
       },
       cursor.upTo,
     )
@@ -102,9 +105,16 @@ export class Delivery {
         read: (after, limit) => core.inboxes.read(namespace, agentId, lane, after, limit),
         take: (entry) => this.#takeEntry(lane, entry),
         room: () => this.#room(lane),
+        wentBack: () => this.#wentBack(),
       },
       0,
     )
+  }
+
+  /** What is still to be settled names entries that are gone, or others by now. */
+  #wentBack(): void {
+    this.#options.settler.drop(this)
+    this.#options.onWentBack()
   }
 
   /** Entries of the log. Where it was cut beyond what this session has read, what was lost goes to the dead letters. */

@@ -10,9 +10,12 @@ export interface FeedSource<Entry extends Numbered> {
   take(entry: Entry): void
   /** How many more may be taken now. */
   room(): number
+  /** The store has given fewer numbers than were taken: it went back, and what it gives next looks like what was taken. */
+  wentBack(): void
 }
 
-/** Entries read from the store at once. */
+/** Entries read from the store at once: few at first, since they may be large and room may end with the first of them. */
+const READ_FIRST = 16
 const READ_MAX = 256
 const RETRY_MS = 500
 
@@ -25,6 +28,9 @@ export class Feed<Entry extends Numbered> {
   readonly #source: FeedSource<Entry>
   #pushed: number
   #head: number
+  /** Signals may have been lost: the store may have more than `head`. */
+  #unsure = false
+  #limit = READ_FIRST
   #reading = false
   #stopped = false
   #retry: NodeJS.Timeout | null = null
@@ -39,9 +45,9 @@ export class Feed<Entry extends Numbered> {
     return this.#pushed
   }
 
-  /** More waits in the store than was pushed. */
+  /** More waits in the store than was pushed, or may wait there. */
   get waiting(): boolean {
-    return this.#head > this.#pushed
+    return this.#unsure || this.#head > this.#pushed
   }
 
   /** An entry as a signal brought it; `entry` is null where only its number is known. */
@@ -56,41 +62,58 @@ export class Feed<Entry extends Numbered> {
     this.pull()
   }
 
-  /** Reads on where there is more and room for it; with `ask` also where nothing more is known. */
+  /** Reads on where there is more and room for it; with `ask` also where nothing more is known, now or when there is room. */
   pull(ask = false): void {
-    if (this.#reading || this.#stopped || !(ask || this.waiting)) return
-    const limit = Math.min(this.#source.room(), READ_MAX)
+    if (ask) this.#unsure = true
+    if (this.#reading || this.#stopped || !this.waiting) return
+    const limit = Math.min(this.#source.room(), this.#limit)
     if (limit <= 0) return
     this.#reading = true
+    this.#unsure = false
+    const known = this.#head
     this.#source.read(this.#pushed, limit).then(
-      ({ entries, head }) => this.#took(entries, head, limit),
+      ({ entries, head }) => this.#took(entries, head, limit, known),
       () => this.#failed(),
     )
   }
 
-  #took(entries: readonly Entry[], head: number, limit: number): void {
+  /** @param known `head` when the reading began */
+  #took(entries: readonly Entry[], head: number, limit: number, known: number): void {
     this.#reading = false
     if (this.#stopped) return
-    if (head > this.#head) this.#head = head
+    if (head < this.#pushed) {
+      this.#source.wentBack()
+      return
+    }
+    const all = entries.length < limit
+    // A signal of what the store does not have (any more) must not be asked for again and again.
+    if (head > this.#head || (all && this.#head === known)) this.#head = head
+    let taken = 0
     for (const entry of entries) {
       if (entry.number <= this.#pushed) continue
-      // What was read beyond the room there is now is read again when there is.
-      if (this.#source.room() <= 0) return
+      if (this.#source.room() <= 0) {
+        // What was read beyond the room there is now is read again when there is: next time not so much.
+        this.#limit = Math.max(1, taken)
+        return
+      }
       this.#pushed = entry.number
       this.#source.take(entry)
+      taken++
     }
+    if (!all) this.#limit = Math.min(this.#limit * 2, READ_MAX)
     // Fewer than asked for: between the last one and `head` nothing is left.
-    if (entries.length < limit && head > this.#pushed) this.#pushed = head
+    else if (head > this.#pushed) this.#pushed = head
     this.pull()
   }
 
   /** The store did not answer; its failure is told where commands fail, here only time matters. */
   #failed(): void {
     this.#reading = false
+    this.#unsure = true
     if (this.#stopped || this.#retry) return
     this.#retry = setTimeout(() => {
       this.#retry = null
-      this.pull(true)
+      this.pull()
     }, RETRY_MS)
   }
 

@@ -237,9 +237,12 @@ export class Namespace {
   async #reload(): Promise<void> {
     const snapshot = await this.core.registry.snapshot(this.name)
     if (this.#closed) return
-    this.#log.warn({ revision: snapshot.revision }, 'registry loaded anew')
+    // The store came back older than it was: fences and numbers that it has not given yet are in use here.
+    const wentBack = snapshot.revision < known
+    this.#log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')
     this.replica.load(snapshot)
-    for (const revision of this.#early.keys()) if (revision <= snapshot.revision) this.#early.delete(revision)
+    this.#early.clear()
+    void this.#scheduleCatchUp()
     this.watchers.onReset()
     this.#resolveWaiters()
     // An agent that the store does not know any more, or not as being here, registers again when it connects again.

@@ -142,6 +142,7 @@ function openSession(
       window: frame.window ?? LIMITS.windowDefault,
       marks: registered.marks,
       onError: (error) => namespace.onStoreError(error),
+      onWentBack: () => connection.close('hub_failed'),
     },
     cursor,
   )
