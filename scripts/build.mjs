@@ -1,6 +1,6 @@
 // Builds dist/: the hub and the Node client, the browser client, and the Lua scripts beside the code that loads them.
-import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -12,17 +12,16 @@ const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/pack
 
 rmSync('dist', { recursive: true, force: true })
 for (const project of ['tsconfig.build.json', 'client/tsconfig.json']) {
-  execFileSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
 }
 cpSync('src/core/redis/lua', 'dist/src/core/redis/lua', { recursive: true })
-if (existsSync('dist/client/index.js')) {
-  await build({
-    entryPoints: ['dist/client/index.js'],
-    outfile: 'dist/client.min.js',
-    bundle: true,
-    minify: true,
-    format: 'esm',
-    platform: 'browser',
-    target: 'es2022',
-  })
-}
+await build({
+  entryPoints: ['dist/client/index.js'],
+  outfile: 'dist/client.min.js',
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  platform: 'browser',
+  target: 'es2022',
+})
