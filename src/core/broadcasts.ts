@@ -35,7 +35,7 @@ export interface Broadcasts {
     after: number,
     limit: number,
   ): Promise<{ readonly entries: readonly BroadcastEntry[]; readonly head: number }>
-  /** Adds to what was settled: a cursor never goes back, and stands behind the last entry settled without a gap. Ignored for agents that are not registered. Repeating it is safe. */
+  /** Adds to what was settled: a cursor never goes back, and stands behind the last entry settled without a gap. Ignored for agents that are not registered, and where `upTo` lies beyond the log's head: that was read before a loss of data. Repeating it is safe. */
   settle(namespace: string, cursors: readonly ({ readonly agentId: string } & Cursor)[]): Promise<void>
   /**
    * Moves an agent's copy of an entry to the end of its `inbox` lane (whatever `inboxMax` says) with one rejection, or, without `requeue` or when `maxAttempts` is 1, to

@@ -6,10 +6,11 @@ import type { Entry, Lane, RejectResult } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
 import { Feed } from './feed.ts'
 import { LogCursor } from './log-cursor.ts'
+import type { LogReader } from './log-reader.ts'
 import { idOf } from './message-text.ts'
 import type { Outbox } from './outbox.ts'
 import type { Settler } from './settler.ts'
-import { WiredBroadcast } from './wired-broadcast.ts'
+import type { WiredBroadcast } from './wired-broadcast.ts'
 
 /** The broadcast log, as a third source beside the lanes. */
 type Source = Lane | 'log'
@@ -45,6 +46,7 @@ export interface DeliveryOptions {
   readonly core: Core
   readonly outbox: Outbox
   readonly settler: Settler
+  readonly log: LogReader
   /** Of each lane; broadcasts share that of the inbox. */
   readonly window: number
   /** Of earlier sessions. */
@@ -74,6 +76,7 @@ export class Delivery {
   readonly #moved = new Set<number>()
   #started = false
   #pullScheduled = false
+  #logFirst = false
   #stopped = false
 
   constructor(options: DeliveryOptions, cursor: Cursor) {
@@ -122,14 +125,14 @@ export class Delivery {
     after: number,
     limit: number,
   ): Promise<{ entries: readonly WiredBroadcast[]; head: number }> {
-    const { core, namespace, agentId, settler } = this.#options
-    const found = await core.broadcasts.read(namespace, after, limit)
+    const { core, namespace, agentId, log, settler } = this.#options
+    const found = await log.read(after, limit)
     const first = found.entries[0]?.number ?? found.head + 1
     if (first > after + 1) {
       await settler.flushCursors(this)
       await core.broadcasts.open(namespace, agentId)
     }
-    return { entries: found.entries.map((entry) => new WiredBroadcast(entry)), head: found.head }
+    return found
   }
 
   #room(lane: Lane): number {
@@ -218,8 +221,10 @@ export class Delivery {
     })
   }
 
-  /** There may be room again. */
+  /** There may be room again. Inbox and log share it: each is asked first every other time, or one of them might never have any. */
   resume(): void {
+    this.#logFirst = !this.#logFirst
+    if (this.#logFirst) this.#log.pull()
     this.#lanes.inbox.pull()
     this.#lanes.replies.pull()
     this.#log.pull()
@@ -285,7 +290,8 @@ export class Delivery {
       throw error
     }
     if (this.#stopped) return
-    if (source === 'log') this.#settle(place)
+    // Cut off the log meanwhile: it stays open, so that the next reading of the cursor tells of it.
+    if (source === 'log' && result.outcome !== 'gone') this.#settle(place)
     if (result.outcome !== 'requeued') {
       this.#free(place)
       return
@@ -346,9 +352,14 @@ export class Delivery {
     }
   }
 
-  /** What of the log is settled by now. */
-  get cursor(): Cursor {
-    return this.#cursor.value(this.#log.pushed)
+  /** What of the log is settled and the store does not know yet; whoever takes it tells it. */
+  takeCursor(): Cursor {
+    return this.#cursor.take(this.#log.pushed)
+  }
+
+  /** Not told after all. */
+  putBackCursor({ beyond }: Cursor): void {
+    this.#cursor.putBack(beyond)
   }
 
   /** The log was read beyond the stored cursor, be it that nothing of it was owed to this agent. */

@@ -4,16 +4,19 @@ import type { Cursor } from '../core/broadcasts.ts'
 export class LogCursor {
   /** Pushed and not settled, in order of number. */
   readonly #open = new Set<number>()
-  readonly #beyond: Set<number>
+  /** What earlier sessions settled beyond the cursor. */
+  readonly #earlier: ReadonlySet<number>
+  /** Settled and not yet told to the store: it keeps the rest, however many there are behind one that stays open. */
+  #untold: number[] = []
   readonly #start: number
 
   constructor({ upTo, beyond }: Cursor) {
     this.#start = upTo
-    this.#beyond = new Set(beyond)
+    this.#earlier = new Set(beyond)
   }
 
   isSettled(number: number): boolean {
-    return this.#beyond.has(number)
+    return this.#earlier.has(number)
   }
 
   /** Pushed: open until settled. Numbers come in order. */
@@ -23,17 +26,26 @@ export class LogCursor {
 
   settle(number: number): void {
     this.#open.delete(number)
-    this.#beyond.add(number)
+    this.#untold.push(number)
   }
 
-  /** @param pushed the last number of the log that was looked at */
-  value(pushed: number): Cursor {
+  /**
+   * What the store is to be told; whoever takes it tells it.
+   * @param pushed the last number of the log that was looked at
+   */
+  take(pushed: number): Cursor {
     let upTo = Math.max(pushed, this.#start)
     for (const number of this.#open) {
       upTo = number - 1
       break
     }
-    for (const number of this.#beyond) if (number <= upTo) this.#beyond.delete(number)
-    return { upTo, beyond: [...this.#beyond] }
+    const beyond = this.#untold.filter((number) => number > upTo)
+    this.#untold = []
+    return { upTo, beyond }
+  }
+
+  /** Not told after all. */
+  putBack(beyond: readonly number[]): void {
+    this.#untold = [...beyond, ...this.#untold]
   }
 }

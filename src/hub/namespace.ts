@@ -1,9 +1,12 @@
+import type { CloseReason } from '../../protocol/close-codes.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
 import type { RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { Ghosts } from './ghosts.ts'
 import { GroupCommit } from './group-commit.ts'
+import { LogReader } from './log-reader.ts'
 import type { Flusher } from './outbox.ts'
 import { Probes } from './probes.ts'
 import { Replica } from './replica.ts'
@@ -40,8 +43,10 @@ export class Namespace {
   readonly replica = new Replica()
   readonly watchers: Watchers
   readonly settler: Settler
+  readonly broadcasts: LogReader
   readonly commit: GroupCommit
   readonly probes: Probes
+  readonly #ghosts: Ghosts
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
   readonly #log: Log
@@ -66,6 +71,7 @@ export class Namespace {
     this.settings = settings
     this.#log = log.child({ namespace: name })
     this.settler = new Settler(name, core)
+    this.broadcasts = new LogReader(name, core.broadcasts)
     this.watchers = new Watchers(name, core.registry, this.replica, (revision) => this.reached(revision))
     this.commit = new GroupCommit(
       name,
@@ -75,6 +81,7 @@ export class Namespace {
       () => flusher.flush(),
     )
     this.probes = new Probes(this)
+    this.#ghosts = new Ghosts(this)
   }
 
   /** @throws MeshError `store_unavailable` */
@@ -116,12 +123,12 @@ export class Namespace {
     old?.connection.displace()
   }
 
-  /** Whether the agent is still that session's, as far as this hub knows: it may have been lost while it was being opened. */
-  holds(session: Session): boolean {
-    return (
-      this.#sessions.get(session.agentId) === session &&
-      this.replica.get(session.agentId)?.record.state.hub === this.hub
-    )
+  /** Why a session that was being opened is over already, as far as this hub knows; null where it is not. */
+  endOf(session: Session): CloseReason | null {
+    const state = this.replica.get(session.agentId)?.record.state
+    if (this.#sessions.get(session.agentId) !== session) return 'taken_over'
+    if (state?.connected && state.hub !== this.hub) return 'taken_over'
+    return state?.connected ? null : 'hub_failed'
   }
 
   remove(session: Session): void {
@@ -208,16 +215,15 @@ export class Namespace {
 
   /** Reads missing events from the store, or the registry anew where they are gone. Never rejects. */
   async catchUp(): Promise<void> {
-    this.#catchingUp ??= this.#readEvents().then(
-      () => undefined,
-      (error: unknown) => {
+    this.#catchingUp ??= this.#readEvents()
+      .catch((error: unknown) => {
         this.onStoreError(error)
-        this.#catchingUp = null
         this.#scheduleCatchUp()
-      },
-    )
+      })
+      .finally(() => {
+        this.#catchingUp = null
+      })
     await this.#catchingUp
-    this.#catchingUp = null
   }
 
   async #readEvents(): Promise<void> {
@@ -226,7 +232,7 @@ export class Namespace {
       const { events, complete } = await this.core.registry.since(this.name, revision, EVENTS_PAGE)
       if (this.#closed) return
       if (!complete && this.replica.revision === revision) {
-        await this.#reload()
+        if (await this.#reload()) continue
         return
       }
       for (const event of events) this.#onEvent(event)
@@ -234,22 +240,27 @@ export class Namespace {
     }
   }
 
-  async #reload(): Promise<void> {
+  /** Loads the registry anew. @returns whether the store went back: then what it told meanwhile looked old and was not taken */
+  async #reload(): Promise<boolean> {
+    const known = this.replica.revision
     const snapshot = await this.core.registry.snapshot(this.name)
-    if (this.#closed) return
-    // The store came back older than it was: fences and numbers that it has not given yet are in use here.
+    if (this.#closed) return false
     const wentBack = snapshot.revision < known
+    // Events that came meanwhile have closed the gap.
+    if (!wentBack && snapshot.revision <= this.replica.revision) return false
     this.#log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')
     this.replica.load(snapshot)
-    this.#early.clear()
-    void this.#scheduleCatchUp()
+    for (const revision of this.#early.keys())
+      if (wentBack || revision <= snapshot.revision) this.#early.delete(revision)
     this.watchers.onReset()
     this.#resolveWaiters()
-    // An agent that the store does not know any more, or not as being here, registers again when it connects again.
+    // An agent that the store does not know any more, or not as being here, registers again when it connects again; all do
+    // where the store went back, since fences and numbers are in use here that it will give again.
     for (const session of this.#sessions.values()) {
       const state = this.replica.get(session.agentId)?.record.state
-      if (!state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
+      if (wentBack || !state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
     }
+    return wentBack
   }
 
   #onSignal(signal: Signal): void {
@@ -339,7 +350,9 @@ export class Namespace {
     let index = 0
     for (const session of this.#sessions.values())
       if (index++ % SWEEP_SLICES === this.#slice) session.delivery.ask()
-    if (this.#slice % 5 === 0 && this.#connections > 0) void this.catchUp()
+    if (this.#slice % 5 !== 0) return
+    if (this.#connections > 0) void this.catchUp()
+    this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))
   }
 
   #onPressure(high: boolean): void {

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws'
 
 /** Bytes waiting for a socket beyond which nothing stored is pushed, and which for 10 s mean: it does not read. */
 export const BEHIND_BYTES = 1_048_576
-/** Bytes waiting for a socket that end it at once, whatever they are made of. */
+/** Bytes waiting for a socket, besides one message of the largest size, that end it at once, whatever they are made of. */
 const HARD_LIMIT_BYTES = 16 * BEHIND_BYTES
 /** Characters up to which frames are joined: more in one message saves nothing. */
 const JOIN_CHARS = 65_536
@@ -42,8 +42,11 @@ export class Flusher {
   readonly #timer: NodeJS.Timeout
   /** Characters up to which frames are joined: at three bytes each never more than `maxMessageBytes`. */
   readonly joinChars: number
+  /** Bytes waiting for a socket that end it at once. */
+  readonly hardLimitBytes: number
 
   constructor(maxMessageBytes: number) {
+    this.hardLimitBytes = HARD_LIMIT_BYTES + maxMessageBytes
     this.joinChars = Math.min(JOIN_CHARS, Math.floor(maxMessageBytes / 3))
     this.#timer = setInterval(() => this.#look(Date.now()), SLOW_LOOK_MS)
     this.#timer.unref()
@@ -164,7 +167,7 @@ export class Outbox {
     }
     const waiting = this.#socket.writableLength
     if (waiting > BEHIND_BYTES) this.watch()
-    if (waiting > HARD_LIMIT_BYTES) this.#onSlow()
+    if (waiting > this.#flusher.hardLimitBytes) this.#onSlow()
   }
 
   /** From now on it is looked at every second whether it is still behind. */

@@ -124,11 +124,10 @@ export class PendingSend implements Commit {
     }
   }
 
-  /** Another session has the agent, or (after a loss of data) none: which, the events tell; either way this connection ends. */
+  /** Another session has the agent, or (after a loss of data) none: either way this connection ends. */
   #onFenced(): void {
-    const { namespace, connection } = this.#session
-    if (connection.state !== 'open') return
-    void namespace.catchUp()
+    if (this.#session.connection.state !== 'open') return
+    void this.#session.onFenced()
     this.#leaveOpen(
       new MeshError(
         'store_unavailable',

@@ -7,6 +7,8 @@ import type { Delivery } from './delivery.ts'
 import type { Namespace } from './namespace.ts'
 
 const RETRY_MS = 1_000
+/** How long the news of a takeover may take, once the store was found to know another session. */
+const NEWS_MS = 1_000
 
 /** The answer to a send while a lesser `seq` of its producer is open. */
 export const openBefore = (seq: number): MeshError =>
@@ -31,6 +33,7 @@ export class Session {
   #lostSeq = 0
   #answered: (() => void)[] = []
   #ended = false
+  #fenced = false
 
   constructor(
     connection: Connection,
@@ -105,6 +108,18 @@ export class Session {
   /** Whether the store lacks `seq` because it failed to take it, and not because the client left it out. */
   wasLost(seq: number): boolean {
     return seq <= this.#lostSeq
+  }
+
+  /**
+   * The store says that this session is over. Which one has the agent, events and signals tell; where they tell of none, the
+   * store has forgotten this one, and its client has to come back.
+   */
+  async onFenced(): Promise<void> {
+    if (this.#fenced || this.#ended) return
+    this.#fenced = true
+    await this.namespace.catchUp()
+    await this.namespace.pause(NEWS_MS)
+    if (!this.#ended) this.connection.close('hub_failed')
   }
 
   /** Resolves when every send that began has its answer. */

@@ -1,3 +1,4 @@
+import type { Cursor } from '../core/broadcasts.ts'
 import type { Core } from '../core/core.ts'
 import type { Lane, Settlement } from '../core/inboxes.ts'
 import type { Delivery } from './delivery.ts'
@@ -84,17 +85,21 @@ export class Settler {
       deliveries = [...this.#cursors]
       this.#cursors = new Set()
     }
-    if (deliveries.length === 0) return
-    try {
-      await this.#core.broadcasts.settle(
-        this.#namespace,
-        deliveries.map((delivery) => ({ agentId: delivery.agentId, ...delivery.cursor })),
-      )
-    } catch {
-      // A cursor that is not written means a broadcast pushed again, not one lost; the next write has it.
-      for (const delivery of deliveries) this.#cursors.add(delivery)
-      this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), RETRY_MS)
+    let failed = false
+    for (const call of toCursorCalls(deliveries)) {
+      try {
+        if (!failed) await this.#core.broadcasts.settle(this.#namespace, call)
+      } catch {
+        // A cursor that is not written means a broadcast pushed again, not one lost; the next write has it.
+        failed = true
+      }
+      if (!failed) continue
+      for (const { delivery, ...cursor } of call) {
+        delivery.putBackCursor(cursor)
+        this.#cursors.add(delivery)
+      }
     }
+    if (failed) this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), RETRY_MS)
   }
 
   /** The agent is gone, and what it acknowledged with it. */
@@ -110,6 +115,27 @@ export class Settler {
     if (this.#timer) clearTimeout(this.#timer)
     if (this.#cursorTimer) clearTimeout(this.#cursorTimer)
   }
+}
+
+interface MovedCursor extends Cursor {
+  readonly agentId: string
+  readonly delivery: Delivery
+}
+
+/** Where the deliveries stand in the log, in calls of bounded size. */
+function toCursorCalls(deliveries: readonly Delivery[]): MovedCursor[][] {
+  const calls: MovedCursor[][] = []
+  let size = CALL_MAX
+  for (const delivery of deliveries) {
+    const cursor = { agentId: delivery.agentId, delivery, ...delivery.takeCursor() }
+    if (size >= CALL_MAX) {
+      calls.push([])
+      size = 0
+    }
+    calls.at(-1)?.push(cursor)
+    size += 1 + cursor.beyond.length
+  }
+  return calls
 }
 
 /** What the deliveries have settled, in calls of bounded size. */

@@ -14,7 +14,7 @@ const AGENT_EVENTS: readonly EventKind[] = [
   'agent.unregistered',
 ]
 
-/** Events a subscription holds back while its list is on its way; with more the list begins anew. */
+/** Events a subscription holds back for a connection that takes no more now; with more the list begins anew. */
 const HELD_MAX = 10_000
 
 /** What a subscription needs of its connection. */
@@ -65,6 +65,7 @@ export class Subscription {
   #unsure: Set<string> | null = null
   #pages: string[] = []
   #held: SeenEvent[] | null = null
+  #heldMax = HELD_MAX
   #revision = 0
 
   constructor(request: SubscriptionRequest, reader: Reader) {
@@ -107,6 +108,7 @@ export class Subscription {
     const first = texts.shift() ?? ''
     this.#pages = texts.map((text) => `{"type":"snapshot",${text}}`)
     this.#held = this.#pages.length > 0 ? [] : null
+    this.#heldMax = HELD_MAX
     return first
   }
 
@@ -133,6 +135,7 @@ export class Subscription {
     for (const agent of replica.all())
       if (this.#filter.matches(agent.record)) this.#matching.add(agent.record.id)
     this.#held = [...events.map(toSeen), ...(this.#held ?? [])]
+    this.#heldMax = this.#held.length + HELD_MAX
     this.#unsure = new Set(this.#held.flatMap(({ event }) => event.agent?.id ?? []))
     for (const id of this.#unsure) this.#matching.delete(id)
     return this.#pageFields('', true, false, replica.leader)
@@ -142,23 +145,33 @@ export class Subscription {
   pump(replica: Replica): void {
     while (this.#pages.length > 0 && !this.#reader.behind) this.#reader.push(this.#pages.shift() ?? '')
     if (this.#pages.length > 0 || this.#held === null) return
-    const held = this.#held
-    this.#held = null
-    if (held.length > HELD_MAX && this.#unsure === null) {
+    if (this.#held.length > this.#heldMax) {
+      this.#held = null
       this.restart(replica)
       return
     }
-    for (const seen of held) this.take(seen)
+    let sent = 0
+    while (sent < this.#held.length && !this.#reader.behind) {
+      const seen = this.#held[sent++]
+      if (seen) this.#tell(seen)
+    }
+    if (sent < this.#held.length) {
+      this.#held.splice(0, sent)
+      return
+    }
+    this.#held = null
     this.#unsure = null
   }
 
   /** The next event of the namespace. */
   take(seen: SeenEvent): void {
+    if (this.#held === null && this.#reader.behind) this.#held = []
+    if (this.#held === null) this.#tell(seen)
+    else if (this.#held.length <= this.#heldMax) this.#held.push(seen)
+  }
+
+  #tell(seen: SeenEvent): void {
     const { event } = seen
-    if (this.#held) {
-      if (this.#held.length <= HELD_MAX || this.#unsure) this.#held.push(seen)
-      return
-    }
     if (event.revision <= this.#revision) return
     this.#revision = event.revision
     if (event.event === 'leader.changed') {

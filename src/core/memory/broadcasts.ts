@@ -34,8 +34,11 @@ export class MemoryBroadcasts implements Broadcasts {
   }
 
   async settle(name: string, cursors: readonly ({ readonly agentId: string } & Cursor)[]): Promise<void> {
-    const agents = this.#namespaces.find(name)?.agents
-    for (const { agentId, upTo, beyond } of cursors) agents?.get(agentId)?.cursor.settle(upTo, beyond)
+    const namespace = this.#namespaces.find(name)
+    if (namespace === undefined) return
+    for (const { agentId, upTo, beyond } of cursors) {
+      if (upTo <= namespace.broadcasts.head) namespace.agents.get(agentId)?.cursor.settle(upTo, beyond)
+    }
   }
 
   async reject(name: string, rejection: Rejection): Promise<RejectResult> {

@@ -57,11 +57,11 @@ export class RedisBroadcasts implements Broadcasts {
   ): Promise<void> {
     if (cursors.length === 0) return
     const keys = this.#store.keys.of(namespace)
-    const args: Argument[] = []
+    const args: Argument[] = preludeArgs(this.#store, keys)
     for (const { agentId, upTo, beyond } of cursors) args.push(agentId, upTo, beyond.length, ...beyond)
     await this.#store.scripts.run(
       'settle-log',
-      [keys.cursors, ...cursors.map(({ agentId }) => keys.settled(agentId))],
+      [keys.broadcasts, keys.cursors, ...cursors.map(({ agentId }) => keys.settled(agentId))],
       args,
     )
   }

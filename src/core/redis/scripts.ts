@@ -21,7 +21,7 @@ const PRELUDES = {
   'expire-entries': ['_dead'],
   'open-log': ['_dead', '_cursor'],
   'read-log': [],
-  'settle-log': ['_cursor'],
+  'settle-log': ['_dead', '_cursor'],
   'reject-log': ['_dead', '_cursor'],
   'renew-lease': [],
 } as const satisfies Record<string, readonly string[]>

@@ -54,7 +54,8 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   const opened = openSession(connection, namespace, agentId, frame, registered, cursor)
   namespace.onEvents(registered.events)
   await namespace.reached(registered.events.at(-1)?.revision ?? 0)
-  if (connection.state === 'opening' && !namespace.holds(opened)) connection.displace()
+  const end = namespace.endOf(opened)
+  if (connection.state === 'opening' && end !== null) connection.close(end)
   if (connection.state !== 'opening') {
     // The client left, or lost the agent, while it was being registered.
     if (namespace.session(agentId) === opened) await opened.leave('lost')
@@ -139,6 +140,7 @@ function openSession(
       core: namespace.core,
       outbox: connection.outbox,
       settler: namespace.settler,
+      log: namespace.broadcasts,
       window: frame.window ?? LIMITS.windowDefault,
       marks: registered.marks,
       onError: (error) => namespace.onStoreError(error),

@@ -41,7 +41,7 @@ export function overUpdateRate(connection: Connection, frame: Update | Pong): bo
 
 /** Registers the change and waits until this hub sees it. @throws MeshError */
 export async function changeAgent(
-  { connection, namespace }: Context,
+  { namespace }: Context,
   session: Session,
   change: Change,
 ): Promise<void> {
@@ -60,7 +60,7 @@ export async function changeAgent(
     statusReason: change.statusReason ?? null,
   })
   if (result.outcome === 'fenced') {
-    connection.displace()
+    void session.onFenced()
     throw new MeshError('agent_taken', 'another session has this agent; nothing was changed')
   }
   namespace.onEvents(result.events)
