@@ -147,9 +147,9 @@ export class Delivery {
 
   /** Asks the store whether there is more than is known: at the start of a session, and where signals may be lost. */
   ask(): void {
-    this.#lanes.inbox.pull(true)
-    this.#lanes.replies.pull(true)
-    this.#log.pull(true)
+    void this.#lanes.inbox.pull(true)
+    void this.#lanes.replies.pull(true)
+    void this.#log.pull(true)
   }
 
   /** A stored entry of a lane; `text` null: only its number is known. `id` where the caller has it. */
@@ -172,6 +172,11 @@ export class Delivery {
     }
     const id = entry.id ?? idOf(entry.text)
     const place = placeOf(lane === 'replies' ? REPLIES : INBOX, entry.number)
+    const twin = this.#placeOfId(id)
+    if (twin !== undefined && sourceOf(twin) === LOG) {
+      this.#move(id, twin, place)
+      return
+    }
     this.#count[lane]++
     if (entry.dueAt !== null && entry.dueAt > now) {
       this.#pushLater(id, place, entry.dueAt - now)
@@ -183,10 +188,30 @@ export class Delivery {
     )
   }
 
+  #placeOfId(id: string): Place | undefined {
+    return this.#held.get(id) ?? this.#rejected.get(id)?.place
+  }
+
+  /** A broadcast of this session's window was moved to the inbox by a rejection of the session before, or by one whose answer was lost. */
+  #move(id: string, from: Place, to: Place): void {
+    this.#settle(from)
+    if (this.#held.has(id)) {
+      this.#held.set(id, to)
+    } else {
+      clearTimeout(this.#rejected.get(id)?.timer)
+      this.#pushLater(id, to, 0)
+    }
+  }
+
   #takeBroadcast(entry: WiredBroadcast): void {
     const { namespace, agentId, core, outbox, onError } = this.#options
     if (this.#cursor.isSettled(entry.number) || !entry.isFor(agentId)) return
     this.#cursor.push(entry.number)
+    if (this.#placeOfId(entry.id) !== undefined) {
+      // It was moved to the inbox, and taken from there already.
+      this.#settle(placeOf(LOG, entry.number))
+      return
+    }
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
       this.#cursor.settle(entry.number)
       core.broadcasts
@@ -221,13 +246,14 @@ export class Delivery {
     })
   }
 
-  /** There may be room again. Inbox and log share it: each is asked first every other time, or one of them might never have any. */
+  /** There may be room again. Inbox and log share it: each is read first every other time, or one might never have any. */
   resume(): void {
     this.#logFirst = !this.#logFirst
-    if (this.#logFirst) this.#log.pull()
-    this.#lanes.inbox.pull()
-    this.#lanes.replies.pull()
-    this.#log.pull()
+    const [first, second] = this.#logFirst ? [this.#log, this.#lanes.inbox] : [this.#lanes.inbox, this.#log]
+    const reading = first.pull()
+    if (reading) void reading.then(() => second.pull())
+    else void second.pull()
+    void this.#lanes.replies.pull()
   }
 
   ack(ids: readonly string[]): void {

@@ -59,19 +59,22 @@ export class Feed<Entry extends Numbered> {
       return
     }
     if (number > this.#head) this.#head = number
-    this.pull()
+    void this.pull()
   }
 
-  /** Reads on where there is more and room for it; with `ask` also where nothing more is known, now or when there is room. */
-  pull(ask = false): void {
+  /**
+   * Reads on where there is more and room for it; with `ask` also where nothing more is known, now or when there is room.
+   * @returns resolves, and never rejects, when what is read now was taken; null where nothing is
+   */
+  pull(ask = false): Promise<void> | null {
     if (ask) this.#unsure = true
-    if (this.#reading || this.#stopped || !this.waiting) return
+    if (this.#reading || this.#stopped || !this.waiting) return null
     const limit = Math.min(this.#source.room(), this.#limit)
-    if (limit <= 0) return
+    if (limit <= 0) return null
     this.#reading = true
     this.#unsure = false
     const known = this.#head
-    this.#source.read(this.#pushed, limit).then(
+    return this.#source.read(this.#pushed, limit).then(
       ({ entries, head }) => this.#took(entries, head, limit, known),
       () => this.#failed(),
     )
@@ -103,7 +106,7 @@ export class Feed<Entry extends Numbered> {
     if (!all) this.#limit = Math.min(this.#limit * 2, READ_MAX)
     // Fewer than asked for: between the last one and `head` nothing is left.
     else if (head > this.#pushed) this.#pushed = head
-    this.pull()
+    void this.pull()
   }
 
   /** The store did not answer; its failure is told where commands fail, here only time matters. */
@@ -113,7 +116,7 @@ export class Feed<Entry extends Numbered> {
     if (this.#stopped || this.#retry) return
     this.#retry = setTimeout(() => {
       this.#retry = null
-      this.pull()
+      void this.pull()
     }, RETRY_MS)
   }
 

@@ -21,11 +21,14 @@ export class Ghosts {
       const { connected, hub: at, revision } = record.state
       if (connected && at === hub && !this.#namespace.session(record.id)) seen.set(record.id, revision)
     }
-    const still = new Set([...seen].filter(([id, revision]) => this.#seen.get(id) === revision).map(([id]) => id))
+    const still = new Set(
+      [...seen].filter(([id, revision]) => this.#seen.get(id) === revision).map(([id]) => id),
+    )
     this.#seen = seen
     if (still.size === 0) return
     for (const { agentId, fence } of await core.registry.sessionsOf(name, hub)) {
-      if (!still.has(agentId) || this.#namespace.session(agentId) || this.#namespace.opening.has(fence)) continue
+      if (!still.has(agentId) || this.#namespace.session(agentId) || this.#namespace.opening.has(fence))
+        continue
       const departure = { departure: 'lost', graceMs: settings.graceMs, marks: null } as const
       const result = await core.registry.leave(name, { agentId, fence, ...departure })
       if (result.outcome === 'changed') this.#namespace.onEvents(result.events)

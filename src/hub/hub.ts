@@ -85,17 +85,19 @@ export class Hub {
     this.#open.get(name)?.touch()
     if (known) return known
     const { core, settings, log, flusher } = this
-    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(async (namespace) => {
-      this.#open.set(name, namespace)
-      try {
-        // Before the first agent registers there: were this hub to die, nobody would know where its agents are.
-        await this.#reaper.renew()
-      } catch (error) {
-        await this.closeNamespace(namespace)
-        throw error
-      }
-      return namespace
-    })
+    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(
+      async (namespace) => {
+        this.#open.set(name, namespace)
+        try {
+          // Before the first agent registers there: were this hub to die, nobody would know where its agents are.
+          await this.#reaper.renew()
+        } catch (error) {
+          await this.closeNamespace(namespace)
+          throw error
+        }
+        return namespace
+      },
+    )
     this.#namespaces.set(name, opening)
     // The next `hello` tries again.
     opening.catch(() => {

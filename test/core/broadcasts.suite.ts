@@ -98,6 +98,17 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
       expect(await core.broadcasts.open(NS, 'bob')).toEqual({ upTo: 4, beyond: [], head: 5 })
     })
 
+    test('a cursor beyond the end of the log, from before a loss of data, is ignored', async () => {
+      const core = await openCore()
+      await join(core, 'bob')
+      const { sender } = await join(core, 'alice')
+      await fill(core, sender, toAll(), ['b1', 'b2'])
+      await core.broadcasts.settle(NS, [{ agentId: 'bob', upTo: 3, beyond: [] }])
+      expect(await settledBy(core, 'bob')).toEqual([])
+      await core.broadcasts.settle(NS, [{ agentId: 'bob', upTo: 2, beyond: [] }])
+      expect(await settledBy(core, 'bob')).toEqual([1, 2])
+    })
+
     test('a cursor stands behind the last entry settled without a gap', async () => {
       const core = await openCore()
       const { sender } = await join(core, 'alice')

@@ -32,6 +32,15 @@ export function leasesSuite({ openCore, openPair }: CoreFactory): void {
       expect(await listed()).toEqual([both[1]])
     })
 
+    test('a hub may be in many namespaces', async () => {
+      const [one, two] = await openPair({ hubLeaseMs: 100 })
+      const namespaces = Array.from({ length: 10_000 }, (_, i) => `n${i}`)
+      await one.leases.renew('hub-1', namespaces)
+      await expect.poll(() => two.leases.expired(), { interval: 5 }).toHaveLength(1)
+      const [lease] = await two.leases.expired()
+      expect(lease?.namespaces.toSorted()).toEqual(namespaces.toSorted())
+    })
+
     test('a hub that renews too late is told, and lives again', async () => {
       const core = await openCore({ hubLeaseMs: 200 })
       await core.leases.renew('hub-1', ['one'])

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../protocol/pushes.ts'
-import type { HubServer } from '../../src/server.ts'
+import type { Core, HubServer } from '../../src/server.ts'
 import type { TestAgent } from '../support/agent.ts'
 import {
   ack,
@@ -323,6 +323,66 @@ describe.each(PLACES)('a rejected broadcast, on %s with %i hub(s)', (core, hubs)
     await using carolBack = await reconnect(mesh.near, carol)
     expect(await read(carolBack, 2)).toEqual([1, 2])
     expect(await pushed(alice, bobBack)).toEqual([])
+  })
+
+  test('that the log does not keep any more is told in the dead letters', async () => {
+    await using mesh = await startSpan(core, hubs, { broadcastMax: 3 })
+    await using dead = await watchDead(mesh.near)
+    await using alice = await join(mesh.near, 'alice')
+    const bob = await join(mesh.far, 'bob')
+    await sendAll(alice, { all: true }, [1, 2, 3, 4, 5])
+    const [first, ...others] = await receive(bob, 5)
+    if (!first) throw new Error('unreachable')
+    nack(bob, first)
+    ack(bob, ...others)
+    await leave(bob, mesh.near)
+    await using _back = await reconnect(mesh.near, bob)
+    expect(await dead.next()).toEqual({ messageId: null, agentId: 'bob', reason: 'broadcast_log_cut' })
+  })
+
+  test('by a session that has lost its agent meanwhile is held once by the next one', async () => {
+    let slow: Promise<void> | null = null
+    let release = (): void => undefined
+    let tellRejected = (): void => undefined
+    const rejected = new Promise<void>((resolve) => (tellRejected = resolve))
+    const wrap = (inner: Core): Core => ({
+      ...inner,
+      broadcasts: {
+        open: (...args) => inner.broadcasts.open(...args),
+        read: (...args) => inner.broadcasts.read(...args),
+        settle: (...args) => inner.broadcasts.settle(...args),
+        reject: async (...args) => {
+          await slow
+          const result = await inner.broadcasts.reject(...args)
+          tellRejected()
+          return result
+        },
+      },
+    })
+    await using mesh = await startSpan(core, hubs, {}, wrap)
+    await using alice = await join(mesh.near, 'alice')
+    const bob = await join(mesh.near, 'bob')
+    await send(alice, { all: true }, 'news')
+    const news = await bob.next('message')
+    slow = new Promise<void>((resolve) => (release = resolve))
+    nack(bob, news)
+    await bob.roundTrip()
+    await using back = await reconnect(mesh.far, bob, { window: 2 })
+    const again = await back.next('message')
+    expect(again.id).toBe(news.id)
+    release()
+    await rejected
+    // Behind what was moved to the inbox: both places of the window are seen to be free but for the one that is held.
+    await sendAll(alice, 'bob', ['next', 'last'])
+    expect(await read(back, 1)).toEqual(['next'])
+    expect(await pushed(alice, back)).toEqual([])
+    ack(back, again)
+    expect(await read(back, 1)).toEqual(['last'])
+    await leave(back, mesh.near)
+    await using end = await reconnect(mesh.near, back)
+    expect(payloadsOf(await receive(end, 2))).toEqual(['next', 'last'])
+    expect(end.welcome.pending).toBe(2)
+    expect(await pushed(alice, end)).toEqual([])
   })
 
   test('waits for its delay across sessions', async () => {

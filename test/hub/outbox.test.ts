@@ -184,6 +184,16 @@ describe('an outbox', () => {
     expect(watched.slow).toBe(0)
   })
 
+  it('is not slow because of one message, as large as a message may be', async () => {
+    const { accepted, client } = await openPair()
+    client.pause()
+    const watched = openOutbox(accepted, 32 * 1_048_576)
+    watched.outbox.push('x'.repeat(30 * 1_048_576))
+    watched.outbox.flush()
+    expect(watched.outbox.behind).toBe(true)
+    expect(watched.slow).toBe(0)
+  })
+
   it('is slow at once when 16 MiB more than the kernel takes wait, within one turn', async () => {
     const { accepted, client } = await openPair()
     const watched = openOutbox(accepted)

@@ -40,11 +40,7 @@ export function overUpdateRate(connection: Connection, frame: Update | Pong): bo
 }
 
 /** Registers the change and waits until this hub sees it. @throws MeshError */
-export async function changeAgent(
-  { namespace }: Context,
-  session: Session,
-  change: Change,
-): Promise<void> {
+export async function changeAgent({ namespace }: Context, session: Session, change: Change): Promise<void> {
   const agent = namespace.replica.get(session.agentId)
   if (!agent)
     throw new MeshError(
