@@ -15,7 +15,10 @@ export interface HeartbeatTimes {
   readonly timeoutMs: number
 }
 
-const SLOTS = 64
+/** Enough for the default interval and timeout; a later look takes several rounds. */
+const SLOTS = 1_024
+/** Often, so that the pings of thousands of connections are spread evenly instead of holding up everything else once a second. */
+const TICK_MAX_MS = 50
 
 /**
  * When each connection is looked at: one wheel for all, one timer. A connection is in the slot of its next look; a look that
@@ -32,8 +35,11 @@ export class Heartbeat {
 
   constructor(times: HeartbeatTimes) {
     this.#times = times
-    // Fine enough for the timeout to be kept to a tenth, coarse enough to cost nothing.
-    this.#tickMs = Math.max(10, Math.min(1_000, Math.floor(Math.min(times.intervalMs, times.timeoutMs) / 10)))
+    // Fine enough for the timeout to be kept to a tenth.
+    this.#tickMs = Math.max(
+      10,
+      Math.min(TICK_MAX_MS, Math.floor(Math.min(times.intervalMs, times.timeoutMs) / 10)),
+    )
     this.#timer = setInterval(() => this.#tick(Date.now()), this.#tickMs)
     this.#timer.unref()
   }
