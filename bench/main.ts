@@ -27,7 +27,7 @@ Measured from the first send until the last message has completed; latency is fr
 stores nothing; the second does one XADD before "ok" and one XDEL at the acknowledgement.
 Broadcasts: one agent to ${count(receivers)} others, ${BROADCASTS_UNDER_WAY} under way; the relays loop over ws.send.
 RSS: what ${count(connections)} connections add to the server, after a garbage collection.
-Registry: with ${count(registered)} agents registered, one request after the other; discover in turn by capability
+Registry: with ${count(registered)} agents registered, one request after the other, after a warm-up; discover in turn by capability
 (1 % match), by name, and by two capabilities and metadata, at most 20 results.
 The load generator is one process, the same for all.`
 }
