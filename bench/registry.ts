@@ -5,7 +5,7 @@ import { connectPeers, Peer, type Receiver } from './peer.ts'
 const CAPABILITIES = 100
 const DISCOVERIES = 2000
 /** Not measured: code that is not compiled yet, and texts of agents that are made once. */
-const WARM_UP = 600
+const WARM_UP = 4000
 const REGISTRATIONS = 500
 
 const ignore = (): void => {}
