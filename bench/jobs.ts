@@ -18,7 +18,9 @@ export type Job =
       readonly seq: boolean
     }
   | { readonly kind: 'idle'; readonly url: string; readonly connections: number }
-  | { readonly kind: 'registry'; readonly url: string; readonly registered: number }
+  | { readonly kind: 'register'; readonly url: string; readonly registered: number }
+  /** Asked by the agent after the `registered` ones. */
+  | { readonly kind: 'discover'; readonly url: string; readonly registered: number }
 
 /** Milliseconds. */
 export interface Percentiles {
@@ -47,21 +49,21 @@ export interface DirectFlow extends Flow {
   readonly window: number
 }
 
-export interface RegistryResult {
+export interface RegisterResult {
   readonly registered: number
   /** While all of them came, 32 at once. */
   readonly registrationsPerSecond: number
   /** One after the other, from `hello` to `welcome`, when all were there. */
   readonly register: Percentiles
-  /** One after the other, from `discover` to `ok`. */
-  readonly discover: Percentiles
 }
 
 export type JobResult =
   | { readonly kind: 'direct'; readonly flows: readonly DirectFlow[] }
   | { readonly kind: 'broadcast'; readonly flow: Flow }
   | { readonly kind: 'idle'; readonly connections: number }
-  | { readonly kind: 'registry'; readonly result: RegistryResult }
+  | { readonly kind: 'register'; readonly result: RegisterResult }
+  /** One after the other, from `discover` to `ok`. */
+  | { readonly kind: 'discover'; readonly latency: Percentiles }
 
 /** What a server under test has used since it started. */
 export interface Usage {

@@ -2,7 +2,7 @@ import { runBroadcast } from './broadcast.ts'
 import { runDirect } from './direct.ts'
 import type { Job, JobResult, ToLoad } from './jobs.ts'
 import { tell } from './measure.ts'
-import { idle, registry } from './registry.ts'
+import { discover, idle, register } from './registry.ts'
 
 /** The load generator: a process of its own that does one job and tells the bench what it saw. */
 async function run(job: Job): Promise<JobResult> {
@@ -13,8 +13,10 @@ async function run(job: Job): Promise<JobResult> {
       return { kind: 'broadcast', flow: await runBroadcast(job) }
     case 'idle':
       return { kind: 'idle', connections: await idle(job) }
-    case 'registry':
-      return { kind: 'registry', result: await registry(job) }
+    case 'register':
+      return { kind: 'register', result: await register(job) }
+    case 'discover':
+      return { kind: 'discover', latency: await discover(job) }
   }
 }
 

@@ -1,11 +1,10 @@
-import type { Job, RegistryResult } from './jobs.ts'
+import type { Job, Percentiles, RegisterResult } from './jobs.ts'
 import { mark, percentiles, sleep } from './measure.ts'
 import { connectPeers, Peer, type Receiver } from './peer.ts'
 
 const CAPABILITIES = 100
-const DISCOVERIES = 2000
-/** Not measured: code that is not compiled yet, and texts of agents that are made once. */
-const WARM_UP = 4000
+/** The first ones included, whose code is not compiled yet. */
+const DISCOVERIES = 10_000
 const REGISTRATIONS = 500
 
 const ignore = (): void => {}
@@ -37,7 +36,7 @@ const described = (index: number): Readonly<Record<string, unknown>> => ({
   metadata: { team: `team-${index % 50}`, region: `region-${index % 5}` },
 })
 
-async function register(url: string, index: number): Promise<{ readonly peer: Peer; readonly ms: number }> {
+async function comeAs(url: string, index: number): Promise<{ readonly peer: Peer; readonly ms: number }> {
   const peer = new Peer(url, index, quiet)
   await peer.open()
   const started = performance.now()
@@ -50,7 +49,7 @@ async function registerAll(url: string, count: number): Promise<number> {
   let next = 0
   const worker = async (): Promise<void> => {
     while (next < count) {
-      const { peer } = await register(url, next++)
+      const { peer } = await comeAs(url, next++)
       peer.terminate()
     }
   }
@@ -69,13 +68,30 @@ function where(index: number): unknown {
   }
 }
 
-async function discoverInTurn(url: string, index: number): Promise<number[]> {
+/** How fast agents register where in the end `registered` are, and a few more. */
+export async function register({ url, registered }: Job & { kind: 'register' }): Promise<RegisterResult> {
+  const registrationsPerSecond = await registerAll(url, registered)
+  await sleep(500)
+  const samples: number[] = []
+  for (let index = registered; index < registered + REGISTRATIONS; index++) {
+    const { peer, ms } = await comeAs(url, index)
+    samples.push(ms)
+    peer.terminate()
+  }
+  return { registered, registrationsPerSecond, register: percentiles(samples) }
+}
+
+/** How fast one finds others among `registered` agents, by a process that did not register them all. */
+export async function discover({ url, registered }: Job & { kind: 'discover' }): Promise<Percentiles> {
   let answered: (now: number) => void = ignore
-  const peer = new Peer(url, index, { ...quiet, ok: (_peer, _ref, now) => answered(now) })
+  const peer = new Peer(url, registered + REGISTRATIONS, {
+    ...quiet,
+    ok: (_peer, _ref, now) => answered(now),
+  })
   await peer.open()
   await peer.hello()
   const samples: number[] = []
-  for (let round = 0; round < WARM_UP + DISCOVERIES; round++) {
+  for (let round = 0; round < DISCOVERIES; round++) {
     const frame = JSON.stringify({ type: 'discover', ref: round + 1, where: where(round), limit: 20 })
     const answer = new Promise<number>((resolve) => (answered = resolve))
     const started = performance.now()
@@ -83,24 +99,5 @@ async function discoverInTurn(url: string, index: number): Promise<number[]> {
     peer.flush()
     samples.push((await answer) - started)
   }
-  return samples.slice(WARM_UP)
-}
-
-/** How fast agents register and find each other in a namespace of `registered` agents. */
-export async function registry({ url, registered }: Job & { kind: 'registry' }): Promise<RegistryResult> {
-  const registrationsPerSecond = await registerAll(url, registered)
-  await sleep(500)
-  const registrations: number[] = []
-  for (let index = registered; index < registered + REGISTRATIONS; index++) {
-    const { peer, ms } = await register(url, index)
-    registrations.push(ms)
-    peer.terminate()
-  }
-  const discoveries = await discoverInTurn(url, registered + REGISTRATIONS)
-  return {
-    registered,
-    registrationsPerSecond,
-    register: percentiles(registrations),
-    discover: percentiles(discoveries),
-  }
+  return percentiles(samples)
 }

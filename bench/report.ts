@@ -1,4 +1,4 @@
-import type { DirectFlow, Flow, RegistryResult } from './jobs.ts'
+import type { DirectFlow, Flow, Percentiles, RegisterResult } from './jobs.ts'
 import type { Contender } from './options.ts'
 
 /** CPU seconds for 100,000 messages (of broadcasts: deliveries), of the server and of Redis. */
@@ -12,7 +12,8 @@ export interface Figures {
   readonly direct: (DirectFlow & { readonly cost: Cost })[]
   broadcast: (Flow & { readonly cost: Cost }) | null
   idle: { readonly connections: number; readonly bytesPerConnection: number } | null
-  registry: RegistryResult | null
+  register: RegisterResult | null
+  discover: Percentiles | null
 }
 
 export type Results = ReadonlyMap<Contender, Figures>
@@ -77,11 +78,11 @@ function rowsOf(results: Results): Row[] {
       ({ idle }) => figure(idle === null ? undefined : idle.bytesPerConnection / 1024),
     ])
   }
-  if (all.some(({ registry }) => registry !== null)) {
+  if (all.some(({ register }) => register !== null)) {
     rows.push(
-      ['registrations/s, 32 at once', ({ registry }) => count(registry?.registrationsPerSecond)],
-      ['register p50 / p99, ms', ({ registry }) => pair(registry?.register)],
-      ['discover p50 / p99, ms', ({ registry }) => pair(registry?.discover)],
+      ['registrations/s, 32 at once', ({ register }) => count(register?.registrationsPerSecond)],
+      ['register p50 / p99, ms', ({ register }) => pair(register?.register)],
+      ['discover p50 / p99, ms', ({ discover }) => pair(discover ?? undefined)],
     )
   }
   return rows

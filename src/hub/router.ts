@@ -4,6 +4,7 @@ import { MeshError } from '../../protocol/errors.ts'
 import type { Via } from '../../protocol/message.ts'
 import type { Lane } from '../core/inboxes.ts'
 import type { Destination } from '../core/sends.ts'
+import type { ReplicaAgent } from './replica-agent.ts'
 import type { Replica } from './replica.ts'
 
 /** Where a send goes, as the store takes it and as its frame says it. */
@@ -77,16 +78,16 @@ function members(
 
 /** The connected agents that a transient message goes to, by this hub's copy of the registry. */
 export function connectedRecipients({ to }: Route, replica: Replica, from: string): string[] {
-  let ids: Iterable<string>
+  let agents: Iterable<ReplicaAgent>
   switch (to.kind) {
     case 'agent':
     case 'leader':
       return replica.get(to.agentId)?.record.state.connected ? [to.agentId] : []
     case 'members':
-      if (to.of === 'all') ids = [...replica.all()].map(({ record }) => record.id)
-      else ids = to.of === 'group' ? replica.inGroup(to.value) : replica.withCapability(to.value)
-      return [...ids].filter(
-        (id) => (to.echo || id !== from) && replica.get(id)?.record.state.connected === true,
+      if (to.of === 'all') agents = replica.all()
+      else agents = to.of === 'group' ? replica.inGroup(to.value) : replica.withCapability(to.value)
+      return [...agents].flatMap(({ record: { id, state } }) =>
+        state.connected && (to.echo || id !== from) ? id : [],
       )
     case 'transient':
     case 'refused':

@@ -4,8 +4,8 @@ import type { EventKind } from '../../protocol/pushes.ts'
 import type { LeaderInfo } from '../../protocol/replies.ts'
 import type { RegistryEvent } from '../core/registry.ts'
 import type { Filter } from './filter.ts'
+import { ReplicaAgent } from './replica-agent.ts'
 import type { Replica } from './replica.ts'
-import { ReplicaAgent } from './replica.ts'
 
 const AGENT_EVENTS: readonly EventKind[] = [
   'agent.registered',
@@ -39,15 +39,9 @@ export interface SeenEvent {
 /** The agent of an event that comes from the store: as it was at that revision. */
 export function toSeen(event: RegistryEvent): SeenEvent {
   if (!event.agent) return { event, agentText: null }
-  return {
-    event,
-    agentText: new ReplicaAgent(
-      event.agent,
-      {},
-      event.agent.state.registeredAt,
-      event.leader === event.agent.id,
-    ).text,
-  }
+  const agent = new ReplicaAgent(event.agent)
+  agent.setLeader(event.leader === event.agent.id)
+  return { event, agentText: agent.text }
 }
 
 /**
