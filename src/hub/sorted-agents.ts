@@ -25,7 +25,7 @@ export class SortedAgents {
 
   /** @param agents in any order; none twice */
   constructor(agents: Iterable<ReplicaAgent> = []) {
-    this.#agents = [...agents].sort((a, b) => compare(a, placeOf(b)))
+    this.#agents = [...agents].toSorted((a, b) => compare(a, placeOf(b)))
   }
 
   get size(): number {
