@@ -173,6 +173,75 @@ export const subscribeSchema = z.object({
 
 export const unsubscribeSchema = z.object({ type: z.literal('unsubscribe'), ref, subscription: text })
 
+const streamId = z.string().check(z.regex(/^[A-Za-z0-9._:-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ : -'))
+
+export const streamOpenSchema = z.object({
+  type: z.literal('stream.open'),
+  ref,
+  stream: streamId,
+  to: z.object({ agent: target }),
+  correlationId: z.nullish(text),
+})
+
+export const streamCreditSchema = z.object({
+  type: z.literal('stream.credit'),
+  stream: streamId,
+  credit: integer(1, LIMITS.streamCreditMax),
+})
+
+export const streamChunkSchema = z.object({
+  type: z.literal('stream.chunk'),
+  stream: streamId,
+  seq: integer(0, Number.MAX_SAFE_INTEGER),
+  payload: z.unknown(),
+})
+
+export const streamEndSchema = z.object({
+  type: z.literal('stream.end'),
+  stream: streamId,
+  error: z.nullish(z.object({ code: text, message: z.string().check(z.maxLength(LIMITS.streamErrorChars)) })),
+})
+
+export const streamCancelSchema = z.object({
+  type: z.literal('stream.cancel'),
+  stream: streamId,
+  reason: z.nullish(text),
+})
+
+const positions = z.array(text).check(z.minLength(1), z.maxLength(LIMITS.idsMax))
+/** Which dead letters: those that match every field given. */
+export const deadWhereSchema = z.object({
+  agentId: z.nullish(target),
+  capability: z.nullish(target),
+  from: z.nullish(target),
+  messageId: z.nullish(text),
+  messageType: z.nullish(text),
+  reason: z.nullish(text),
+})
+
+export const deadLettersListSchema = z.object({
+  type: z.literal('dead-letters.list'),
+  ref,
+  where: z.nullish(deadWhereSchema),
+  payload: z.nullish(z.boolean()),
+  limit: z.nullish(integer(1, LIMITS.discoverLimitMax)),
+  cursor: z.nullish(text),
+})
+
+export const deadLettersRedriveSchema = z.object({
+  type: z.literal('dead-letters.redrive'),
+  ref,
+  positions: z.nullish(positions),
+  where: z.nullish(deadWhereSchema),
+})
+
+export const deadLettersPurgeSchema = z.object({
+  type: z.literal('dead-letters.purge'),
+  ref,
+  positions: z.nullish(positions),
+  where: z.nullish(deadWhereSchema),
+})
+
 /** Every command by its `type`. */
 export const COMMANDS = {
   hello: helloSchema,
@@ -188,6 +257,14 @@ export const COMMANDS = {
   leader: leaderSchema,
   subscribe: subscribeSchema,
   unsubscribe: unsubscribeSchema,
+  'stream.open': streamOpenSchema,
+  'stream.credit': streamCreditSchema,
+  'stream.chunk': streamChunkSchema,
+  'stream.end': streamEndSchema,
+  'stream.cancel': streamCancelSchema,
+  'dead-letters.list': deadLettersListSchema,
+  'dead-letters.redrive': deadLettersRedriveSchema,
+  'dead-letters.purge': deadLettersPurgeSchema,
 } as const
 
 export type CommandType = keyof typeof COMMANDS
@@ -207,6 +284,15 @@ export type Update = z.infer<typeof updateSchema>
 export type Leader = z.infer<typeof leaderSchema>
 export type Subscribe = z.infer<typeof subscribeSchema>
 export type Unsubscribe = z.infer<typeof unsubscribeSchema>
+export type StreamOpen = z.infer<typeof streamOpenSchema>
+export type StreamCredit = z.infer<typeof streamCreditSchema>
+export type StreamChunk = z.infer<typeof streamChunkSchema>
+export type StreamEnd = z.infer<typeof streamEndSchema>
+export type StreamCancel = z.infer<typeof streamCancelSchema>
+export type DeadWhere = z.infer<typeof deadWhereSchema>
+export type DeadLettersList = z.infer<typeof deadLettersListSchema>
+export type DeadLettersRedrive = z.infer<typeof deadLettersRedriveSchema>
+export type DeadLettersPurge = z.infer<typeof deadLettersPurgeSchema>
 export type Command =
   | Hello
   | Bye
@@ -221,3 +307,11 @@ export type Command =
   | Leader
   | Subscribe
   | Unsubscribe
+  | StreamOpen
+  | StreamCredit
+  | StreamChunk
+  | StreamEnd
+  | StreamCancel
+  | DeadLettersList
+  | DeadLettersRedrive
+  | DeadLettersPurge

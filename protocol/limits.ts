@@ -33,6 +33,12 @@ export const LIMITS = {
   discoverLimitMax: 1000,
   discoverLimitDefault: 100,
   subscriptionsMax: 100,
+  /** Streams one connection may have open, in either direction. */
+  streamsMax: 1000,
+  /** Chunks of one `stream.credit`. */
+  streamCreditMax: 1_000_000,
+  /** Characters of what a `stream.end` says went wrong. */
+  streamErrorChars: 1024,
   updatesPerSecond: 5,
   /** Bytes of JSON in one page of a registry list. */
   pageBytes: 262_144,

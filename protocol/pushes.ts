@@ -3,7 +3,20 @@ import type { MessageType, Via } from './message.ts'
 import type { LeaderInfo } from './replies.ts'
 
 /** Hub → client: what nobody asked for by a `ref`. */
-export type Push = Message | Event | Snapshot | Ping | Pong | Goaway
+export type Push =
+  | Message
+  | Receipt
+  | Revoked
+  | Event
+  | Snapshot
+  | Ping
+  | Pong
+  | Goaway
+  | StreamOpened
+  | StreamCredited
+  | StreamChunked
+  | StreamEnded
+  | StreamCancelled
 
 export interface Message<Payload = unknown> {
   readonly type: 'message'
@@ -24,6 +37,73 @@ export interface Message<Payload = unknown> {
   readonly transient?: true
   /** How often it was pushed, this time included. */
   readonly attempt: number
+}
+
+/** What became of a message that was sent with `receipt`; acknowledged by `receiptId`. */
+export interface Receipt {
+  readonly type: 'receipt'
+  readonly receiptId: string
+  /** Of the message. */
+  readonly id: string
+  /** Who acknowledged it, works on it or had it last; null where nobody did. */
+  readonly agentId: string | null
+  /** All but `in_progress` are final. */
+  readonly status: 'in_progress' | 'acked' | 'expired' | 'dead_lettered'
+  /** Of `dead_lettered`: the last nack's, or why the hub gave it up. */
+  readonly reason: string | null
+  /** ISO 8601 UTC. */
+  readonly at: string
+}
+
+/** Work that the client held belongs to somebody else now: stop it, an acknowledgement has no effect any more. */
+export interface Revoked {
+  readonly type: 'revoked'
+  readonly ids: readonly string[]
+  readonly reason: string
+}
+
+/** Another agent opens a stream to this one; `stream` is the id that the hub chose for it here. */
+export interface StreamOpened {
+  readonly type: 'stream.open'
+  readonly stream: string
+  readonly from: string
+  readonly correlationId?: string
+}
+
+/** The receiver takes so many chunks more. */
+export interface StreamCredited {
+  readonly type: 'stream.credit'
+  readonly stream: string
+  readonly credit: number
+}
+
+export interface StreamChunked {
+  readonly type: 'stream.chunk'
+  readonly stream: string
+  /** Counts from 0. */
+  readonly seq: number
+  readonly payload: unknown
+}
+
+/** `code` is the sender's own, or of the hub: `peer_gone`, `interrupted`. */
+export interface StreamError {
+  readonly code: string
+  readonly message: string
+}
+
+export interface StreamEnded {
+  readonly type: 'stream.end'
+  readonly stream: string
+  /** Null: complete. */
+  readonly error: StreamError | null
+  /** Of the last chunk passed on; -1 before the first. Where the hub ended it. */
+  readonly seq?: number
+}
+
+export interface StreamCancelled {
+  readonly type: 'stream.cancel'
+  readonly stream: string
+  readonly reason: string | null
 }
 
 export type EventKind =
@@ -67,8 +147,12 @@ export type Event = EventBase &
       }
     | {
         readonly event: 'message.dead_lettered'
-        readonly messageId: string
-        readonly agentId: string
+        /** Null where one record stands for several broadcasts. */
+        readonly messageId: string | null
+        /** Whom it was for, or who had it last; null of work that nobody had. */
+        readonly agentId: string | null
+        /** Of work: its queue. */
+        readonly capability: string | null
         readonly reason: string
       }
   )

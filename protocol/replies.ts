@@ -46,6 +46,8 @@ export interface Welcome {
     readonly maxMessageBytes: number
     readonly maxPayloadBytes: number
     readonly window: number
+    /** Milliseconds that work may be held without `progress` (0: without end). */
+    readonly ackTimeoutMs: number
   }
 }
 
@@ -79,4 +81,49 @@ export interface SubscribeResult {
   readonly reset: boolean
   /** The leader as of `revision`. */
   readonly leader: LeaderInfo
+}
+
+/** A message that was given up. */
+export interface DeadLetterInfo {
+  /** Names it for `redrive` and `purge`. */
+  readonly position: string
+  /** Null where a record stands for several broadcasts, of which only the numbers in the log are known: `broadcasts`. */
+  readonly messageId: string | null
+  /** Whom it was for, or who had it last; null of work that nobody had. */
+  readonly agentId: string | null
+  /** Of work: its queue. */
+  readonly capability: string | null
+  readonly from: string | null
+  readonly messageType: string | null
+  readonly reason: string
+  /** How often it failed. */
+  readonly attempts: number
+  /** ISO 8601 UTC; when it was sent, and when it was given up. */
+  readonly createdAt: string | null
+  readonly deadAt: string
+  readonly broadcasts?: { readonly from: number; readonly to: number }
+  /** Where the request says `"payload":true`. */
+  readonly payload?: unknown
+}
+
+export interface DeadLettersListResult {
+  readonly deadLetters: readonly DeadLetterInfo[]
+  readonly cursor: string | null
+  /** All that are kept, whether they match or not. */
+  readonly kept: number
+  /** How many were ever lost because there were more than the hub keeps. */
+  readonly dropped: number
+}
+
+export interface DeadLettersRedriveResult {
+  readonly redriven: number
+  /** What could not be stored again, and stays. */
+  readonly failed: readonly {
+    readonly position: string
+    readonly code: 'unknown_target' | 'inbox_full' | 'not_a_message'
+  }[]
+}
+
+export interface DeadLettersPurgeResult {
+  readonly purged: number
 }

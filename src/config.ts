@@ -47,6 +47,12 @@ export const settingsSchema = z.object({
     'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.',
   ),
   inboxMax: flag(0, 10_000_000, 10_000, 'Entries an inbox holds (replies are not counted); 0: no limit.'),
+  queueMax: flag(
+    0,
+    10_000_000,
+    100_000,
+    'Messages one work queue holds, those being worked on included; 0: no limit.',
+  ),
   broadcastMax: flag(0, 10_000_000, 10_000, "Entries a namespace's broadcast log keeps; 0: no limit."),
   eventsMax: flag(
     0,
@@ -55,7 +61,18 @@ export const settingsSchema = z.object({
     'Registry events kept for subscriptions that continue; 0: no limit.',
   ),
   deadMax: flag(0, 10_000_000, 10_000, 'Dead letters a namespace keeps, the oldest out; 0: no limit.'),
-  maxAttempts: flag(0, 1_000_000, 5, 'Rejections of a message before it is dead-lettered; 0: no limit.'),
+  maxAttempts: flag(
+    0,
+    1_000_000,
+    5,
+    'Failed attempts (rejections, timeouts, workers lost) of a message before it is dead-lettered; 0: no limit.',
+  ),
+  ackTimeoutMs: flag(
+    0,
+    DAY_MS,
+    60_000,
+    'Milliseconds a worker may hold a work-queue message without acknowledging or progress; 0: for ever.',
+  ),
   maxMessageBytes: flag(
     8_192,
     64 * 1_048_576,

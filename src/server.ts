@@ -49,13 +49,8 @@ function packageVersion(): string {
   return 'unknown'
 }
 
-function limitsOf(settings: Settings): CoreLimits {
-  const { eventsMax, inboxMax, broadcastMax, deadMax, maxAttempts, retentionMs, hubLeaseMs } = settings
-  return { eventsMax, inboxMax, broadcastMax, deadMax, maxAttempts, retentionMs, hubLeaseMs }
-}
-
 async function openCore(settings: Settings, log: Log): Promise<Core> {
-  const limits = limitsOf(settings)
+  const limits: CoreLimits = settings
   if (settings.redisUrl === undefined) return createMemoryCore({ limits })
   let down = false
   return connectRedisCore({

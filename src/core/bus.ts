@@ -17,6 +17,14 @@ export type Signal =
       readonly text: string | null
       readonly expiresAt: number | null
     }
+  /** The agent lost a work-queue message that its session may have been pushed. */
+  | {
+      readonly kind: 'revoked'
+      readonly agentId: string
+      readonly id: string
+      readonly claim: number
+      readonly reason: string
+    }
   /** Session `fence` of the agent lost it to another one. */
   | { readonly kind: 'displaced'; readonly agentId: string; readonly fence: number }
   /** Is that session alive? Answer by `probed` to `replyTo`. */
@@ -34,10 +42,15 @@ export type Signal =
   /** `entry` is null where it is too long for a signal: read it. */
   | { readonly kind: 'broadcast'; readonly number: number; readonly entry: BroadcastEntry | null }
   | { readonly kind: 'event'; readonly event: RegistryEvent }
+  /** Work has begun to wait in these queues. */
+  | { readonly kind: 'queued'; readonly capabilities: readonly string[] }
   | {
       readonly kind: 'dead'
       readonly messageId: string | null
-      readonly agentId: string
+      /** Whom it was for, or who had it last; null of work that nobody had. */
+      readonly agentId: string | null
+      /** Of work: its queue. */
+      readonly capability: string | null
       readonly reason: string
       readonly at: number
     }

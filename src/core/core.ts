@@ -3,6 +3,7 @@ import type { Bus } from './bus.ts'
 import type { DeadLetters } from './dead-letters.ts'
 import type { Inboxes } from './inboxes.ts'
 import type { Leases } from './leases.ts'
+import type { Queues } from './queues.ts'
 import type { Registry } from './registry.ts'
 import type { Sends } from './sends.ts'
 
@@ -17,6 +18,7 @@ export interface Core {
   readonly sends: Sends
   readonly inboxes: Inboxes
   readonly broadcasts: Broadcasts
+  readonly queues: Queues
   readonly deadLetters: DeadLetters
   readonly leases: Leases
   readonly bus: Bus
@@ -32,10 +34,14 @@ export interface CoreLimits {
   readonly inboxMax: number
   /** Entries of a namespace's broadcast log. */
   readonly broadcastMax: number
+  /** Entries of one work queue: waiting, delayed and held. */
+  readonly queueMax: number
   /** Dead letters of a namespace, the oldest out. */
   readonly deadMax: number
-  /** Rejections of one message before it is given up. */
+  /** Failed attempts (rejections, timeouts, holders lost) of one message before it is given up. */
   readonly maxAttempts: number
+  /** Milliseconds an agent may hold a work-queue message without a sign of progress. */
+  readonly ackTimeoutMs: number
   /** Milliseconds an agent stays registered while offline. */
   readonly retentionMs: number
   /** Milliseconds a hub's lease lasts. */

@@ -40,7 +40,9 @@ export type RejectResult =
 
 /**
  * What is owed to each agent: two lanes of unacknowledged entries and nothing else. Acknowledged means deleted. Entries are
- * added by `Sends` (and by a rejected broadcast).
+ * added by `Sends` (and by a rejected broadcast). Where an entry was sent with a receipt, whatever ends it (`settle`, `reject`, `expire`,
+ * `expireAbsent`, or the removal of its agent) adds the one final receipt to its sender's `replies`, in the same step; see receipts.ts.
+ * Receipts themselves are entries of `replies` whose text ends otherwise; the end of their agent drops them.
  */
 export interface Inboxes {
   /**
@@ -58,6 +60,8 @@ export interface Inboxes {
   settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
   /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */
   reject(namespace: string, lane: Lane, rejection: Rejection): Promise<RejectResult>
+  /** Somebody works on these: the sender of each that asked for a receipt is told `in_progress`, once. */
+  progress(namespace: string, settlement: Settlement): Promise<void>
   /** Dead-letters entries whose time to live is over (`expired`), whatever the clock says. */
   expire(namespace: string, settlement: Settlement): Promise<void>
   /** Dead-letters what has expired in the lanes of agents that are not connected; answers how many, at most `limit`. */

@@ -89,6 +89,8 @@ export type RegisterResult =
       readonly producerBase: string
       /** Entries in both lanes. */
       readonly pending: number
+      /** Work-queue messages that the agent holds from a session before: see `Queues.resume`. */
+      readonly holding: number
       /** Of earlier sessions; of a session that did not end by `leave`, all that was in its lanes counts as pushed. */
       readonly marks: PushMarks
     }
@@ -169,7 +171,7 @@ export interface Registry {
   /** Agents whose state must change by now (the grace or the retention period is over), at most `limit`. */
   due(namespace: string, limit: number): Promise<readonly string[]>
   /**
-   * Makes that change if it is due: `lost` becomes offline or, when ephemeral, unregistered; offline for the retention period
+   * Makes that change if it is due: `lost` becomes offline or, when ephemeral, unregistered, and loses the work it holds; offline for the retention period
    * becomes unregistered, its inbox dead-lettered (`retention`). Any hub may do it; once is enough. An agent that goes offline, here or
    * by `leave`, has no reason for its status any more.
    */

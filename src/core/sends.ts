@@ -22,6 +22,8 @@ export type Destination =
       readonly value: string
       readonly echo: boolean
     }
+  /** One agent that has the capability. `fail`: refused with `no_capable_agent` where no registered agent has it. */
+  | { readonly kind: 'queue'; readonly capability: string; readonly ifNone: 'keep' | 'fail' }
   /** Nothing is stored but the `seq`: a transient message that the hub pushes to `recipients` when the answer is `counted`. */
   | { readonly kind: 'transient'; readonly recipients: number }
   /** Nothing is stored but the `seq` and the error that ended it. */
@@ -37,6 +39,8 @@ export interface Send {
   readonly text: string
   /** Milliseconds since 1970, or null. */
   readonly expiresAt: number | null
+  /** The sender is told in its `replies` lane what becomes of it; of an entry of a lane or a queue. */
+  readonly receipt: boolean
 }
 
 export type SendOutcome =
@@ -44,6 +48,8 @@ export type SendOutcome =
   | { readonly outcome: 'stored'; readonly agentId: string; readonly number: number }
   /** An entry of the broadcast log; every hub has been told by a `broadcast` signal, the sender's too. */
   | { readonly outcome: 'broadcast'; readonly number: number; readonly recipients: number }
+  /** An entry of a work queue; every hub has been told by a `queued` signal. `recipients`: registered agents that have the capability. */
+  | { readonly outcome: 'queued'; readonly recipients: number }
   | { readonly outcome: 'counted' }
   /** This `seq` was stored before; nothing was done now. */
   | { readonly outcome: 'duplicate'; readonly recipients: number }
@@ -64,7 +70,7 @@ export type SendOutcome =
  * leader, term, the sender's fence, the `seq` and room are decided here, in the order of the batch.
  *
  * With `seq`: the next one of (agent, producer) is taken; one of the latest 1,024 answers `duplicate` or the error it
- * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `unknown_target`, `no_leader`, `stale_term` and
+ * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `unknown_target`, `no_capable_agent`, `no_leader`, `stale_term` and
  * `refused` end a `seq`; `moved`, `postponed`, `fenced` and a rejected call do not.
  */
 export interface Sends {

@@ -24,7 +24,9 @@ export const CORE_LIMITS: CoreLimits = {
   inboxMax: 10_000,
   broadcastMax: 10_000,
   deadMax: 10_000,
+  queueMax: 100_000,
   maxAttempts: 5,
+  ackTimeoutMs: 60_000,
   retentionMs: 86_400_000,
   hubLeaseMs: 15_000,
 }

@@ -43,9 +43,7 @@ export async function newStore(core: CoreKind): Promise<Partial<Settings>> {
 }
 
 function coreLimits(settings: Partial<Settings>): Parameters<typeof createMemoryCore>[0]['limits'] {
-  const { eventsMax, inboxMax, broadcastMax, deadMax, maxAttempts, retentionMs, hubLeaseMs } =
-    parseSettings(settings)
-  return { eventsMax, inboxMax, broadcastMax, deadMax, maxAttempts, retentionMs, hubLeaseMs }
+  return parseSettings(settings)
 }
 
 /** A real hub on a free port and an empty store of its own, silent. */
