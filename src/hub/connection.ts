@@ -232,7 +232,9 @@ export class Connection implements Beating, Reader {
     if (this.outbox.behind) return
     this.release('behind')
     if (this.#state !== 'open') return
-    this.#session?.delivery.resume()
+    const session = this.#session
+    session?.delivery.resume()
+    if (session) this.#namespace?.work.onRoom(session.worker)
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.pump(subscription)
   }
 

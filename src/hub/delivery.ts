@@ -9,31 +9,20 @@ import { LogCursor } from './log-cursor.ts'
 import type { LogReader } from './log-reader.ts'
 import { idOf } from './message-text.ts'
 import type { Outbox } from './outbox.ts'
+import {
+  INBOX,
+  LOG,
+  numberOf,
+  type Place,
+  placeOf,
+  REPLIES,
+  type Source,
+  sourceOf,
+  SOURCES,
+} from './place.ts'
+import { Rejected } from './rejected.ts'
 import type { Settler } from './settler.ts'
 import type { WiredBroadcast } from './wired-broadcast.ts'
-
-/** The broadcast log, as a third source beside the lanes. */
-type Source = Lane | 'log'
-
-const SOURCES: readonly Source[] = ['inbox', 'replies', 'log']
-const INBOX = 0
-const REPLIES = 1
-const LOG = 2
-
-/**
- * Where a message that the client holds is stored, as one number: an object a message in flight would be most of what the
- * garbage collector has to carry.
- */
-type Place = number
-const placeOf = (source: number, number: number): Place => number * 4 + source
-const sourceOf = (place: Place): number => place % 4
-const numberOf = (place: Place): number => Math.floor(place / 4)
-
-/** A rejected message that waits for its delay and keeps its place in the window. */
-interface Rejected {
-  place: Place
-  timer: NodeJS.Timeout
-}
 
 /** An entry with its id, where that is known without looking. */
 interface Arrived extends Entry {
@@ -63,7 +52,7 @@ export interface DeliveryOptions {
 export class Delivery {
   readonly #options: DeliveryOptions
   readonly #held = new Map<string, Place>()
-  readonly #rejected = new Map<string, Rejected>()
+  readonly #rejected: Rejected
   /** Acknowledged and not yet deleted: numbers of the inbox, and of the replies. */
   #settled: Record<Lane, number[]> = { inbox: [], replies: [] }
   readonly #lanes: Record<Lane, Feed<Arrived>>
@@ -74,6 +63,8 @@ export class Delivery {
   readonly #count: Record<Lane, number> = { inbox: 0, replies: 0 }
   /** Inbox numbers that a rejected broadcast was moved to: they have their place already. */
   readonly #moved = new Set<number>()
+  /** Messages that the client works on, as their senders were told. */
+  readonly #begun = new Set<string>()
   #started = false
   #pullScheduled = false
   #logFirst = false
@@ -82,6 +73,9 @@ export class Delivery {
   constructor(options: DeliveryOptions, cursor: Cursor) {
     this.#options = options
     const { marks } = options
+    this.#rejected = new Rejected((id, place) => {
+      this.#pushAgain(id, place).catch(options.onError)
+    })
     this.#marks = {
       inbox: parseMarks(marks.inbox),
       replies: parseMarks(marks.replies),
@@ -179,7 +173,7 @@ export class Delivery {
     }
     this.#count[lane]++
     if (entry.dueAt !== null && entry.dueAt > now) {
-      this.#pushLater(id, place, entry.dueAt - now)
+      this.#rejected.add(id, place, entry.dueAt - now)
       return
     }
     this.#held.set(id, place)
@@ -189,18 +183,14 @@ export class Delivery {
   }
 
   #placeOfId(id: string): Place | undefined {
-    return this.#held.get(id) ?? this.#rejected.get(id)?.place
+    return this.#held.get(id) ?? this.#rejected.placeOf(id)
   }
 
   /** A broadcast of this session's window was moved to the inbox by a rejection of the session before, or by one whose answer was lost. */
   #move(id: string, from: Place, to: Place): void {
     this.#settle(from)
-    if (this.#held.has(id)) {
-      this.#held.set(id, to)
-    } else {
-      clearTimeout(this.#rejected.get(id)?.timer)
-      this.#pushLater(id, to, 0)
-    }
+    if (this.#held.has(id)) this.#held.set(id, to)
+    else this.#rejected.add(id, to, 0)
   }
 
   #takeBroadcast(entry: WiredBroadcast): void {
@@ -256,14 +246,46 @@ export class Delivery {
     void this.#lanes.replies.pull()
   }
 
-  ack(ids: readonly string[]): void {
+  /** Answers whether the client holds `id` as a message of a lane or the log. */
+  ack(id: string): boolean {
+    const place = this.#held.get(id)
+    if (place === undefined) return false
+    this.#held.delete(id)
+    if (this.#begun.size > 0) this.#begun.delete(id)
+    this.#settle(place)
+    this.#free(place)
+    return true
+  }
+
+  /** The client works on these: who asked for a receipt is told, once. Lanes alone have receipts; of others nothing is to be told. */
+  async progress(ids: readonly string[]): Promise<void> {
+    const numbers: number[] = []
     for (const id of ids) {
       const place = this.#held.get(id)
-      if (place === undefined) continue
-      this.#held.delete(id)
-      this.#settle(place)
-      this.#free(place)
+      if (place === undefined || sourceOf(place) !== INBOX || this.#begun.has(id)) continue
+      this.#begun.add(id)
+      numbers.push(numberOf(place))
     }
+    if (numbers.length === 0) return
+    const { core, namespace, agentId } = this.#options
+    try {
+      await core.inboxes.progress(namespace, { agentId, lane: 'inbox', numbers })
+    } catch (error) {
+      // The client says so again while it works on them.
+      for (const id of ids) this.#begun.delete(id)
+      throw error
+    }
+  }
+
+  /** How many messages of a work queue may be pushed now. */
+  get room(): number {
+    return this.#stopped ? 0 : this.#room('inbox')
+  }
+
+  /** Work takes places of the inbox's window, or (below 0) gives them back. */
+  takePlaces(count: number): void {
+    this.#count.inbox += count
+    if (count < 0) this.#schedulePull()
   }
 
   #settle(place: Place): void {
@@ -290,9 +312,14 @@ export class Delivery {
     this.#settled[lane] = [...numbers, ...this.#settled[lane]]
   }
 
+  has(id: string): boolean {
+    return this.#held.has(id)
+  }
+
   async nack({ id, requeue, delayMs, reason }: Nack): Promise<void> {
     const place = this.#held.get(id)
     if (place === undefined) return
+    this.#begun.delete(id)
     // From now on the client does not hold it: an `ack` that follows is ignored.
     this.#held.delete(id)
     const { namespace, agentId, core } = this.#options
@@ -312,7 +339,7 @@ export class Delivery {
           : await core.inboxes.reject(namespace, source, rejection)
     } catch (error) {
       // Not counted, so that the next try is no worse than the first.
-      if (!this.#stopped) this.#pushLater(id, place, Math.max(rejection.delayMs, 1_000))
+      if (!this.#stopped) this.#rejected.add(id, place, Math.max(rejection.delayMs, 1_000))
       throw error
     }
     if (this.#stopped) return
@@ -325,21 +352,10 @@ export class Delivery {
     if (source === 'log') {
       this.#moved.add(result.number)
       this.#lanes.inbox.offer(result.number, null)
-      this.#pushLater(id, placeOf(INBOX, result.number), rejection.delayMs)
+      this.#rejected.add(id, placeOf(INBOX, result.number), rejection.delayMs)
     } else {
-      this.#pushLater(id, place, rejection.delayMs)
+      this.#rejected.add(id, place, rejection.delayMs)
     }
-  }
-
-  #pushLater(id: string, place: Place, delayMs: number): void {
-    // Timers end at 2^31 ms; a longer delay is looked at again then.
-    const timer = setTimeout(
-      () => {
-        this.#pushAgain(id, place).catch(this.#options.onError)
-      },
-      Math.min(delayMs, 2 ** 31 - 1),
-    )
-    this.#rejected.set(id, { place, timer })
   }
 
   async #pushAgain(id: string, place: Place): Promise<void> {
@@ -357,13 +373,13 @@ export class Delivery {
       }
     } catch {
       // The store is down: the message waits with it. Failures of the store are told where commands fail.
-      if (!this.#stopped) this.#pushLater(id, place, 1_000)
+      if (!this.#stopped) this.#rejected.add(id, place, 1_000)
       return
     }
     if (this.#stopped) return
     const now = Date.now()
     if (entry && entry.dueAt !== null && entry.dueAt > now + 5) {
-      this.#pushLater(id, place, entry.dueAt - now)
+      this.#rejected.add(id, place, entry.dueAt - now)
       return
     }
     this.#rejected.delete(id)
@@ -402,7 +418,7 @@ export class Delivery {
     const mark = (source: Source, feed: Feed<Arrived> | Feed<WiredBroadcast>): string => {
       let first = feed.pushed + 1
       const code = SOURCES.indexOf(source)
-      const places = [...this.#held.values(), ...[...this.#rejected.values()].map(({ place }) => place)]
+      const places = [...this.#held.values(), ...this.#rejected.places()]
       for (const place of places)
         if (sourceOf(place) === code && numberOf(place) < first) first = numberOf(place)
       return addMark(this.#marks[source], feed.pushed, first)
@@ -420,6 +436,6 @@ export class Delivery {
     this.#lanes.inbox.stop()
     this.#lanes.replies.stop()
     this.#log.stop()
-    for (const { timer } of this.#rejected.values()) clearTimeout(timer)
+    this.#rejected.stop()
   }
 }

@@ -6,6 +6,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Connection } from './connection.ts'
 import { ack, nack, progress } from './commands/acknowledge.ts'
 import { bye } from './commands/bye.ts'
+import { listDeadLetters, purgeDeadLetters, redriveDeadLetters } from './commands/dead-letters.ts'
 import { discover } from './commands/discover.ts'
 import { hello } from './commands/hello.ts'
 import { leader } from './commands/leader.ts'
@@ -41,6 +42,9 @@ const HANDLERS: {
   leader,
   subscribe,
   unsubscribe,
+  'dead-letters.list': listDeadLetters,
+  'dead-letters.redrive': redriveDeadLetters,
+  'dead-letters.purge': purgeDeadLetters,
 }
 
 /** What answers or acknowledges never waits for the rate: it makes room. */

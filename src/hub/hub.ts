@@ -131,6 +131,7 @@ export class Hub {
    */
   async drain(): Promise<void> {
     this.#draining = true
+    for (const namespace of this.#open.values()) namespace.work.pause()
     if (this.#connections.size === 0) return
     const spreadMs = Math.min(
       DRAIN_MAX_MS,

@@ -4,14 +4,16 @@ import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Route } from './router.ts'
 
-const ID_START = '{"type":"message","id":"'.length
+const MESSAGE_ID_START = '{"type":"message","id":"'.length
+const RECEIPT_START = '{"type":"receipt","receiptId":"'
 
 /**
- * The id of a stored message frame: every one begins with it. A copy, since a slice would keep the whole text in memory for
- * as long as the id is remembered.
+ * The id that a stored frame is acknowledged by: every one begins with it. A copy, since a slice would keep the whole text in
+ * memory for as long as the id is remembered.
  */
 export function idOf(text: string): string {
-  return Buffer.from(text.slice(ID_START, text.indexOf('"', ID_START)), 'latin1').toString('latin1')
+  const start = text.startsWith(RECEIPT_START) ? RECEIPT_START.length : MESSAGE_ID_START
+  return Buffer.from(text.slice(start, text.indexOf('"', start)), 'latin1').toString('latin1')
 }
 
 /** A payload as JSON. @throws MeshError `bad_frame` where it nests too deep, `payload_too_large` */
@@ -50,7 +52,8 @@ export function messageText(
   // Joined, not concatenated: V8 keeps a concatenated string as a tree of its parts until it is read, and tens of thousands of
   // such trees under way are most of what the garbage collector has to do. This line more than doubles the messages a second.
   const parts = ['{"type":"message","id":"', id, '","from":', from, ',"via":"', way.via, '",']
-  if (way.value !== null) parts.push('"', way.via, '":', JSON.stringify(way.value), ',')
+  if (way.value !== null)
+    parts.push(way.via === 'group' ? '"group":' : '"capability":', JSON.stringify(way.value), ',')
   parts.push('"messageType":"', frame.messageType, '","payload":', payload)
   if (frame.correlationId != null) parts.push(',"correlationId":', JSON.stringify(frame.correlationId))
   parts.push(',"createdAt":"', isoTime(now), '"')

@@ -15,6 +15,7 @@ import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
 import { Watchers } from './watchers.ts'
 import { WiredBroadcast } from './wired-broadcast.ts'
+import { Work } from './work.ts'
 
 /** How long an event may be missing before the store is asked for it. */
 const GAP_MS = 50
@@ -43,6 +44,7 @@ export class Namespace {
   readonly replica = new Replica()
   readonly watchers: Watchers
   readonly settler: Settler
+  readonly work: Work
   readonly broadcasts: LogReader
   readonly commit: GroupCommit
   readonly probes: Probes
@@ -71,6 +73,7 @@ export class Namespace {
     this.settings = settings
     this.#log = log.child({ namespace: name })
     this.settler = new Settler(name, core)
+    this.work = new Work(name, core.queues, (error) => this.onStoreError(error))
     this.broadcasts = new LogReader(name, core.broadcasts)
     this.watchers = new Watchers(name, core.registry, this.replica, (revision) => this.reached(revision))
     this.commit = new GroupCommit(
@@ -184,6 +187,7 @@ export class Namespace {
       this.replica.apply(current)
       this.watchers.onEvent(current)
       this.#checkSession(current)
+      this.#checkWork(current)
     }
     this.#resolveWaiters()
   }
@@ -195,6 +199,15 @@ export class Namespace {
     if (event === 'agent.unregistered') session.connection.close('unregistered')
     else if (!agent.state.connected) session.connection.close('hub_failed')
     else if (agent.state.hub !== this.hub) session.connection.displace()
+  }
+
+  /** What agents of this hub can do may have changed, or that others are there for work that these have lost. */
+  #checkWork({ agent }: RegistryEvent): void {
+    if (!agent) return
+    const { capabilities, concurrency } = agent.registration
+    const worker = this.#sessions.get(agent.id)?.worker
+    if (worker) this.work.change(worker, capabilities, concurrency)
+    else this.work.onChance(capabilities)
   }
 
   #resolveWaiters(): void {
@@ -283,6 +296,12 @@ export class Namespace {
         if (session?.sender.fence === signal.fence) session.connection.displace()
         break
       }
+      case 'queued':
+        this.work.onQueued(signal.capabilities)
+        break
+      case 'revoked':
+        this.#sessions.get(signal.agentId)?.worker.revoke(signal.id, signal.claim, signal.reason)
+        break
       case 'dead':
         this.watchers.onDead(signal)
         break
@@ -307,7 +326,12 @@ export class Namespace {
   /** Signals may have been lost: the store has it all. */
   #onGap(): void {
     void this.catchUp()
-    for (const session of this.#sessions.values()) session.delivery.ask()
+    for (const session of this.#sessions.values()) this.#ask(session)
+  }
+
+  #ask(session: Session): void {
+    session.delivery.ask()
+    void this.work.ask(session.worker)
   }
 
   /** Pushes to those of `agentIds` that are here and read; answers to how many. */
@@ -349,7 +373,7 @@ export class Namespace {
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values())
-      if (index++ % SWEEP_SLICES === this.#slice) session.delivery.ask()
+      if (index++ % SWEEP_SLICES === this.#slice) this.#ask(session)
     if (this.#slice % 5 !== 0) return
     if (this.#connections > 0) void this.catchUp()
     this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))
@@ -391,6 +415,7 @@ export class Namespace {
     for (const { resolve } of this.#waiters) resolve()
     this.#waiters = []
     this.probes.close()
+    await this.work.close()
     await this.settler.close()
     await this.#subscription?.close().catch((error: unknown) => this.onStoreError(error))
   }

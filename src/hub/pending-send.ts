@@ -18,6 +18,7 @@ export interface PendingSendOptions {
   /** The frame to push; `""` where nothing is stored. */
   readonly text: string
   readonly expiresAt: number | null
+  readonly receipt: boolean
   /** Pushes a transient message, once the store has counted it. */
   readonly push: (() => void) | null
   /** The error that ended it before it came to the store. */
@@ -32,6 +33,7 @@ export class PendingSend implements Commit {
   readonly asLeader: number | null
   readonly text: string
   readonly expiresAt: number | null
+  readonly receipt: boolean
   readonly #session: Session
   readonly #ref: Ref
   readonly #id: string
@@ -49,6 +51,7 @@ export class PendingSend implements Commit {
     asLeader,
     text,
     expiresAt,
+    receipt,
     push,
     refusal,
   }: PendingSendOptions) {
@@ -58,6 +61,7 @@ export class PendingSend implements Commit {
     this.asLeader = asLeader
     this.text = text
     this.expiresAt = expiresAt
+    this.receipt = receipt
     this.#session = session
     this.#ref = ref
     this.#id = id
@@ -85,6 +89,7 @@ export class PendingSend implements Commit {
         break
       }
       case 'broadcast':
+      case 'queued':
         this.#ok(outcome.recipients, false)
         break
       case 'counted':
@@ -177,7 +182,16 @@ export class PendingSend implements Commit {
         const target = name == null ? show(this.#target?.agent ?? '') : `named ${show(name)}`
         return new MeshError(code, `no agent ${target} in namespace ${show(namespace.name)}`)
       }
+      case 'no_capable_agent': {
+        const capability = show(this.#target?.capability ?? '')
+        const text = `no registered agent of namespace ${show(namespace.name)} has the capability ${capability}; leave "ifNone" out to let it wait for one`
+        return new MeshError(code, text)
+      }
       case 'inbox_full': {
+        if (this.to.kind === 'queue') {
+          const text = `the queue of ${show(this.to.capability)} holds ${namespace.settings.queueMax} messages; send again later`
+          return new MeshError(code, text, { retryAfterMs: 1_000 })
+        }
         const agentId = this.to.kind === 'agent' || this.to.kind === 'leader' ? this.to.agentId : ''
         const text = `the inbox of ${show(agentId)} holds ${namespace.settings.inboxMax} messages; send again later`
         return new MeshError(code, text, { retryAfterMs: 1_000 })

@@ -12,7 +12,7 @@ const GIVE_UP_SPREAD_MS = 10_000
 const NAMESPACE_IDLE_MS = 60_000
 
 /**
- * What time does: the grace and the retention of agents, the time to live of messages nobody fetches, the leases of hubs.
+ * What time does: the grace and the retention of agents, the time to live of messages nobody fetches, the deadlines of work, the leases of hubs.
  * Every hub looks; the store lets each change happen once.
  */
 export class Reaper {
@@ -29,9 +29,9 @@ export class Reaper {
 
   async start(): Promise<void> {
     await this.renew()
-    const { graceMs, retentionMs, hubLeaseMs } = this.#hub.settings
+    const { graceMs, retentionMs, ackTimeoutMs, hubLeaseMs } = this.#hub.settings
     // A tenth of the shortest time to be kept, so that it is kept to a tenth.
-    const shortest = Math.min(graceMs || 500, retentionMs || 10_000, 10_000)
+    const shortest = Math.min(graceMs || 500, retentionMs || 10_000, ackTimeoutMs || 10_000, 10_000)
     this.#every(Math.max(20, Math.min(1_000, shortest / 10)), () => this.#look())
     this.#every(hubLeaseMs / 3, () => this.#renewAndBury())
   }
@@ -91,6 +91,7 @@ export class Reaper {
     for (const agentId of await registry.due(namespace.name, LOOK_MAX)) {
       namespace.onEvents(await registry.expire(namespace.name, agentId))
     }
+    await namespace.work.tick()
   }
 
   /** Extends this hub's lease over the namespaces it has open. @throws MeshError `store_unavailable` */

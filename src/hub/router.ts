@@ -32,7 +32,7 @@ function kindOf(to: Send['to']): (typeof KINDS)[number] {
  * store alone decides.
  * @throws MeshError `bad_frame`
  */
-export function route({ to, messageType, echo }: Send, replica: Replica): Route {
+export function route({ to, messageType, echo, ifNone }: Send, replica: Replica): Route {
   const lane: Lane = messageType === 'response' ? 'replies' : 'inbox'
   const kind = kindOf(to)
   switch (kind) {
@@ -53,13 +53,12 @@ export function route({ to, messageType, echo }: Send, replica: Replica): Route 
         value: null,
       }
     case 'capability':
-      if (to.mode !== 'all') {
-        throw new MeshError(
-          'bad_frame',
-          'to.capability without "mode":"all" is a work queue, which this hub does not have; add "mode":"all"',
-        )
+      if (to.mode === 'all') return members('capability', to.capability ?? '', echo, 'capability')
+      return {
+        to: { kind: 'queue', capability: to.capability ?? '', ifNone: ifNone ?? 'keep' },
+        via: 'queue',
+        value: to.capability ?? '',
       }
-      return members('capability', to.capability ?? '', echo, 'capability')
     case 'group':
       return members('group', to.group ?? '', echo, 'group')
     case 'all':
@@ -89,6 +88,13 @@ export function connectedRecipients({ to }: Route, replica: Replica, from: strin
       return [...agents].flatMap(({ record: { id, state } }) =>
         state.connected && (to.echo || id !== from) ? id : [],
       )
+    case 'queue': {
+      const connected = [...replica.withCapability(to.capability)].filter(
+        ({ record }) => record.state.connected,
+      )
+      const one = connected[Math.floor(Math.random() * connected.length)]
+      return one ? [one.record.id] : []
+    }
     case 'transient':
     case 'refused':
       return []

@@ -5,6 +5,7 @@ import type { Sender } from '../core/sends.ts'
 import type { Connection } from './connection.ts'
 import type { Delivery } from './delivery.ts'
 import type { Namespace } from './namespace.ts'
+import type { Worker } from './worker.ts'
 
 const RETRY_MS = 1_000
 /** How long the news of a takeover may take, once the store was found to know another session. */
@@ -26,6 +27,7 @@ export class Session {
   readonly #producerBase: string
   readonly #messagePrefix: string
   readonly #delivery: Delivery
+  readonly worker: Worker
   #count = 0
   #unanswered = 0
   #openSeq: number | null = null
@@ -41,6 +43,7 @@ export class Session {
     sender: Sender,
     producerBase: string,
     delivery: Delivery,
+    worker: Worker,
   ) {
     this.connection = connection
     this.namespace = namespace
@@ -49,6 +52,7 @@ export class Session {
     this.#producerBase = producerBase
     this.#messagePrefix = `${sender.fence.toString(36)}.`
     this.#delivery = delivery
+    this.worker = worker
   }
 
   get agentId(): string {
@@ -88,6 +92,10 @@ export class Session {
       if (seq === this.#openSeq) this.#openSeq = null
     }
     this.#unanswered++
+  }
+
+  ack(ids: readonly string[]): void {
+    for (const id of ids) if (!this.#delivery.ack(id)) this.worker.ack(id)
   }
 
   /** A send has its answer. */
@@ -170,7 +178,9 @@ export class Session {
     this.#ended = true
     this.namespace.remove(this)
     this.#delivery.stop()
+    this.worker.stop()
     await this.#allAnswered()
+    await this.namespace.work.flush()
     await this.namespace.settler.flush()
     await this.namespace.settler.flushCursors(this.#delivery)
   }

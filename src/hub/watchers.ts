@@ -111,11 +111,13 @@ export class Watchers {
 
   onDead(dead: {
     readonly messageId: string | null
-    readonly agentId: string
+    readonly agentId: string | null
+    readonly capability: string | null
     readonly reason: string
     readonly at: number
   }): void {
-    const fields = `"messageId":${JSON.stringify(dead.messageId)},"agentId":${JSON.stringify(dead.agentId)},"reason":${JSON.stringify(dead.reason)}`
+    const { messageId, agentId, capability, reason } = dead
+    const fields = JSON.stringify({ messageId, agentId, capability, reason }).slice(1, -1)
     for (const subscription of this.#subscriptions) {
       subscription.takeUnstored('message.dead_lettered', null, dead.at, fields, this.#replica.revision)
     }

@@ -9,7 +9,9 @@ import type { RegisterResult } from '../../core/registry.ts'
 import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
 import type { Namespace } from '../namespace.ts'
+import type { Task } from '../../core/queues.ts'
 import { Session } from '../session.ts'
+import { Worker } from '../worker.ts'
 
 type Registered = Extract<RegisterResult, { outcome: 'registered' }>
 
@@ -48,10 +50,10 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   const agentId = frame.agent?.id ?? nanoid()
   const session = randomBytes(18).toString('base64url')
   const registered = await register(namespace, agentId, registration, frame, hashOf(session))
-  const cursor = await openLog(namespace, agentId, registered).finally(() =>
+  const { cursor, tasks } = await openStored(namespace, agentId, registered).finally(() =>
     namespace.opening.delete(registered.fence),
   )
-  const opened = openSession(connection, namespace, agentId, frame, registered, cursor)
+  const opened = openSession(connection, namespace, agentId, registration, frame, registered, cursor)
   namespace.onEvents(registered.events)
   await namespace.reached(registered.events.at(-1)?.revision ?? 0)
   const end = namespace.endOf(opened)
@@ -64,6 +66,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   connection.welcome(namespace, opened)
   connection.push(welcomeText(connection, namespace, frame, { agentId, session, registered }))
   opened.delivery.start()
+  opened.worker.start(tasks)
 }
 
 /** Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. */
@@ -113,11 +116,22 @@ async function register(
   }
 }
 
-/** The cursor of the new session. Without it there can be none: then the agent is not connected after all. */
-async function openLog(namespace: Namespace, agentId: string, { fence }: Registered): Promise<Cursor> {
+/**
+ * Where the new session goes on: its place in the log, and the work that the agent holds. Without these there can be none: then the agent is not
+ * connected after all.
+ */
+async function openStored(
+  namespace: Namespace,
+  agentId: string,
+  { fence, holding }: Registered,
+): Promise<{ cursor: Cursor; tasks: readonly Task[] }> {
   const { core, name, settings } = namespace
   try {
-    return await core.broadcasts.open(name, agentId)
+    const [cursor, tasks] = await Promise.all([
+      core.broadcasts.open(name, agentId),
+      holding > 0 ? core.queues.resume(name, agentId, fence) : [],
+    ])
+    return { cursor, tasks }
   } catch (error) {
     const leave = { agentId, fence, departure: 'lost', graceMs: settings.graceMs, marks: null } as const
     await core.registry.leave(name, leave).catch((cause: unknown) => namespace.onStoreError(cause))
@@ -129,6 +143,7 @@ function openSession(
   connection: Connection,
   namespace: Namespace,
   agentId: string,
+  registration: Registration,
   frame: Hello,
   registered: Registered,
   cursor: Cursor,
@@ -149,7 +164,15 @@ function openSession(
     cursor,
   )
   const sender = { agentId, fence: registered.fence, hub: namespace.hub, producer: frame.producer ?? null }
-  const session = new Session(connection, namespace, sender, registered.producerBase, delivery)
+  const worker = new Worker({
+    sender,
+    capabilities: registration.capabilities,
+    concurrency: registration.concurrency,
+    delivery,
+    outbox: connection.outbox,
+    work: namespace.work,
+  })
+  const session = new Session(connection, namespace, sender, registered.producerBase, delivery, worker)
   namespace.add(session)
   return session
 }
@@ -161,7 +184,7 @@ function welcomeText(
   agent: { readonly agentId: string; readonly session: string; readonly registered: Registered } | null,
 ): string {
   const { hub } = connection
-  const { heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageBytes } = hub.settings
+  const { heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageBytes, ackTimeoutMs } = hub.settings
   return JSON.stringify({
     type: 'welcome',
     ref: frame.ref,
@@ -180,6 +203,7 @@ function welcomeText(
       maxMessageBytes,
       maxPayloadBytes: hub.maxPayloadBytes,
       window: frame.window ?? LIMITS.windowDefault,
+      ackTimeoutMs,
     },
   })
 }

@@ -40,6 +40,7 @@ export function send({ connection, namespace, session }: Context, frame: SendFra
       asLeader: frame.asLeader ?? null,
       text: transient ? '' : text,
       expiresAt: transient ? null : expiresAt,
+      receipt: frame.receipt ?? false,
       push: transient ? () => pushTransient(session, recipients, text) : null,
       refusal: null,
     }),
@@ -75,6 +76,7 @@ export function refuseSend(
       asLeader: null,
       text: '',
       expiresAt: null,
+      receipt: false,
       push: null,
       refusal: error,
     }),
@@ -95,7 +97,6 @@ function checkReceipt({ receipt, durability }: SendFrame, { to }: Route): void {
     throw new MeshError('bad_frame', 'receipt does not go with a broadcast; ask for replies instead')
   if (durability === 'transient')
     throw new MeshError('bad_frame', 'receipt does not go with durability "transient"')
-  throw new MeshError('bad_frame', 'receipt is not served by this hub; leave it out')
 }
 
 /** Counted where somebody is there; a target that does not exist is refused like a stored one. */
@@ -105,6 +106,13 @@ function transientDestination(way: Route, recipients: readonly string[], session
     return { kind: 'refused', code: 'no_leader' }
   if (way.to.kind === 'agent' && !replica.get(way.to.agentId))
     return { kind: 'refused', code: 'unknown_target' }
+  if (
+    way.to.kind === 'queue' &&
+    way.to.ifNone === 'fail' &&
+    replica.withCapability(way.to.capability).size === 0
+  ) {
+    return { kind: 'refused', code: 'no_capable_agent' }
+  }
   return { kind: 'transient', recipients: recipients.length }
 }
 

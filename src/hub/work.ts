@@ -1,0 +1,323 @@
+import type { Hold, Queues, Release, Task } from '../core/queues.ts'
+import type { Worker } from './worker.ts'
+
+/** Workers and messages of one claim. */
+const CLAIMANTS_MAX = 64
+const CLAIM_MAX = 256
+const RETRY_MS = 500
+/** Settlements of one call. */
+const SETTLE_MAX = 2_000
+/** Where the store is asked for what is due, how many at once. */
+const TICK_MAX = 500
+const TIMER_MAX_MS = 2 ** 31 - 1
+
+/** A work queue that agents of this hub serve. */
+interface Served {
+  readonly workers: Set<Worker>
+  /** Messages may wait that somebody here could have. */
+  waiting: boolean
+  /** A claim is under way. */
+  busy: boolean
+  /** Nobody here had room when there was something to claim; whoever gives back a reservation tries again. */
+  short: boolean
+}
+
+/**
+ * The work queues of one namespace on this hub: claims messages for its agents that have room, and tells the store what
+ * became of them. A claim is made when something begins to wait, and when somebody has room again while something may wait;
+ * one claim a queue is under way at a time, for as many workers as have room.
+ */
+export class Work {
+  readonly #namespace: string
+  readonly #queues: Queues
+  readonly #onError: (error: unknown) => void
+  readonly #served = new Map<string, Served>()
+  /** Queues to be claimed from at the end of this turn. */
+  readonly #due = new Set<string>()
+  #settling: { readonly worker: Worker; readonly hold: Hold }[] = []
+  readonly #underWay = new Set<Promise<void>>()
+  #scheduled = false
+  #retry: NodeJS.Timeout | null = null
+  #tick: { readonly at: number; readonly timer: NodeJS.Timeout } | null = null
+  #paused = false
+  #closed = false
+
+  constructor(namespace: string, queues: Queues, onError: (error: unknown) => void) {
+    this.#namespace = namespace
+    this.#queues = queues
+    this.#onError = onError
+  }
+
+  add(worker: Worker): void {
+    for (const capability of worker.capabilities) this.#serve(worker, capability)
+  }
+
+  #serve(worker: Worker, capability: string): void {
+    let served = this.#served.get(capability)
+    if (!served) {
+      served = { workers: new Set(), waiting: true, busy: false, short: false }
+      this.#served.set(capability, served)
+    }
+    served.workers.add(worker)
+    served.waiting = true
+    this.#claimLater(capability)
+  }
+
+  remove(worker: Worker): void {
+    for (const capability of worker.capabilities) this.#unserve(worker, capability)
+  }
+
+  #unserve(worker: Worker, capability: string): void {
+    const served = this.#served.get(capability)
+    served?.workers.delete(worker)
+    if (served?.workers.size === 0 && !served.busy) this.#served.delete(capability)
+  }
+
+  /** The worker's registration has changed. */
+  change(worker: Worker, capabilities: readonly string[], concurrency: number): void {
+    worker.concurrency = concurrency
+    for (const capability of worker.capabilities)
+      if (!capabilities.includes(capability)) this.#unserve(worker, capability)
+    const added = capabilities.filter((capability) => !worker.capabilities.includes(capability))
+    worker.capabilities = capabilities
+    for (const capability of added) this.#serve(worker, capability)
+    this.onRoom(worker)
+  }
+
+  /** Something may wait in these queues. */
+  onQueued(capabilities: readonly string[]): void {
+    for (const capability of capabilities) {
+      const served = this.#served.get(capability)
+      if (!served) continue
+      served.waiting = true
+      this.#claimLater(capability)
+    }
+  }
+
+  /** Workers of these queues have room, or agents elsewhere came or went: what waited for others may be for somebody here now. */
+  onChance(capabilities: readonly string[]): void {
+    for (const capability of capabilities)
+      if (this.#served.get(capability)?.waiting === true) this.#claimLater(capability)
+  }
+
+  /** The worker has room, or may have. */
+  onRoom(worker: Worker): void {
+    this.onChance(worker.capabilities)
+  }
+
+  /** Asks the store again for all that this worker could have or holds: signals and answers may have been lost. Never rejects. */
+  async ask(worker: Worker): Promise<void> {
+    if (worker.stopped || this.#closed) return
+    this.onQueued(worker.capabilities)
+    try {
+      worker.reconcile(await this.#queues.held(this.#namespace, worker.agentId))
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #claimLater(capability: string): void {
+    this.#due.add(capability)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#settleAll()
+      const due = [...this.#due]
+      this.#due.clear()
+      for (const capability of due) this.#claim(capability)
+    })
+  }
+
+  /** Who has room, the least busy first, with how much of it may be asked for. */
+  #claimants(workers: ReadonlySet<Worker>): { readonly worker: Worker; readonly room: number }[] {
+    const free: { worker: Worker; room: number }[] = []
+    for (const worker of workers) {
+      const { room } = worker
+      if (room > 0) free.push({ worker, room })
+    }
+    if (free.length > 1) free.sort((a, b) => b.room - a.room)
+    let left = CLAIM_MAX
+    return free.slice(0, CLAIMANTS_MAX).flatMap(({ worker, room }) => {
+      const part = Math.min(room, left)
+      left -= part
+      return part > 0 ? { worker, room: part } : []
+    })
+  }
+
+  #claim(capability: string): void {
+    const served = this.#served.get(capability)
+    if (!served?.waiting || served.busy || this.#paused || this.#closed) return
+    const claimants = this.#claimants(served.workers)
+    if (claimants.length === 0) {
+      served.short = true
+      return
+    }
+    served.short = false
+    served.waiting = false
+    served.busy = true
+    const asked = claimants.map(({ worker, room }) => worker.reserve(room))
+    const run = this.#queues
+      .claim(this.#namespace, capability, asked)
+      .then(
+        ({ tasks, left }) => this.#claimed(served, capability, claimants, tasks, left),
+        (error: unknown) => this.#claimFailed(served, claimants, error),
+      )
+      .finally(() => {
+        this.#underWay.delete(run)
+        if (served.workers.size === 0) this.#served.delete(capability)
+      })
+    this.#underWay.add(run)
+  }
+
+  #claimed(
+    served: Served,
+    capability: string,
+    claimants: readonly { readonly worker: Worker; readonly room: number }[],
+    tasks: readonly (Task & { readonly agentId: string })[],
+    left: number,
+  ): void {
+    served.busy = false
+    let asked = 0
+    for (const { worker, room } of claimants) {
+      asked += room
+      worker.unreserve(room)
+    }
+    const workerById = new Map(claimants.map(({ worker }) => [worker.agentId, worker]))
+    for (const task of tasks) workerById.get(task.agentId)?.take(task)
+    // More came while the claim was under way, or it took all it asked for: then there may be room for more. What is left
+    // otherwise is not for these workers now: the next of them that has room asks for it.
+    if (served.waiting || (left > 0 && tasks.length >= asked)) {
+      served.waiting = true
+      this.#claimLater(capability)
+    } else if (left > 0) {
+      served.waiting = true
+    }
+    for (const { worker } of claimants) this.#retryShort(worker)
+  }
+
+  /** A reservation was given back: queues that found no room meanwhile try again. */
+  #retryShort({ capabilities }: Worker): void {
+    for (const capability of capabilities) {
+      const served = this.#served.get(capability)
+      if (served?.short && served.waiting) this.#claimLater(capability)
+    }
+  }
+
+  /** Whether messages were claimed is not known: the store is asked when it answers again. */
+  #claimFailed(
+    served: Served,
+    claimants: readonly { readonly worker: Worker; readonly room: number }[],
+    error: unknown,
+  ): void {
+    this.#onError(error)
+    served.busy = false
+    served.waiting = true
+    for (const { worker, room } of claimants) worker.unreserve(room)
+    setTimeout(() => {
+      for (const { worker } of claimants) void this.ask(worker)
+    }, RETRY_MS).unref()
+  }
+
+  /** A worker has done with a message. */
+  settle(worker: Worker, hold: Hold): void {
+    this.#settling.push({ worker, hold })
+    this.#schedule()
+    this.onRoom(worker)
+  }
+
+  /** Before the claims of the same turn, so that the store sees the room there is. */
+  #settleAll(): void {
+    const settling = this.#settling
+    this.#settling = []
+    for (let at = 0; at < settling.length; at += SETTLE_MAX) {
+      const part = settling.slice(at, at + SETTLE_MAX)
+      const holds = part.map(({ hold }) => hold)
+      const run = this.#queues
+        .settle(this.#namespace, holds)
+        .then(
+          () => {
+            for (const { worker, hold } of part) worker.ended(hold)
+          },
+          (error: unknown) => {
+            this.#onError(error)
+            // Settling twice is harmless.
+            this.#settling.push(...part)
+            this.#retryLater()
+          },
+        )
+        .finally(() => this.#underWay.delete(run))
+      this.#underWay.add(run)
+    }
+  }
+
+  #retryLater(): void {
+    if (this.#closed) return
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null
+      this.#settleAll()
+    }, RETRY_MS)
+  }
+
+  /** A worker gives a message back: rejected, or claimed too late for it. While the store is down it is tried again. */
+  giveBack(worker: Worker, { capability }: { readonly capability: string }, release: Release): void {
+    this.onRoom(worker)
+    const run = this.#giveBack(worker, capability, release).finally(() => this.#underWay.delete(run))
+    this.#underWay.add(run)
+  }
+
+  async #giveBack(worker: Worker, capability: string, release: Release): Promise<void> {
+    try {
+      const result = await this.#queues.release(this.#namespace, release)
+      worker.ended(release)
+      if (result.outcome !== 'requeued') return
+      if (result.dueAt === null) this.onQueued([capability])
+      else this.#tickIn(result.dueAt - Date.now())
+    } catch (error) {
+      this.#onError(error)
+      // A stopped worker's claims are handed on by the store itself when its grace period is over.
+      if (worker.stopped || this.#closed) return
+      setTimeout(() => this.giveBack(worker, { capability }, release), RETRY_MS).unref()
+    }
+  }
+
+  /** A delay ends then: the reaper would see it too, a moment later. */
+  #tickIn(ms: number): void {
+    const wait = Math.max(1, Math.min(ms + 1, TIMER_MAX_MS))
+    const at = Date.now() + wait
+    if (this.#closed || (this.#tick && this.#tick.at <= at)) return
+    if (this.#tick) clearTimeout(this.#tick.timer)
+    const timer = setTimeout(() => {
+      this.#tick = null
+      this.tick().catch(this.#onError)
+    }, wait)
+    this.#tick = { at, timer }
+  }
+
+  /** What time does to the queues of this namespace. @throws MeshError `store_unavailable` */
+  async tick(): Promise<void> {
+    while (!this.#closed && (await this.#queues.tick(this.#namespace, TICK_MAX)) >= TICK_MAX);
+  }
+
+  /** From now on nothing is claimed: the hub is shutting down. */
+  pause(): void {
+    this.#paused = true
+  }
+
+  /** Resolves when what was said up to now is told to the store, or could not be. Never rejects. */
+  async flush(): Promise<void> {
+    this.#settleAll()
+    await Promise.all(this.#underWay)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#tick) clearTimeout(this.#tick.timer)
+    await this.flush()
+    if (this.#retry) clearTimeout(this.#retry)
+  }
+}
