@@ -41,9 +41,10 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/PerSecond$/, 'frames/s'],
   [/^rateBurst$/, 'frames'],
   [/^(?:inbox|broadcast)Max$/, 'entries'],
+  [/^queueMax$/, 'messages'],
   [/^eventsMax$/, 'events'],
   [/^deadMax$/, 'messages'],
-  [/^maxAttempts$/, 'rejections'],
+  [/^maxAttempts$/, 'attempts'],
 ]
 
 function bounds(name: SettingName): string {

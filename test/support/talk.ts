@@ -126,7 +126,7 @@ export async function leave(agent: TestAgent, hub: HubServer): Promise<void> {
 
 export interface DeadEvent {
   readonly messageId: string | null
-  readonly agentId: string
+  readonly agentId: string | null
   readonly reason: string
 }
 
