@@ -159,7 +159,7 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
       expect(await settledBy(core, 'bob')).toEqual([1, 2, 3, 4])
       const dead = await core.deadLetters.list(NS, null, 10)
       expect(dead).toMatchObject([
-        { messageId: null, agentId: 'bob', reason: 'broadcast_log_cut', rejections: 0 },
+        { messageId: null, agentId: 'bob', reason: 'broadcast_log_cut', attempts: 0 },
       ])
       expect(JSON.parse(dead[0]?.text ?? '')).toEqual({ from: 2, to: 3 })
     })
@@ -213,7 +213,7 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
         number: 1,
       })
       expect(await core.inboxes.reject(NS, 'inbox', rejectionOf(1))).toEqual({ outcome: 'dead' })
-      expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([{ messageId: 'b1', rejections: 2 }])
+      expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([{ messageId: 'b1', attempts: 2 }])
     })
 
     test('without requeue it goes to the dead letters with its reason', async () => {
@@ -224,7 +224,7 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
       const rejection = rejectionOf(1, { requeue: false, reason: 'nonsense' })
       expect(await core.broadcasts.reject(NS, rejection)).toEqual({ outcome: 'dead' })
       expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([
-        { messageId: 'b1', agentId: 'bob', reason: 'nonsense', rejections: 1, text: frame('b1') },
+        { messageId: 'b1', agentId: 'bob', reason: 'nonsense', attempts: 1, text: frame('b1') },
       ])
       expect(await settledBy(core, 'bob')).toEqual([1])
     })
@@ -236,7 +236,7 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
       await fill(core, sender, toAll(), ['b1'])
       expect(await core.broadcasts.reject(NS, rejectionOf(1))).toEqual({ outcome: 'dead' })
       expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([
-        { reason: 'max_attempts', rejections: 1 },
+        { reason: 'max_attempts', attempts: 1 },
       ])
       expect((await core.inboxes.read(NS, 'bob', 'inbox', 0, 10)).entries).toEqual([])
     })

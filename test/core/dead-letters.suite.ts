@@ -35,7 +35,8 @@ export function deadLettersSuite({ openCore, openPair }: CoreFactory): void {
         messageId: 'm1',
         agentId: 'alice',
         reason: 'expired',
-        rejections: 0,
+        capability: null,
+        attempts: 0,
         text: frame('m1'),
       })
       expect(letter?.at).toBeGreaterThanOrEqual(before - 1)
@@ -62,8 +63,22 @@ export function deadLettersSuite({ openCore, openPair }: CoreFactory): void {
       await ears.hear((signal) => signal.kind === 'dead' && signal.messageId === 'm2')
       const [first, second] = await two.deadLetters.list(NS, null, 10)
       expect(ears.signals.filter(({ kind }) => kind === 'dead')).toEqual([
-        { kind: 'dead', messageId: 'm1', agentId: 'alice', reason: 'expired', at: first?.at },
-        { kind: 'dead', messageId: 'm2', agentId: 'alice', reason: 'expired', at: second?.at },
+        {
+          kind: 'dead',
+          messageId: 'm1',
+          agentId: 'alice',
+          capability: null,
+          reason: 'expired',
+          at: first?.at,
+        },
+        {
+          kind: 'dead',
+          messageId: 'm2',
+          agentId: 'alice',
+          capability: null,
+          reason: 'expired',
+          at: second?.at,
+        },
       ])
     })
 
@@ -76,7 +91,7 @@ export function deadLettersSuite({ openCore, openPair }: CoreFactory): void {
       await core.inboxes.reject(NS, 'inbox', rejection)
       await leave(core, alice, { departure: 'unregister' })
       const dead = await core.deadLetters.list(NS, null, 10)
-      expect(dead.map(({ messageId, reason, rejections }) => [messageId, reason, rejections])).toEqual([
+      expect(dead.map(({ messageId, reason, attempts }) => [messageId, reason, attempts])).toEqual([
         ['m1', 'unregistered', 0],
         ['m2', 'unregistered', 1],
         ['r1', 'unregistered', 0],

@@ -110,7 +110,7 @@ async function inboxRun(core: Core, namespace: string, steps: readonly Step[]): 
         for (const wanted of action.numbers.map(pick)) {
           const taken = model
             .take([wanted])
-            .map(({ id, rejections }) => ({ messageId: id, reason: 'expired', rejections }))
+            .map(({ id, rejections }) => ({ messageId: id, reason: 'expired', attempts: rejections }))
           dead.push(...taken)
         }
         await core.inboxes.expire(namespace, { ...at, numbers: action.numbers.map(pick) })
@@ -135,7 +135,7 @@ async function inboxRun(core: Core, namespace: string, steps: readonly Step[]): 
         }
         same(outcome, { outcome: 'dead' })
         model.take([entry.number])
-        dead.push({ messageId: entry.id, reason: 'max_attempts', rejections: entry.rejections })
+        dead.push({ messageId: entry.id, reason: 'max_attempts', attempts: entry.rejections })
         break
       }
       case 'read': {

@@ -197,8 +197,8 @@ export function inboxesSuite({ openCore, openPair }: CoreFactory): void {
       }
       expect(await numbersOf(core)).toEqual([])
       expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([
-        { messageId: 'm1', agentId: 'alice', reason: 'max_attempts', rejections: 2, text: frame('m1') },
-        { messageId: 'm2', agentId: 'alice', reason: 'too hard', rejections: 2, text: frame('m2') },
+        { messageId: 'm1', agentId: 'alice', reason: 'max_attempts', attempts: 2, text: frame('m1') },
+        { messageId: 'm2', agentId: 'alice', reason: 'too hard', attempts: 2, text: frame('m2') },
       ])
     })
 
@@ -209,7 +209,7 @@ export function inboxesSuite({ openCore, openPair }: CoreFactory): void {
       const rejection = rejectionOf(1, { requeue: false, reason: 'nonsense' })
       expect(await core.inboxes.reject(NS, 'replies', rejection)).toEqual({ outcome: 'dead' })
       expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([
-        { messageId: 'r1', reason: 'nonsense', rejections: 1 },
+        { messageId: 'r1', reason: 'nonsense', attempts: 1 },
       ])
     })
 
@@ -317,7 +317,7 @@ export function inboxesSuite({ openCore, openPair }: CoreFactory): void {
       await core.inboxes.reject(NS, 'inbox', rejectionOf(1))
       await leave(core, alice)
       await expect.poll(() => core.inboxes.expireAbsent(NS, 10), { interval: 5 }).toBe(1)
-      expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([{ messageId: 'm1', rejections: 1 }])
+      expect(await core.deadLetters.list(NS, null, 10)).toMatchObject([{ messageId: 'm1', attempts: 1 }])
     })
   })
 

@@ -109,7 +109,15 @@ async function producersRun(core: Core, namespace: string, steps: readonly Step[
     let waits = false
     for (const { way: kind, seq } of wanted) {
       const text = frame(`m${(sent += 1)}`)
-      batch.push({ sender, seq, to: DESTINATIONS[kind], asLeader: null, text, expiresAt: null })
+      batch.push({
+        sender,
+        seq,
+        to: DESTINATIONS[kind],
+        asLeader: null,
+        text,
+        expiresAt: null,
+        receipt: false,
+      })
       const outcome = expected({ way: kind, seq }, text, waits)
       outcomes.push(outcome)
       waits ||= 'outcome' in outcome && outcome.outcome === 'moved'

@@ -145,8 +145,14 @@ export const transient = (recipients: number): Destination => ({ kind: 'transien
 
 export const toAll = (echo = false): Destination => ({ kind: 'members', of: 'all', value: '', echo })
 
+export const toQueue = (capability: string, ifNone: 'keep' | 'fail' = 'keep'): Destination => ({
+  kind: 'queue',
+  capability,
+  ifNone,
+})
+
 export function sendOf(sender: Sender, to: Destination, id: string, more: Partial<Send> = {}): Send {
-  return { sender, seq: null, to, asLeader: null, text: frame(id), expiresAt: null, ...more }
+  return { sender, seq: null, to, asLeader: null, text: frame(id), expiresAt: null, receipt: false, ...more }
 }
 
 /** Stores one send. */
@@ -156,14 +162,15 @@ export async function store(core: Core, send: Send, namespace = NS): Promise<Sen
   return outcome
 }
 
-/** Fills an inbox with frames by these ids. */
+/** Fills an inbox, a queue or the log with frames by these ids. */
 export async function fill(core: Core, from: Sender, to: Destination, ids: readonly string[]): Promise<void> {
   const outcomes = await core.sends.store(
     NS,
     ids.map((id) => sendOf(from, to, id)),
   )
   for (const { outcome } of outcomes) {
-    if (outcome !== 'stored' && outcome !== 'broadcast') throw new Error(`not stored: ${outcome}`)
+    if (outcome !== 'stored' && outcome !== 'broadcast' && outcome !== 'queued')
+      throw new Error(`not stored: ${outcome}`)
   }
 }
 

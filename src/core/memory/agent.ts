@@ -6,11 +6,12 @@ import { MemoryCursor } from './cursor.ts'
 import { MemoryLane, type Expiries } from './lane.ts'
 import { MemoryProducer } from './producer.ts'
 import type { Scheduled } from './schedule.ts'
+import type { Holder, StoredTask } from './task.ts'
 
 const NO_MARKS: PushMarks = { inbox: '', replies: '', broadcasts: '' }
 
 /** Everything stored of one registered agent. */
-export class MemoryAgent implements Scheduled {
+export class MemoryAgent implements Scheduled, Holder {
   readonly id: string
   record: AgentRecord
   /** Of the latest session; it lives while `record.state.connected`. */
@@ -23,6 +24,7 @@ export class MemoryAgent implements Scheduled {
   readonly inbox: MemoryLane
   readonly replies: MemoryLane
   readonly cursor: MemoryCursor
+  readonly holding = new Map<string, StoredTask>()
   // The one heard of last comes last. Only the producer of the latest session sends, so registering is all there is to hear.
   readonly #producers = new Map<string, MemoryProducer>()
 

@@ -1,6 +1,6 @@
 import type { BroadcastEntry, Broadcasts, Cursor } from '../broadcasts.ts'
 import type { Rejection, RejectResult } from '../inboxes.ts'
-import { messageIdOf, type Namespaces } from './namespace.ts'
+import type { Namespaces } from './namespaces.ts'
 
 export class MemoryBroadcasts implements Broadcasts {
   readonly #namespaces: Namespaces
@@ -19,7 +19,8 @@ export class MemoryBroadcasts implements Broadcasts {
     const { cursor } = agent
     const { head, first } = namespace.broadcasts
     const cut = first - 1
-    namespace.giveUpLog(agentId, cursor.upTo + 1, cut, 'broadcast_log_cut', this.#namespaces.settings.now())
+    const at = this.#namespaces.settings.now()
+    namespace.endings.giveUpLog(agentId, cursor.upTo + 1, cut, 'broadcast_log_cut', at)
     cursor.settle(cut, [])
     return { ...cursor.toCursor(), head }
   }
@@ -53,11 +54,10 @@ export class MemoryBroadcasts implements Broadcasts {
     const { limits, now } = this.#namespaces.settings
     const { text, expiresAt } = entry
     if (!requeue || limits.maxAttempts === 1) {
-      const messageId = messageIdOf(text)
-      namespace.giveUp({ messageId, agentId, reason: reason || 'max_attempts', rejections: 1, text }, now())
+      namespace.endings.giveUpBroadcast(agentId, text, reason || 'max_attempts', now())
       return { outcome: 'dead' }
     }
-    const dueAt = now() + delayMs
-    return { outcome: 'requeued', number: agent.inbox.append(text, expiresAt, 1, dueAt), rejections: 1 }
+    const moved = { text, expiresAt, receiptTo: null, rejections: 1, dueAt: now() + delayMs }
+    return { outcome: 'requeued', number: agent.inbox.append(moved), rejections: 1 }
   }
 }

@@ -4,7 +4,8 @@ import { MemoryBus } from './bus.ts'
 import { MemoryDeadLetters } from './dead-letters.ts'
 import { MemoryInboxes } from './inboxes.ts'
 import { MemoryLeases } from './leases.ts'
-import { Namespaces } from './namespace.ts'
+import { Namespaces } from './namespaces.ts'
+import { MemoryQueues } from './queues.ts'
 import { MemoryRegistry } from './registry.ts'
 import { MemorySends } from './sends.ts'
 
@@ -28,6 +29,7 @@ export function createMemoryCore({ limits, now = Date.now }: MemoryCoreOptions):
     sends: new MemorySends(namespaces),
     inboxes: new MemoryInboxes(namespaces),
     broadcasts: new MemoryBroadcasts(namespaces),
+    queues: new MemoryQueues(namespaces),
     deadLetters: new MemoryDeadLetters(namespaces),
     leases: new MemoryLeases(settings),
     bus,

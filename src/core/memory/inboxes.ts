@@ -1,5 +1,5 @@
 import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
-import type { Namespaces } from './namespace.ts'
+import type { Namespaces } from './namespaces.ts'
 
 export class MemoryInboxes implements Inboxes {
   readonly #namespaces: Namespaces
@@ -22,12 +22,16 @@ export class MemoryInboxes implements Inboxes {
   }
 
   async settle(name: string, settlements: readonly Settlement[]): Promise<void> {
-    const agents = this.#namespaces.find(name)?.agents
-    if (agents === undefined) return
+    const namespace = this.#namespaces.find(name)
+    if (namespace === undefined) return
+    const at = this.#namespaces.settings.now()
     for (const { agentId, lane: laneName, numbers } of settlements) {
-      const lane = agents.get(agentId)?.lane(laneName)
+      const lane = namespace.agents.get(agentId)?.lane(laneName)
       if (lane === undefined) continue
-      for (const number of numbers) lane.delete(number)
+      for (const number of numbers) {
+        const entry = lane.take(number)
+        if (entry !== undefined) namespace.endings.settle(entry, agentId, at)
+      }
     }
   }
 
@@ -40,12 +44,23 @@ export class MemoryInboxes implements Inboxes {
     const { limits, now } = this.#namespaces.settings
     entry.rejections += 1
     if (!requeue || (limits.maxAttempts > 0 && entry.rejections >= limits.maxAttempts)) {
-      lane.delete(number)
-      namespace.giveUpEntry(entry, reason || 'max_attempts', now())
+      lane.take(number)
+      namespace.endings.giveUpEntry(entry, reason || 'max_attempts', now())
       return { outcome: 'dead' }
     }
     entry.dueAt = now() + delayMs
     return { outcome: 'requeued', number, rejections: entry.rejections }
+  }
+
+  async progress(name: string, { agentId, lane: laneName, numbers }: Settlement): Promise<void> {
+    const namespace = this.#namespaces.find(name)
+    const lane = namespace?.agents.get(agentId)?.lane(laneName)
+    if (namespace === undefined || lane === undefined) return
+    const at = this.#namespaces.settings.now()
+    for (const number of numbers) {
+      const entry = lane.get(number)
+      if (entry !== undefined) namespace.endings.progress(entry, agentId, at)
+    }
   }
 
   async expire(name: string, { agentId, lane: laneName, numbers }: Settlement): Promise<void> {
@@ -54,10 +69,8 @@ export class MemoryInboxes implements Inboxes {
     if (namespace === undefined || lane === undefined) return
     const at = this.#namespaces.settings.now()
     for (const number of numbers) {
-      const entry = lane.get(number)
-      if (entry === undefined) continue
-      lane.delete(number)
-      namespace.giveUpEntry(entry, 'expired', at)
+      const entry = lane.take(number)
+      if (entry !== undefined) namespace.endings.giveUpEntry(entry, 'expired', at)
     }
   }
 
@@ -69,8 +82,8 @@ export class MemoryInboxes implements Inboxes {
     while (count < limit) {
       const entry = namespace.expiries.take(at)
       if (entry === undefined) break
-      entry.lane.delete(entry.number)
-      namespace.giveUpEntry(entry, 'expired', at)
+      entry.lane.take(entry.number)
+      namespace.endings.giveUpEntry(entry, 'expired', at)
       count += 1
     }
     return count

@@ -1,5 +1,16 @@
 import type { Entry, Lane } from '../inboxes.ts'
 import type { Schedule, Scheduled } from './schedule.ts'
+import { SparseLog } from './sparse-log.ts'
+
+/** An entry that has no number yet. */
+export interface NewEntry {
+  readonly text: string
+  readonly expiresAt: number | null
+  /** The agent that is told how it fares; null: nobody. */
+  readonly receiptTo: string | null
+  readonly rejections: number
+  readonly dueAt: number | null
+}
 
 /** An entry where it is stored. */
 export interface StoredEntry extends Scheduled {
@@ -7,6 +18,9 @@ export interface StoredEntry extends Scheduled {
   readonly number: number
   readonly text: string
   readonly expiresAt: number | null
+  readonly receiptTo: string | null
+  /** The sender has been told that somebody works on it. */
+  inProgress: boolean
   rejections: number
   dueAt: number | null
 }
@@ -16,16 +30,13 @@ export type Expiries = Schedule<StoredEntry>
 
 export const expiryOf = (entry: StoredEntry): number => entry.expiresAt ?? Number.POSITIVE_INFINITY
 
-/** One lane of one agent. Entries mostly leave at the front, which costs the same however many there are. */
+/** One lane of one agent. */
 export class MemoryLane {
   readonly agentId: string
   readonly name: Lane
   readonly #expiries: Expiries
-  readonly #entries = new Map<number, StoredEntry>()
-  #head = 0
-  // No entry lies below it.
-  #floor = 1
-  // How many have a time to live: without any, nothing is looked up.
+  readonly #entries = new SparseLog<StoredEntry>()
+  // How many have a time to live: without any, nothing is scheduled.
   #mortal = 0
   #watched = false
 
@@ -41,21 +52,28 @@ export class MemoryLane {
 
   /** The last number given. */
   get head(): number {
-    return this.#head
+    return this.#entries.head
   }
 
   /** The lowest number of an entry; `head + 1` where there is none. */
   get first(): number {
-    if (this.#entries.size === 0) this.#floor = this.#head + 1
-    while (this.#floor <= this.#head && !this.#entries.has(this.#floor)) this.#floor += 1
-    return this.#floor
+    return this.#entries.first
   }
 
-  append(text: string, expiresAt: number | null, rejections: number, dueAt: number | null): number {
-    const number = this.#head + 1
-    this.#head = number
-    const entry = { lane: this, number, text, expiresAt, rejections, dueAt, slot: -1 }
-    this.#entries.set(number, entry)
+  append({ text, expiresAt, receiptTo, rejections, dueAt }: NewEntry): number {
+    const number = this.#entries.head + 1
+    const entry: StoredEntry = {
+      lane: this,
+      number,
+      text,
+      expiresAt,
+      receiptTo,
+      inProgress: false,
+      rejections,
+      dueAt,
+      slot: -1,
+    }
+    this.#entries.append(number, entry)
     if (expiresAt !== null) {
       this.#mortal += 1
       if (this.#watched) this.#expiries.add(entry)
@@ -67,15 +85,16 @@ export class MemoryLane {
     return this.#entries.get(number)
   }
 
-  delete(number: number): void {
-    if (this.#mortal > 0) {
-      const entry = this.#entries.get(number)
-      if (entry !== undefined && entry.expiresAt !== null) {
-        this.#mortal -= 1
-        this.#expiries.remove(entry)
-      }
-    }
+  /** Takes an entry out. */
+  take(number: number): StoredEntry | undefined {
+    const entry = this.#entries.get(number)
+    if (entry === undefined) return undefined
     this.#entries.delete(number)
+    if (entry.expiresAt !== null) {
+      this.#mortal -= 1
+      this.#expiries.remove(entry)
+    }
+    return entry
   }
 
   /** Whether its entries expire by the schedule: only while no session looks after them. */
@@ -92,30 +111,14 @@ export class MemoryLane {
 
   /** Copies of the entries numbered above `after`, in order, at most `limit`. */
   after(after: number, limit: number): Entry[] {
-    const found: Entry[] = []
-    const from = Math.max(after + 1, this.first)
-    // One old entry may hold the floor far below the others: then walking the numbers would take longer than walking the entries.
-    if (this.#head - from < this.#entries.size) {
-      for (let number = from; number <= this.#head && found.length < limit; number += 1) {
-        const entry = this.#entries.get(number)
-        if (entry !== undefined) found.push(copyOf(entry))
-      }
-      return found
-    }
-    for (const entry of this.#entries.values()) {
-      if (found.length >= limit) break
-      if (entry.number >= from) found.push(copyOf(entry))
-    }
-    return found
+    return this.#entries.after(after, limit).map(copyOf)
   }
 
   /** Takes everything out, in order. */
   clear(): StoredEntry[] {
     this.watch(false)
-    const entries = [...this.#entries.values()]
-    this.#entries.clear()
     this.#mortal = 0
-    return entries
+    return this.#entries.clear()
   }
 }
 

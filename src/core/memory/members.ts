@@ -9,6 +9,10 @@ export class Members {
     return (kind === 'group' ? this.#groups : this.#capabilities).get(value) ?? []
   }
 
+  count(kind: 'group' | 'capability', value: string): number {
+    return (kind === 'group' ? this.#groups : this.#capabilities).get(value)?.size ?? 0
+  }
+
   /** Null: not registered, before or after. */
   replace(agentId: string, before: Registration | null, after: Registration | null): void {
     if (before === after) return

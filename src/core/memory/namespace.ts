@@ -2,14 +2,17 @@ import type { Registration } from '../../../protocol/agent.ts'
 import type { BroadcastEntry } from '../broadcasts.ts'
 import type { Signal } from '../bus.ts'
 import type { CoreLimits } from '../core.ts'
-import type { DeadLetter } from '../dead-letters.ts'
-import type { AgentState, RegistryEvent, StoredEventKind } from '../registry.ts'
+import type { AgentRecord, AgentState, RegistryEvent, StoredEventKind } from '../registry.ts'
 import { MemoryAgent } from './agent.ts'
 import type { MemoryBus } from './bus.ts'
+import { DeadList } from './dead-list.ts'
+import { Endings } from './endings.ts'
 import { expiryOf, type StoredEntry } from './lane.ts'
 import { Members } from './members.ts'
 import { NumberedLog } from './numbered-log.ts'
 import { Schedule } from './schedule.ts'
+import { Work } from './work.ts'
+import { Workers } from './workers.ts'
 
 /** What every part of the core is made with. */
 export interface MemorySettings {
@@ -25,20 +28,6 @@ export interface Change {
   readonly events: RegistryEvent[]
 }
 
-/** A message given up. */
-export interface GivenUp {
-  readonly messageId: string | null
-  readonly agentId: string
-  readonly reason: string
-  readonly rejections: number
-  readonly text: string
-}
-
-const MESSAGE_ID = /^\{"type":"message","id":"([^"]*)"/
-
-/** The id of the message that a stored frame carries. */
-export const messageIdOf = (text: string): string | null => MESSAGE_ID.exec(text)?.[1] ?? null
-
 /** One isolated mesh: its agents, its leader, its logs. */
 export class Namespace {
   readonly #name: string
@@ -47,9 +36,12 @@ export class Namespace {
   readonly #names = new Map<string, MemoryAgent>()
   readonly #candidates = new Set<MemoryAgent>()
   readonly members = new Members()
+  readonly workers = new Workers()
   readonly events: NumberedLog<RegistryEvent>
   readonly broadcasts: NumberedLog<BroadcastEntry>
-  readonly dead: NumberedLog<DeadLetter>
+  readonly dead: DeadList
+  readonly work: Work
+  readonly endings: Endings
   /** Agents whose grace or retention period runs. */
   readonly deadlines = new Schedule<MemoryAgent>((agent) => agent.deadline)
   readonly expiries = new Schedule<StoredEntry>(expiryOf)
@@ -61,11 +53,24 @@ export class Namespace {
     this.#settings = settings
     this.events = new NumberedLog(settings.limits.eventsMax)
     this.broadcasts = new NumberedLog(settings.limits.broadcastMax)
-    this.dead = new NumberedLog(settings.limits.deadMax)
+    this.dead = new DeadList(settings.limits.deadMax)
+    this.work = new Work(settings.limits)
+    this.endings = new Endings({
+      limits: settings.limits,
+      agents: this.#agents,
+      dead: this.dead,
+      work: this.work,
+      publish: (hub, signal) => this.publish(hub, signal),
+    })
   }
 
   get agents(): ReadonlyMap<string, MemoryAgent> {
     return this.#agents
+  }
+
+  /** Whether nobody is registered and nothing is stored that somebody may still want. */
+  get isUnused(): boolean {
+    return this.#agents.size === 0 && this.work.isEmpty && this.dead.size === 0
   }
 
   get revision(): number {
@@ -109,7 +114,7 @@ export class Namespace {
     }
     const agent = new MemoryAgent({ id, registration, state }, this.broadcasts.head, this.expiries)
     this.#agents.set(id, agent)
-    this.#index(agent, null, registration)
+    this.#index(change, agent, null)
     this.#write(change, 'agent.registered', agent)
     return agent
   }
@@ -121,7 +126,7 @@ export class Namespace {
       registration,
       state: { ...before.state, ...state, revision: this.#nextRevision(change) },
     }
-    this.#index(agent, before.registration, registration)
+    this.#index(change, agent, before)
     this.#write(change, 'agent.updated', agent)
   }
 
@@ -132,28 +137,26 @@ export class Namespace {
     status: AgentState['status'],
     statusReason: string | null,
   ): void {
-    const { registration, state: before } = agent.record
-    if (before.status === status) return
-    const state = { ...before, status, statusReason, revision: this.#nextRevision(change) }
-    agent.record = { id: agent.id, registration, state }
-    this.#index(agent, registration, registration)
-    this.#write(change, 'agent.status_changed', agent, before.status, status)
+    const before = agent.record
+    if (before.state.status === status) return
+    const state = { ...before.state, status, statusReason, revision: this.#nextRevision(change) }
+    agent.record = { ...before, state }
+    this.#index(change, agent, before)
+    this.#write(change, 'agent.status_changed', agent, before.state.status, status)
   }
 
-  /** Gone, with what is left in its lanes given up for `reason`, and one record for what is left in the log. */
+  /** Gone: the work it holds is handed on, what is left in its lanes given up for `reason`, with one record for what is left in the log. */
   unregister(change: Change, agent: MemoryAgent, reason: string): void {
-    const { id, registration, state } = agent.record
-    agent.record = {
-      id,
-      registration,
-      state: { ...state, connected: false, revision: this.#nextRevision(change) },
-    }
+    const before = agent.record
+    const state = { ...before.state, connected: false, revision: this.#nextRevision(change) }
+    agent.record = { ...before, state }
     this.#write(change, 'agent.unregistered', agent)
-    this.#agents.delete(id)
-    this.#index(agent, registration, null)
+    this.#agents.delete(agent.id)
+    this.#index(change, agent, before)
     this.deadlines.remove(agent)
+    this.endings.loseAll(agent, false, change.at)
     for (const lane of [agent.inbox, agent.replies]) {
-      for (const entry of lane.clear()) this.giveUpEntry(entry, reason, change.at)
+      for (const entry of lane.clear()) this.endings.giveUpEntry(entry, reason, change.at)
     }
     this.#giveUpOwed(agent, reason, change.at)
   }
@@ -169,7 +172,7 @@ export class Namespace {
       from ||= number
       to = number
     }
-    if (from > 0) this.giveUpLog(id, from, to, reason, at)
+    if (from > 0) this.endings.giveUpLog(id, from, to, reason, at)
   }
 
   /** The last step of every change: a leader where one is needed and somebody qualifies. */
@@ -186,24 +189,6 @@ export class Namespace {
     this.#write(change, 'leader.changed', best, former?.id ?? null)
   }
 
-  /** An entry that has left its lane goes to the dead letters. */
-  giveUpEntry({ lane, text, rejections }: StoredEntry, reason: string, at: number): void {
-    this.giveUp({ messageId: messageIdOf(text), agentId: lane.agentId, reason, rejections, text }, at)
-  }
-
-  /** One record for what an agent has not settled of the log between two numbers; none where there is nothing between them. */
-  giveUpLog(agentId: string, from: number, to: number, reason: string, at: number): void {
-    if (from > to) return
-    this.giveUp({ messageId: null, agentId, reason, rejections: 0, text: JSON.stringify({ from, to }) }, at)
-  }
-
-  giveUp(letter: GivenUp, at: number): void {
-    const number = this.dead.head + 1
-    this.dead.append(number, { position: String(number), ...letter, at })
-    const { messageId, agentId, reason } = letter
-    this.publish(null, { kind: 'dead', messageId, agentId, reason, at })
-  }
-
   #nextRevision(change: Change): number {
     return this.revision === 0 ? change.at * 1000 : this.revision + 1
   }
@@ -213,12 +198,25 @@ export class Namespace {
     return this.#agents.get(agent.id) === agent && registration.leaderEligible && state.status !== 'offline'
   }
 
-  #index(agent: MemoryAgent, before: Registration | null, after: Registration | null): void {
+  /** Brings every index from the agent's former record (null: there was none) to its present one, if it is registered. */
+  #index(change: Change, agent: MemoryAgent, former: AgentRecord | null): void {
+    const record = this.#agents.get(agent.id) === agent ? agent.record : null
+    const before = former?.registration ?? null
+    const after = record?.registration ?? null
     if (before !== null && before.name !== after?.name) this.#names.delete(before.name)
     if (after !== null) this.#names.set(after.name, agent)
+    if (record !== null && after?.leaderEligible === true && record.state.status === 'online') {
+      this.#candidates.add(agent)
+    } else {
+      this.#candidates.delete(agent)
+    }
     this.members.replace(agent.id, before, after)
-    if (after?.leaderEligible === true && agent.record.state.status === 'online') this.#candidates.add(agent)
-    else this.#candidates.delete(agent)
+    this.workers.replace(former, record)
+    if (before === after) return
+    for (const capability of after?.capabilities ?? []) this.work.adopt(capability)
+    for (const capability of before?.capabilities ?? []) {
+      if (this.members.count('capability', capability) === 0) this.work.orphan(capability, change.at)
+    }
   }
 
   #write(
@@ -252,36 +250,3 @@ function isElder(a: MemoryAgent, b: MemoryAgent): boolean {
 
 const isOwed = ({ from, echo, recipients }: BroadcastEntry, agentId: string): boolean =>
   recipients === null ? echo || from !== agentId : recipients.includes(agentId)
-
-/** The namespaces that somebody is in, or was and left something. */
-export class Namespaces {
-  readonly settings: MemorySettings
-  readonly #byName = new Map<string, Namespace>()
-
-  constructor(settings: MemorySettings) {
-    this.settings = settings
-  }
-
-  find(name: string): Namespace | undefined {
-    return this.#byName.get(name)
-  }
-
-  /** Made where it was not there yet. */
-  open(name: string): Namespace {
-    const known = this.#byName.get(name)
-    if (known !== undefined) return known
-    const namespace = new Namespace(name, this.settings)
-    this.#byName.set(name, namespace)
-    return namespace
-  }
-
-  /**
-   * Forgets a namespace that no hub listens to any more, unless somebody is registered or something is kept for people to
-   * look at: whoever may name namespaces must not fill the memory with them. Begun anew its revisions are greater, since
-   * they start at the clock.
-   */
-  release(name: string): void {
-    const namespace = this.#byName.get(name)
-    if (namespace?.agents.size === 0 && namespace.dead.head === 0) this.#byName.delete(name)
-  }
-}

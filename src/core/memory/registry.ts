@@ -11,7 +11,8 @@ import type {
   UpdateRequest,
 } from '../registry.ts'
 import type { MemoryAgent } from './agent.ts'
-import type { Change, Namespace, Namespaces } from './namespace.ts'
+import type { Change, Namespace } from './namespace.ts'
+import type { Namespaces } from './namespaces.ts'
 
 const FENCED: ChangeResult = { outcome: 'fenced' }
 
@@ -59,6 +60,7 @@ export class MemoryRegistry implements Registry {
       displaced,
       producerBase: producer === null ? '' : agent.hear(producer).base,
       pending: agent.inbox.size + agent.replies.size,
+      holding: agent.holding.size,
       marks: agent.marks,
     }
   }
@@ -99,7 +101,7 @@ export class MemoryRegistry implements Registry {
         disconnect(namespace, change, agent, request)
         this.#schedule(namespace, agent, change.at + request.graceMs)
       }
-      if (departure === 'keep') this.#goOffline(namespace, change, agent)
+      if (departure === 'keep') this.#goOffline(namespace, change, agent, false)
     }
     namespace.elect(change)
     return { outcome: 'changed', events: change.events }
@@ -118,8 +120,10 @@ export class MemoryRegistry implements Registry {
     if (agent.deadline > change.at) return []
     const { registration, state } = agent.record
     if (state.status === 'offline') namespace.unregister(change, agent, 'retention')
-    else if (registration.ephemeral) namespace.unregister(change, agent, 'unregistered')
-    else this.#goOffline(namespace, change, agent)
+    else if (registration.ephemeral) {
+      namespace.endings.loseAll(agent, true, change.at)
+      namespace.unregister(change, agent, 'unregistered')
+    } else this.#goOffline(namespace, change, agent, true)
     namespace.elect(change)
     return change.events
   }
@@ -149,9 +153,11 @@ export class MemoryRegistry implements Registry {
     return sessions
   }
 
-  #goOffline(namespace: Namespace, change: Change, agent: MemoryAgent): void {
+  /** `failed`: losing the work it holds counts as a failed attempt. */
+  #goOffline(namespace: Namespace, change: Change, agent: MemoryAgent, failed: boolean): void {
     if (agent.record.state.status === 'offline') return
     namespace.setStatus(change, agent, 'offline', null)
+    namespace.endings.loseAll(agent, failed, change.at)
     const { retentionMs } = this.#namespaces.settings.limits
     if (retentionMs === 0) namespace.deadlines.remove(agent)
     else this.#schedule(namespace, agent, change.at + retentionMs)

@@ -4,16 +4,21 @@ export interface Scheduled {
 }
 
 /**
- * Items by the time they are due: a binary heap whose items know their place, so that what was settled early is taken out at once
+ * Items by the time they are due, or by another number: a binary heap whose items know their place, so that what was settled early is taken out at once
  * and never piles up.
  */
 export class Schedule<Item extends Scheduled> {
   readonly #heap: Item[] = []
   readonly #timeOf: (item: Item) => number
 
-  /** `timeOf`: milliseconds since 1970; must not change while the item is scheduled. */
+  /** `timeOf`: milliseconds since 1970, or whatever else orders them; must not change while the item is scheduled. */
   constructor(timeOf: (item: Item) => number) {
     this.#timeOf = timeOf
+  }
+
+  /** The earliest; it stays. */
+  get first(): Item | undefined {
+    return this.#heap[0]
   }
 
   add(item: Item): void {

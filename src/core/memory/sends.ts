@@ -1,7 +1,9 @@
 import type { BroadcastEntry } from '../broadcasts.ts'
 import type { Send, SendOutcome, Sender, Sends } from '../sends.ts'
 import type { MemoryAgent } from './agent.ts'
-import type { Namespace, Namespaces } from './namespace.ts'
+import { messageIdOf } from './endings.ts'
+import type { Namespace } from './namespace.ts'
+import type { Namespaces } from './namespaces.ts'
 import type { MemoryProducer } from './producer.ts'
 
 const FENCED: SendOutcome = { outcome: 'fenced' }
@@ -19,6 +21,7 @@ export class MemorySends implements Sends {
     const namespace = this.#namespaces.find(name)
     const outcomes: SendOutcome[] = []
     const moved = new Set<string>()
+    const queued = new Set<string>()
     for (const send of batch) {
       const { sender, seq } = send
       const agent = namespace?.agents.get(sender.agentId)
@@ -41,9 +44,11 @@ export class MemorySends implements Sends {
       }
       const outcome = this.#decide(namespace, send)
       outcomes.push(outcome)
+      if (outcome.outcome === 'queued' && send.to.kind === 'queue') queued.add(send.to.capability)
       if (outcome.outcome === 'moved') moved.add(sender.agentId)
       else if (producer !== null) end(producer, send, outcome)
     }
+    namespace?.endings.tellQueued(queued)
     return outcomes
   }
 
@@ -55,6 +60,7 @@ export class MemorySends implements Sends {
     }
     if (to.kind === 'transient') return COUNTED
     if (to.kind === 'members') return broadcast(namespace, send, to)
+    if (to.kind === 'queue') return this.#queue(namespace, send, to)
     const target = to.kind === 'leader' ? leaderOf(namespace) : addressee(namespace, to)
     if (target === undefined) {
       return {
@@ -74,13 +80,27 @@ export class MemorySends implements Sends {
     if (laneName === 'inbox' && inboxMax > 0 && lane.size >= inboxMax) {
       return { outcome: 'refused', code: 'inbox_full', repeated: false }
     }
-    const { text, expiresAt } = send
-    const number = lane.append(text, expiresAt, 0, null)
-    const { connected, hub } = target.record.state
-    if (connected && hub !== send.sender.hub) {
-      namespace.publish(hub, { kind: 'entry', agentId: target.id, lane: laneName, number, text, expiresAt })
-    }
+    const { sender, text, expiresAt, receipt } = send
+    const receiptTo = receipt ? sender.agentId : null
+    const entry = { text, expiresAt, receiptTo, rejections: 0, dueAt: null }
+    const number = namespace.endings.append(target, laneName, entry, sender.hub)
     return { outcome: 'stored', agentId: target.id, number }
+  }
+
+  #queue(
+    namespace: Namespace,
+    { sender, text, expiresAt, receipt }: Send,
+    { capability, ifNone }: { capability: string; ifNone: 'keep' | 'fail' },
+  ): SendOutcome {
+    const { members, work } = namespace
+    const recipients = members.count('capability', capability)
+    if (recipients === 0 && ifNone === 'fail') {
+      return { outcome: 'refused', code: 'no_capable_agent', repeated: false }
+    }
+    if (work.isFull(capability)) return { outcome: 'refused', code: 'inbox_full', repeated: false }
+    const task = { id: messageIdOf(text) ?? '', text, expiresAt, receiptTo: receipt ? sender.agentId : null }
+    work.add(capability, recipients > 0, task, this.#namespaces.settings.now())
+    return { outcome: 'queued', recipients }
   }
 }
 
@@ -105,6 +125,7 @@ function end(producer: MemoryProducer, { to }: Send, outcome: SendOutcome): void
     case 'stored':
       return producer.end(1)
     case 'broadcast':
+    case 'queued':
       return producer.end(outcome.recipients)
     case 'counted':
       return producer.end(to.kind === 'transient' ? to.recipients : 0)
