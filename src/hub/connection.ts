@@ -234,7 +234,7 @@ export class Connection implements Beating, Reader {
     if (this.#state !== 'open') return
     const session = this.#session
     session?.delivery.resume()
-    if (session) this.#namespace?.work.onRoom(session.worker)
+    session?.worker.onRoom()
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.pump(subscription)
   }
 

@@ -41,6 +41,8 @@ export interface DeliveryOptions {
   /** Of earlier sessions. */
   readonly marks: PushMarks
   readonly onError: (error: unknown) => void
+  /** A place in the inbox's window became free. */
+  readonly onRoom: () => void
   /** The store has lost what this session has pushed: only a new session finds its place again. */
   readonly onWentBack: () => void
 }
@@ -220,6 +222,7 @@ export class Delivery {
   #free(place: Place): void {
     this.#count[sourceOf(place) === REPLIES ? 'replies' : 'inbox']--
     this.#schedulePull()
+    this.#options.onRoom()
   }
 
   /** Once a turn, so that a burst of acknowledgements makes one read. */

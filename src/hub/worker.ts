@@ -37,6 +37,8 @@ export class Worker {
   readonly #ending = new Map<string, number>()
   #concurrency: number
   #reserved = 0
+  /** It could do more, but its window was full. */
+  #cramped = false
   #started = false
   #stopped = false
 
@@ -65,7 +67,17 @@ export class Worker {
   get room(): number {
     if (!this.#started || this.#stopped) return 0
     const free = this.#concurrency - this.#held.size - this.#reserved
-    return free <= 0 ? 0 : Math.max(0, Math.min(free, this.#delivery.room))
+    if (free <= 0) return 0
+    const { room } = this.#delivery
+    this.#cramped = room < free
+    return Math.max(0, Math.min(free, room))
+  }
+
+  /** The window has room again. */
+  onRoom(): void {
+    if (!this.#cramped) return
+    this.#cramped = false
+    this.#work.onRoom(this)
   }
 
   /** The client is welcomed; `tasks` is what it held before and holds still. */

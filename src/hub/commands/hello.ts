@@ -159,6 +159,7 @@ function openSession(
       window: frame.window ?? LIMITS.windowDefault,
       marks: registered.marks,
       onError: (error) => namespace.onStoreError(error),
+      onRoom: () => worker.onRoom(),
       onWentBack: () => connection.close('hub_failed'),
     },
     cursor,
