@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
@@ -9,6 +9,8 @@ const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 export interface HubProcess {
   readonly url: string
   readonly id: string
+  /** Bytes of memory that it has resident now. */
+  rss(): number
   /** Ends it like a crash: nothing is told to anybody. */
   kill(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -53,5 +55,6 @@ export async function startHubProcess(flags: Readonly<Record<string, string | nu
     child.kill('SIGKILL')
     await exit
   }
-  return { url, id, kill, [Symbol.asyncDispose]: kill }
+  const rss = (): number => Number(execFileSync('ps', ['-o', 'rss=', '-p', String(child.pid)])) * 1024
+  return { url, id, rss, kill, [Symbol.asyncDispose]: kill }
 }
