@@ -51,5 +51,7 @@ const FIRST = ',"attempt":1}'
 
 /** The frame with another attempt; one that does not end in `,"attempt":1}` (a receipt) counts none. */
 export function withAttempt(text: string, attempt: number): string {
-  return attempt === 1 || !text.endsWith(FIRST) ? text : `${text.slice(0, -FIRST.length)},"attempt":${attempt}}`
+  return attempt === 1 || !text.endsWith(FIRST)
+    ? text
+    : `${text.slice(0, -FIRST.length)},"attempt":${attempt}}`
 }

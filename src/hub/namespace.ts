@@ -331,7 +331,7 @@ export class Namespace {
 
   #ask(session: Session): void {
     session.delivery.ask()
-    void this.work.ask(session.worker)
+    this.work.ask(session.worker)
   }
 
   /** Pushes to those of `agentIds` that are here and read; answers to how many. */
@@ -375,6 +375,7 @@ export class Namespace {
     for (const session of this.#sessions.values())
       if (index++ % SWEEP_SLICES === this.#slice) this.#ask(session)
     if (this.#slice % 5 !== 0) return
+    this.work.sweep()
     if (this.#connections > 0) void this.catchUp()
     this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))
   }

@@ -10,6 +10,8 @@ const SETTLE_MAX = 2_000
 /** Where the store is asked for what is due, how many at once. */
 const TICK_MAX = 500
 const TIMER_MAX_MS = 2 ** 31 - 1
+/** Queues asked for lost signals at once. */
+const SWEEP_MAX = 100
 
 /** A work queue that agents of this hub serve. */
 interface Served {
@@ -39,6 +41,7 @@ export class Work {
   #scheduled = false
   #retry: NodeJS.Timeout | null = null
   #tick: { readonly at: number; readonly timer: NodeJS.Timeout } | null = null
+  #sweepFrom = 0
   #paused = false
   #closed = false
 
@@ -105,15 +108,32 @@ export class Work {
     this.onChance(worker.capabilities)
   }
 
-  /** Asks the store again for all that this worker could have or holds: signals and answers may have been lost. Never rejects. */
-  async ask(worker: Worker): Promise<void> {
+  /** Asks the store again what this worker holds, until it answers: the answer to a claim, or word of a loss, may have been lost. */
+  ask(worker: Worker): void {
     if (worker.stopped || this.#closed) return
-    this.onQueued(worker.capabilities)
-    try {
-      worker.reconcile(await this.#queues.held(this.#namespace, worker.agentId))
-    } catch (error) {
-      this.#onError(error)
-    }
+    this.#queues.held(this.#namespace, worker.agentId).then(
+      (stored) => {
+        worker.reconcile(stored)
+        this.onQueued(worker.capabilities)
+      },
+      (error: unknown) => {
+        this.#onError(error)
+        this.#askLater([worker])
+      },
+    )
+  }
+
+  #askLater(workers: readonly Worker[]): void {
+    setTimeout(() => {
+      for (const worker of workers) this.ask(worker)
+    }, RETRY_MS).unref()
+  }
+
+  /** Asks some of the queues whether anything waits: signals may have been lost. To be called again and again. */
+  sweep(): void {
+    const capabilities = [...this.#served.keys()]
+    for (let i = 0; i < Math.min(SWEEP_MAX, capabilities.length); i++)
+      this.onQueued([capabilities[this.#sweepFrom++ % capabilities.length] ?? ''])
   }
 
   #claimLater(capability: string): void {
@@ -218,9 +238,7 @@ export class Work {
     served.busy = false
     served.waiting = true
     for (const { worker, room } of claimants) worker.unreserve(room)
-    setTimeout(() => {
-      for (const { worker } of claimants) void this.ask(worker)
-    }, RETRY_MS).unref()
+    this.#askLater(claimants.map(({ worker }) => worker))
   }
 
   /** A worker has done with a message. */

@@ -190,6 +190,7 @@ async function startWithDeafHub(core: (typeof CORES)[number]): Promise<Mesh & { 
       sends: one.sends,
       inboxes: one.inboxes,
       broadcasts: one.broadcasts,
+      queues: one.queues,
       deadLetters: one.deadLetters,
       leases: one.leases,
       bus: {

@@ -1,0 +1,145 @@
+import { describe, expect, test } from 'vitest'
+import { MeshError } from '../../protocol/errors.ts'
+import type { Signal } from '../../src/core/bus.ts'
+import type { Queues } from '../../src/core/queues.ts'
+import type { Core } from '../../src/server.ts'
+import { CORES, startMesh } from '../support/hubs.ts'
+import { ack, join, pushed, seen, send, sendAll } from '../support/talk.ts'
+
+const NLP = { capability: 'nlp' }
+const asker = { capabilities: ['asking'] }
+const gone = (): MeshError => new MeshError('store_unavailable', 'the store does not answer')
+
+/** The queues of `core` with some operations replaced. */
+function withQueues(core: Core, replaced: Partial<Queues>): Core {
+  const { queues } = core
+  return {
+    ...core,
+    queues: {
+      claim: queues.claim.bind(queues),
+      resume: queues.resume.bind(queues),
+      held: queues.held.bind(queues),
+      extend: queues.extend.bind(queues),
+      settle: queues.settle.bind(queues),
+      release: queues.release.bind(queues),
+      tick: queues.tick.bind(queues),
+      size: queues.size.bind(queues),
+      ...replaced,
+    },
+  }
+}
+
+describe.each(CORES)('work, on %s', (kind) => {
+  test('whose claim was made and not answered is found, pushed once, and never more than there is room for', async () => {
+    let lost = 3
+    const wrap = (core: Core): Core =>
+      withQueues(core, {
+        claim: async (...args) => {
+          const answer = await core.queues.claim(...args)
+          if (answer.tasks.length > 0 && lost-- > 0) throw gone()
+          return answer
+        },
+      })
+    await using mesh = await startMesh(kind, 1, {}, wrap)
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob')
+    await sendAll(alice, NLP, [1, 2, 3, 4, 5])
+    for (const payload of [1, 2, 3, 4, 5]) {
+      const message = await bob.next('message')
+      expect(message).toMatchObject({ payload, attempt: 1 })
+      expect(await pushed(alice, bob)).toEqual([])
+      ack(bob, message)
+    }
+  })
+
+  test('that is settled while the store is away is settled when it is back', async () => {
+    let away = false
+    const wrap = (core: Core): Core =>
+      withQueues(core, {
+        settle: (...args) => (away ? Promise.reject(gone()) : core.queues.settle(...args)),
+      })
+    await using mesh = await startMesh(kind, 1, {}, wrap)
+    const store = await mesh.store()
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob', { concurrency: 2 })
+    await send(alice, NLP, 1)
+    const one = await bob.next('message')
+    away = true
+    ack(bob, one)
+    await bob.roundTrip()
+    await send(alice, NLP, 2)
+    ack(bob, await bob.next('message'))
+    expect(await store.queues.size('default', 'nlp')).toBe(2)
+    away = false
+    await expect.poll(() => store.queues.size('default', 'nlp')).toBe(0)
+    expect(await pushed(alice, bob)).toEqual([])
+  })
+
+  test('that is rejected while the store is away goes on when it is back', async () => {
+    let away = false
+    const wrap = (core: Core): Core =>
+      withQueues(core, {
+        release: (...args) => (away ? Promise.reject(gone()) : core.queues.release(...args)),
+      })
+    await using mesh = await startMesh(kind, 1, {}, wrap)
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob')
+    await send(alice, NLP, 1)
+    const one = await bob.next('message')
+    away = true
+    bob.send({ type: 'nack', id: one.id })
+    await bob.roundTrip()
+    expect(await pushed(alice, bob)).toEqual([])
+    away = false
+    expect(await bob.next('message')).toEqual({ ...one, attempt: 2 })
+  })
+
+  test('that was taken away without the hub hearing of it is taken from its holder too', async () => {
+    const wrap = (core: Core): Core => ({
+      ...core,
+      bus: {
+        lossy: true,
+        publish: core.bus.publish.bind(core.bus),
+        subscribe: (namespace, hub, onSignal, onGap) => {
+          const listen = (signal: Signal): void => {
+            if (signal.kind !== 'revoked') onSignal(signal)
+            else onGap()
+          }
+          return core.bus.subscribe(namespace, hub, listen, onGap)
+        },
+      },
+    })
+    await using mesh = await startMesh(kind, 1, { ackTimeoutMs: 300 }, wrap)
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob')
+    await using carol = await join(mesh.hub(0), 'carol')
+    await seen(mesh.hub(0), 'carol')
+    const [a, b] = await sendAll(alice, NLP, ['a', 'b'])
+    await bob.next('message')
+    await carol.next('message')
+    const revoked = await Promise.all([bob.next('revoked'), carol.next('revoked')])
+    expect(revoked.flatMap(({ ids }) => ids).toSorted()).toEqual([a?.id, b?.id].toSorted())
+  })
+
+  test('that nobody was told of is found by the sweep', async () => {
+    const wrap = (core: Core): Core => ({
+      ...core,
+      bus: {
+        lossy: true,
+        publish: core.bus.publish.bind(core.bus),
+        subscribe: (namespace, hub, onSignal, onGap) =>
+          core.bus.subscribe(
+            namespace,
+            hub,
+            (signal: Signal) => (signal.kind === 'queued' ? undefined : onSignal(signal)),
+            onGap,
+          ),
+      },
+    })
+    await using mesh = await startMesh(kind, 1, {}, wrap)
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob')
+    await send(alice, NLP, 1)
+    expect((await bob.next('message', () => true, 12_000)).payload).toBe(1)
+  }, 20_000)
+})
