@@ -8,6 +8,8 @@ const UNDER_WAY = 4
 // Numbers of one sender that can be told apart; more than any window, for messages may overtake each other.
 const RING = 8192
 const WARM_UP_WINDOW = 64
+/** Messages of the work queue that an agent takes at once. */
+const WORKING = 64
 
 /** One sender's messages that are under way. */
 class Sender {
@@ -32,7 +34,7 @@ class Sender {
  * that takes what a socket holds would stay with a few senders for many seconds, and figures would say how lucky they are.
  */
 class DirectLoad implements Receiver {
-  readonly #job: Job & { kind: 'direct' }
+  readonly #job: Job & { kind: 'direct' | 'queue' }
   #senders: Sender[] = []
   #targets: string[] = []
   #meter = new Meter()
@@ -41,16 +43,18 @@ class DirectLoad implements Receiver {
   #free = 0
   #refillAt = 1
 
-  constructor(job: Job & { kind: 'direct' }) {
+  constructor(job: Job & { kind: 'direct' | 'queue' }) {
     this.#job = job
   }
 
   async connect(): Promise<void> {
-    const peers = await connectPeers(this.#job.url, 0, this.#job.agents, this)
+    const agent = this.#job.kind === 'queue' ? { concurrency: WORKING } : {}
+    const peers = await connectPeers(this.#job.url, 0, this.#job.agents, this, agent)
     this.#senders = peers.map((peer) => new Sender(peer))
-    this.#targets = peers.map(
-      (peer) => `,"to":{"agent":"${peer.id}"},"messageType":"notification","durability":"stored","payload":"`,
-    )
+    this.#targets = peers.map(({ id }) => {
+      const to = this.#job.kind === 'queue' ? '{"capability":"bench"}' : `{"agent":"${id}"}`
+      return `,"to":${to},"messageType":"notification","durability":"stored","payload":"`
+    })
   }
 
   async run(window: number, seconds: number): Promise<DirectFlow> {
@@ -135,4 +139,12 @@ export async function runDirect(job: Job & { kind: 'direct' }): Promise<readonly
   const flows: DirectFlow[] = []
   for (const window of job.windows) flows.push(await load.run(window, job.seconds))
   return flows
+}
+
+/** One flow through a work queue that all agents serve. */
+export async function runQueue(job: Job & { kind: 'queue' }): Promise<DirectFlow> {
+  const load = new DirectLoad(job)
+  await load.connect()
+  await load.run(WARM_UP_WINDOW, 1)
+  return await load.run(job.window, job.seconds)
 }

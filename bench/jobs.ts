@@ -9,6 +9,16 @@ export type Job =
       readonly payloadBytes: number
       readonly seq: boolean
     }
+  /** As `direct`, but each message goes to the work queue that all agents serve. */
+  | {
+      readonly kind: 'queue'
+      readonly url: string
+      readonly agents: number
+      readonly window: number
+      readonly seconds: number
+      readonly payloadBytes: number
+      readonly seq: boolean
+    }
   | {
       readonly kind: 'broadcast'
       readonly url: string
@@ -59,6 +69,7 @@ export interface RegisterResult {
 
 export type JobResult =
   | { readonly kind: 'direct'; readonly flows: readonly DirectFlow[] }
+  | { readonly kind: 'queue'; readonly flow: Flow }
   | { readonly kind: 'broadcast'; readonly flow: Flow }
   | { readonly kind: 'idle'; readonly connections: number }
   | { readonly kind: 'register'; readonly result: RegisterResult }

@@ -1,5 +1,5 @@
 import { runBroadcast } from './broadcast.ts'
-import { runDirect } from './direct.ts'
+import { runDirect, runQueue } from './direct.ts'
 import type { Job, JobResult, ToLoad } from './jobs.ts'
 import { tell } from './measure.ts'
 import { discover, idle, register } from './registry.ts'
@@ -9,6 +9,8 @@ async function run(job: Job): Promise<JobResult> {
   switch (job.kind) {
     case 'direct':
       return { kind: 'direct', flows: await runDirect(job) }
+    case 'queue':
+      return { kind: 'queue', flow: await runQueue(job) }
     case 'broadcast':
       return { kind: 'broadcast', flow: await runBroadcast(job) }
     case 'idle':

@@ -15,6 +15,8 @@ const FILES: Readonly<Record<Contender, string>> = {
   'hub-redis': 'hub.ts',
 }
 
+const QUEUE_WINDOW = 256
+
 const usesRedis = (contender: Contender): boolean => contender.endsWith('redis')
 const isHub = (contender: Contender): boolean => contender.startsWith('hub')
 
@@ -25,6 +27,7 @@ A message is under way from its send until its sender has "ok" and its receiver 
 sender has at most "window" messages under way (above 1, all windows are filled again when an eighth is free).
 Measured from the first send until the last message has completed; latency is from send to receiver. The first relay
 stores nothing; the second does one XADD before "ok" and one XDEL at the acknowledgement.
+Work queue: the same, but each message goes to the capability that all agents have, each taking 64 at once; window ${QUEUE_WINDOW}.
 Broadcasts: one agent to ${count(receivers)} others, ${BROADCASTS_UNDER_WAY} under way; the relays loop over ws.send.
 RSS: what ${count(connections)} connections add to the server, after a garbage collection.
 Registry: with ${count(registered)} agents registered, one request after the other; discover in turn by capability
@@ -57,6 +60,8 @@ function jobsOf(part: Part, url: string, options: Options): readonly Job[] {
   switch (part) {
     case 'direct':
       return [{ kind: 'direct', url, agents, windows, seconds, payloadBytes, seq }]
+    case 'queue':
+      return [{ kind: 'queue', url, agents, window: QUEUE_WINDOW, seconds, payloadBytes, seq }]
     case 'broadcast':
       return [{ kind: 'broadcast', url, receivers, seconds, payloadBytes, seq }]
     case 'idle':
@@ -96,6 +101,9 @@ function enter(figures: Figures, result: JobResult, readings: readonly Reading[]
       result.flows.forEach((flow, index) =>
         figures.direct.push({ ...flow, cost: cost(readings, index, flow.completed) }),
       )
+      break
+    case 'queue':
+      figures.queue = { ...result.flow, cost: cost(readings, 0, result.flow.completed) }
       break
     case 'broadcast':
       figures.broadcast = { ...result.flow, cost: cost(readings, 0, result.flow.completed) }
@@ -160,12 +168,19 @@ async function bench(options: Options): Promise<void> {
 
   const results = new Map<Contender, Figures>()
   for (const contender of options.contenders) {
-    results.set(contender, { direct: [], broadcast: null, idle: null, register: null, discover: null })
+    results.set(contender, {
+      direct: [],
+      queue: null,
+      broadcast: null,
+      idle: null,
+      register: null,
+      discover: null,
+    })
   }
   // Part by part rather than server by server: what is compared is measured at nearly the same time.
   for (const part of options.parts) {
     for (const [contender, figures] of results) {
-      if (part === 'registry' && !isHub(contender)) continue
+      if ((part === 'registry' || part === 'queue') && !isHub(contender)) continue
       process.stderr.write(`${part}: ${contender} …\n`)
       const [jobResults, readings] = await measure(contender, part, settled, redis)
       for (const result of jobResults) enter(figures, result, readings)

@@ -3,8 +3,8 @@ import { parseArgs } from 'node:util'
 /** The servers that are compared, in the order of the table's columns. */
 export const CONTENDERS = ['relay', 'relay-redis', 'hub', 'hub-redis'] as const
 
-/** What is measured of each of them. `registry` applies to the hub alone. */
-export const PARTS = ['direct', 'broadcast', 'idle', 'registry'] as const
+/** What is measured of each of them. `queue` and `registry` apply to the hub alone. */
+export const PARTS = ['direct', 'queue', 'broadcast', 'idle', 'registry'] as const
 
 export type Contender = (typeof CONTENDERS)[number]
 export type Part = (typeof PARTS)[number]

@@ -185,12 +185,13 @@ export class Peer {
   }
 }
 
-/** Opens and registers peers `from` to `to - 1`, at most 32 at a time. */
+/** Opens and registers peers `from` to `to - 1`, at most 32 at a time; `agent`: fields of their registration. */
 export async function connectPeers(
   url: string,
   from: number,
   to: number,
   receiver: Receiver,
+  agent: Readonly<Record<string, unknown>> = {},
 ): Promise<Peer[]> {
   const peers: Peer[] = []
   let next = from
@@ -199,7 +200,7 @@ export async function connectPeers(
       const peer = new Peer(url, next++, receiver)
       peers[peer.index - from] = peer
       await peer.open()
-      await peer.hello()
+      await peer.hello(agent)
     }
   }
   await Promise.all(Array.from({ length: 32 }, connect))

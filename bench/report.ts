@@ -10,6 +10,7 @@ export interface Cost {
 /** What was measured of one server. */
 export interface Figures {
   readonly direct: (DirectFlow & { readonly cost: Cost })[]
+  queue: (Flow & { readonly cost: Cost }) | null
   broadcast: (Flow & { readonly cost: Cost }) | null
   idle: { readonly connections: number; readonly bytesPerConnection: number } | null
   register: RegisterResult | null
@@ -65,6 +66,14 @@ function rowsOf(results: Results): Row[] {
     )
   }
   const all = [...results.values()]
+  if (all.some(({ queue }) => queue !== null)) {
+    rows.push(
+      ['work-queue messages/s', ({ queue }) => count(queue?.perSecond)],
+      ['  latency p50 / p99, ms', ({ queue }) => pair(queue?.latency)],
+      ['  server CPU, s per 100,000 messages', ({ queue }) => figure(queue?.cost.server)],
+      ['  Redis CPU, s per 100,000 messages', ({ queue }) => figure(queue?.cost.redis)],
+    )
+  }
   if (all.some(({ broadcast }) => broadcast !== null)) {
     rows.push(
       ['broadcast deliveries/s', ({ broadcast }) => count(broadcast?.perSecond)],
@@ -134,9 +143,10 @@ export function ratios(results: Results): string {
 /** What makes a figure doubtful: lost or doubled messages, errors, a load generator with no time to spare. */
 export function doubts(results: Results): string[] {
   const found: string[] = []
-  for (const [contender, { direct, broadcast }] of results) {
+  for (const [contender, { direct, queue, broadcast }] of results) {
     const flows: readonly (readonly [string, Flow])[] = [
       ...direct.map((flow) => [`window ${flow.window}`, flow] as const),
+      ...(queue === null ? [] : [['work queue', queue] as const]),
       ...(broadcast === null ? [] : [['broadcast', broadcast] as const]),
     ]
     for (const [name, flow] of flows) {
