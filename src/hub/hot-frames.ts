@@ -28,18 +28,26 @@ const isSeq = (seq: unknown): boolean =>
 const isText = (text: unknown): boolean =>
   text === undefined || (typeof text === 'string' && text.length <= stringChars)
 
-/** `{"agent":"…"}` and nothing else: what nearly every send has. */
-function isAgentTarget(to: unknown): boolean {
+/** What this door calls a capability; agents of other doors have freer ones, which the schema takes. */
+const PLAIN_CAPABILITY = /^[a-z0-9-]{2,32}$/
+
+/** `{"agent":"…"}` or `{"capability":"…"}` and nothing else: what nearly every send has. */
+function isPlainTarget(to: unknown): boolean {
   if (typeof to !== 'object' || to === null) return false
-  const { agent } = to as Raw
-  if (typeof agent !== 'string' || agent.length === 0 || agent.length > targetMaxChars) return false
-  for (const key in to) if (key !== 'agent') return false
+  const { agent, capability } = to as Raw
+  const key = agent === undefined ? 'capability' : 'agent'
+  if (key === 'capability') {
+    if (typeof capability !== 'string' || !PLAIN_CAPABILITY.test(capability)) return false
+  } else if (typeof agent !== 'string' || agent.length === 0 || agent.length > targetMaxChars) {
+    return false
+  }
+  for (const one in to) if (one !== key) return false
   return true
 }
 
-/** A direct `send` without options beyond a correlation id and a time to live, or null where the schema has to look. */
+/** A `send` to an agent or a work queue without options beyond a correlation id and a time to live, or null where the schema has to look. */
 export function readSend(frame: Raw): Send | null {
-  if (!isRef(frame.ref) || !isSeq(frame.seq) || !isAgentTarget(frame.to) || !isText(frame.correlationId))
+  if (!isRef(frame.ref) || !isSeq(frame.seq) || !isPlainTarget(frame.to) || !isText(frame.correlationId))
     return null
   const { messageType, payload, ttlMs } = frame
   if (payload === undefined) return null

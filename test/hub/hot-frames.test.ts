@@ -27,7 +27,13 @@ const sends = fc.record(
     ref: mostly(fc.oneof(fc.integer(), fc.string())),
     seq: mostly(fc.integer({ min: 0, max: 99 })),
     to: mostly(
-      fc.record({ agent: mostly(fc.string({ minLength: 1 })), name: rarely }, { requiredKeys: ['agent'] }),
+      fc.oneof(
+        fc.record({ agent: mostly(fc.string({ minLength: 1 })), name: rarely }, { requiredKeys: ['agent'] }),
+        fc.record(
+          { capability: mostly(fc.constantFrom('nlp', 'a', 'text-to-speech', 'Nlp', '')), mode: rarely },
+          { requiredKeys: ['capability'] },
+        ),
+      ),
     ),
     messageType: mostly(fc.constantFrom('query', 'a.b-c_d', 'x')),
     payload: odd,
@@ -64,9 +70,10 @@ test('a send that passes the quick check passes the schema, with the same values
   expect(passed).toBeGreaterThan(100)
 })
 
-test('a plain send and one with seq, correlation id and ttl take the quick way', () => {
+test('a plain send, one to a work queue and one with seq, correlation id and ttl take the quick way', () => {
   const plain = { type: 'send', ref: 1, to: { agent: 'a2' }, messageType: 'query', payload: {} }
   expect(readSend(plain)).toBe(plain)
+  expect(readSend({ ...plain, to: { capability: 'nlp' } })).not.toBeNull()
   expect(readSend({ ...plain, seq: 3, correlationId: 'c', ttlMs: 5 })).not.toBeNull()
 })
 
