@@ -5,7 +5,6 @@ import type { Core } from '../core/core.ts'
 import type { Entry, Lane, RejectResult } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
 import { Feed } from './feed.ts'
-import { LogCursor } from './log-cursor.ts'
 import type { LogReader } from './log-reader.ts'
 import { idOf } from './message-text.ts'
 import type { Outbox } from './outbox.ts'
@@ -21,6 +20,7 @@ import {
   SOURCES,
 } from './place.ts'
 import { Rejected } from './rejected.ts'
+import { Settled } from './settled.ts'
 import type { Settler } from './settler.ts'
 import type { WiredBroadcast } from './wired-broadcast.ts'
 
@@ -55,12 +55,9 @@ export class Delivery {
   readonly #options: DeliveryOptions
   readonly #held = new Map<string, Place>()
   readonly #rejected: Rejected
-  /** Acknowledged and not yet deleted: numbers of the inbox, and of the replies. */
-  #settled: Record<Lane, number[]> = { inbox: [], replies: [] }
+  readonly settled: Settled
   readonly #lanes: Record<Lane, Feed<Arrived>>
   readonly #log: Feed<WiredBroadcast>
-  readonly #cursor: LogCursor
-  readonly #logStart: number
   readonly #marks: Record<Source, Mark[]>
   readonly #count: Record<Lane, number> = { inbox: 0, replies: 0 }
   /** Inbox numbers that a rejected broadcast was moved to: they have their place already. */
@@ -84,8 +81,7 @@ export class Delivery {
       log: parseMarks(marks.broadcasts),
     }
     this.#lanes = { inbox: this.#lane('inbox'), replies: this.#lane('replies') }
-    this.#cursor = new LogCursor(cursor)
-    this.#logStart = cursor.upTo
+    this.settled = new Settled(options.agentId, options.settler, cursor, () => this.#log.pushed)
     this.#log = new Feed<WiredBroadcast>(
       {
         read: (after, limit) => this.#readLog(after, limit),
@@ -112,7 +108,7 @@ export class Delivery {
 
   /** What is still to be settled names entries that are gone, or others by now. */
   #wentBack(): void {
-    this.#options.settler.drop(this)
+    this.#options.settler.drop(this.settled)
     this.#options.onWentBack()
   }
 
@@ -125,7 +121,7 @@ export class Delivery {
     const found = await log.read(after, limit)
     const first = found.entries[0]?.number ?? found.head + 1
     if (first > after + 1) {
-      await settler.flushCursors(this)
+      await settler.flushCursors(this.settled)
       await core.broadcasts.open(namespace, agentId)
     }
     return found
@@ -190,22 +186,22 @@ export class Delivery {
 
   /** A broadcast of this session's window was moved to the inbox by a rejection of the session before, or by one whose answer was lost. */
   #move(id: string, from: Place, to: Place): void {
-    this.#settle(from)
+    this.settled.add(from)
     if (this.#held.has(id)) this.#held.set(id, to)
     else this.#rejected.add(id, to, 0)
   }
 
   #takeBroadcast(entry: WiredBroadcast): void {
     const { namespace, agentId, core, outbox, onError } = this.#options
-    if (this.#cursor.isSettled(entry.number) || !entry.isFor(agentId)) return
-    this.#cursor.push(entry.number)
+    if (this.settled.hasLog(entry.number) || !entry.isFor(agentId)) return
+    this.settled.open(entry.number)
     if (this.#placeOfId(entry.id) !== undefined) {
       // It was moved to the inbox, and taken from there already.
-      this.#settle(placeOf(LOG, entry.number))
+      this.settled.add(placeOf(LOG, entry.number))
       return
     }
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
-      this.#cursor.settle(entry.number)
+      this.settled.add(placeOf(LOG, entry.number))
       core.broadcasts
         .reject(namespace, { agentId, number: entry.number, requeue: false, delayMs: 0, reason: 'expired' })
         .catch(onError)
@@ -255,7 +251,7 @@ export class Delivery {
     if (place === undefined) return false
     this.#held.delete(id)
     if (this.#begun.size > 0) this.#begun.delete(id)
-    this.#settle(place)
+    this.settled.add(place)
     this.#free(place)
     return true
   }
@@ -291,30 +287,6 @@ export class Delivery {
     if (count < 0) this.#schedulePull()
   }
 
-  #settle(place: Place): void {
-    const source = sourceOf(place)
-    const number = numberOf(place)
-    if (source === LOG) {
-      this.#cursor.settle(number)
-      this.#options.settler.touch(this)
-    } else {
-      this.#settled[source === REPLIES ? 'replies' : 'inbox'].push(number)
-      this.#options.settler.add(this)
-    }
-  }
-
-  /** The acknowledged entries of a lane that are still to be deleted; whoever takes them deletes them. */
-  takeSettled(lane: Lane): number[] {
-    const numbers = this.#settled[lane]
-    if (numbers.length > 0) this.#settled[lane] = []
-    return numbers
-  }
-
-  /** Not deleted after all. */
-  putBackSettled(lane: Lane, numbers: readonly number[]): void {
-    this.#settled[lane] = [...numbers, ...this.#settled[lane]]
-  }
-
   has(id: string): boolean {
     return this.#held.has(id)
   }
@@ -347,7 +319,7 @@ export class Delivery {
     }
     if (this.#stopped) return
     // Cut off the log meanwhile: it stays open, so that the next reading of the cursor tells of it.
-    if (source === 'log' && result.outcome !== 'gone') this.#settle(place)
+    if (source === 'log' && result.outcome !== 'gone') this.settled.add(place)
     if (result.outcome !== 'requeued') {
       this.#free(place)
       return
@@ -395,25 +367,6 @@ export class Delivery {
       this.#held.set(id, place)
       outbox.push(withAttempt(entry.text, attemptOf(this.#marks[source], number, entry.rejections)))
     }
-  }
-
-  /** What of the log is settled and the store does not know yet; whoever takes it tells it. */
-  takeCursor(): Cursor {
-    return this.#cursor.take(this.#log.pushed)
-  }
-
-  /** Not told after all. */
-  putBackCursor({ beyond }: Cursor): void {
-    this.#cursor.putBack(beyond)
-  }
-
-  /** The log was read beyond the stored cursor, be it that nothing of it was owed to this agent. */
-  get hasReadLog(): boolean {
-    return this.#log.pushed > this.#logStart
-  }
-
-  get agentId(): string {
-    return this.#options.agentId
   }
 
   /** The marks after this session, for the next one. */

@@ -158,7 +158,7 @@ export class Session {
         const result = await core.registry.leave(this.namespace.name, request)
         if (result.outcome === 'fenced') return null
         // What could not be deleted is gone with the agent; numbers begin anew should it come back.
-        if (departure === 'unregister') this.namespace.settler.drop(this.#delivery)
+        if (departure === 'unregister') this.namespace.settler.drop(this.#delivery.settled)
         this.namespace.onEvents(result.events)
         return result.events.at(-1)?.revision ?? null
       } catch (error) {
@@ -182,6 +182,6 @@ export class Session {
     await this.#allAnswered()
     await this.namespace.work.flush()
     await this.namespace.settler.flush()
-    await this.namespace.settler.flushCursors(this.#delivery)
+    await this.namespace.settler.flushCursors(this.#delivery.settled)
   }
 }

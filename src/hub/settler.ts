@@ -1,7 +1,7 @@
 import type { Cursor } from '../core/broadcasts.ts'
 import type { Core } from '../core/core.ts'
 import type { Lane, Settlement } from '../core/inboxes.ts'
-import type { Delivery } from './delivery.ts'
+import type { Settled } from './settled.ts'
 
 /** Milliseconds acknowledgements are collected for: one call for many, and no more than this of them lost with a hub. */
 const COLLECT_MS = 3
@@ -13,15 +13,15 @@ const CALL_MAX = 2_000
 const LANES: readonly Lane[] = ['inbox', 'replies']
 
 interface Batch extends Settlement {
-  readonly delivery: Delivery
+  readonly settled: Settled
 }
 
 /** Acknowledgements of one namespace on their way to the store. */
 export class Settler {
   readonly #namespace: string
   readonly #core: Core
-  #deliveries = new Set<Delivery>()
-  #cursors = new Set<Delivery>()
+  #sessions = new Set<Settled>()
+  #cursors = new Set<Settled>()
   #timer: NodeJS.Timeout | null = null
   #cursorTimer: NodeJS.Timeout | null = null
   #writing: Promise<void> | null = null
@@ -31,15 +31,15 @@ export class Settler {
     this.#core = core
   }
 
-  /** This delivery has settled entries to be deleted. */
-  add(delivery: Delivery): void {
-    this.#deliveries.add(delivery)
+  /** There are entries to be deleted. */
+  add(settled: Settled): void {
+    this.#sessions.add(settled)
     this.#timer ??= setTimeout(() => void this.flush(), COLLECT_MS)
   }
 
-  /** The cursor of this delivery has moved. */
-  touch(delivery: Delivery): void {
-    this.#cursors.add(delivery)
+  /** The place in the log has moved. */
+  touch(settled: Settled): void {
+    this.#cursors.add(settled)
     this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), CURSORS_MS)
   }
 
@@ -48,7 +48,7 @@ export class Settler {
     if (this.#timer) clearTimeout(this.#timer)
     this.#timer = null
     while (this.#writing) await this.#writing
-    if (this.#deliveries.size === 0) return
+    if (this.#sessions.size === 0) return
     this.#writing = this.#write().finally(() => {
       this.#writing = null
     })
@@ -56,10 +56,10 @@ export class Settler {
   }
 
   async #write(): Promise<void> {
-    const deliveries = this.#deliveries
-    this.#deliveries = new Set()
+    const sessions = this.#sessions
+    this.#sessions = new Set()
     let failed = false
-    for (const call of toCalls(deliveries)) {
+    for (const call of toCalls(sessions)) {
       try {
         if (!failed) await this.#core.inboxes.settle(this.#namespace, call)
       } catch {
@@ -67,26 +67,26 @@ export class Settler {
         failed = true
       }
       if (!failed) continue
-      for (const { delivery, lane, numbers } of call) {
-        delivery.putBackSettled(lane, numbers)
-        this.#deliveries.add(delivery)
+      for (const { settled, lane, numbers } of call) {
+        settled.putBack(lane, numbers)
+        this.#sessions.add(settled)
       }
     }
     if (failed) this.#timer ??= setTimeout(() => void this.flush(), RETRY_MS)
   }
 
-  /** Writes the cursors that have moved, or only that of one delivery, which ends. Never rejects. */
-  async flushCursors(only?: Delivery): Promise<void> {
+  /** Writes the cursors that have moved, or only that of one session, which ends. Never rejects. */
+  async flushCursors(only?: Settled): Promise<void> {
     // What an agent was never owed must not count as lost by it later.
-    let deliveries = only && (this.#cursors.delete(only) || only.hasReadLog) ? [only] : []
+    let sessions = only && (this.#cursors.delete(only) || only.hasReadLog) ? [only] : []
     if (!only) {
       if (this.#cursorTimer) clearTimeout(this.#cursorTimer)
       this.#cursorTimer = null
-      deliveries = [...this.#cursors]
+      sessions = [...this.#cursors]
       this.#cursors = new Set()
     }
     let failed = false
-    for (const call of toCursorCalls(deliveries)) {
+    for (const call of toCursorCalls(sessions)) {
       try {
         if (!failed) await this.#core.broadcasts.settle(this.#namespace, call)
       } catch {
@@ -94,18 +94,18 @@ export class Settler {
         failed = true
       }
       if (!failed) continue
-      for (const { delivery, ...cursor } of call) {
-        delivery.putBackCursor(cursor)
-        this.#cursors.add(delivery)
+      for (const { settled, ...cursor } of call) {
+        settled.putBackCursor(cursor)
+        this.#cursors.add(settled)
       }
     }
     if (failed) this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), RETRY_MS)
   }
 
   /** The agent is gone, and what it acknowledged with it. */
-  drop(delivery: Delivery): void {
-    this.#deliveries.delete(delivery)
-    this.#cursors.delete(delivery)
+  drop(settled: Settled): void {
+    this.#sessions.delete(settled)
+    this.#cursors.delete(settled)
   }
 
   /** Writes everything and ends the timers; what cannot be written now comes again to its agent. */
@@ -119,15 +119,15 @@ export class Settler {
 
 interface MovedCursor extends Cursor {
   readonly agentId: string
-  readonly delivery: Delivery
+  readonly settled: Settled
 }
 
-/** Where the deliveries stand in the log, in calls of bounded size. */
-function toCursorCalls(deliveries: readonly Delivery[]): MovedCursor[][] {
+/** Where the sessions stand in the log, in calls of bounded size. */
+function toCursorCalls(sessions: readonly Settled[]): MovedCursor[][] {
   const calls: MovedCursor[][] = []
   let size = CALL_MAX
-  for (const delivery of deliveries) {
-    const cursor = { agentId: delivery.agentId, delivery, ...delivery.takeCursor() }
+  for (const settled of sessions) {
+    const cursor = { agentId: settled.agentId, settled, ...settled.takeCursor() }
     if (size >= CALL_MAX) {
       calls.push([])
       size = 0
@@ -138,20 +138,20 @@ function toCursorCalls(deliveries: readonly Delivery[]): MovedCursor[][] {
   return calls
 }
 
-/** What the deliveries have settled, in calls of bounded size. */
-function toCalls(deliveries: Iterable<Delivery>): Batch[][] {
+/** What the sessions have settled, in calls of bounded size. */
+function toCalls(sessions: Iterable<Settled>): Batch[][] {
   const calls: Batch[][] = [[]]
   let size = 0
-  for (const delivery of deliveries) {
+  for (const settled of sessions) {
     for (const lane of LANES) {
-      const numbers = delivery.takeSettled(lane)
+      const numbers = settled.take(lane)
       for (let at = 0; at < numbers.length; at += CALL_MAX) {
         const part = numbers.length <= CALL_MAX ? numbers : numbers.slice(at, at + CALL_MAX)
         if (size > 0 && size + part.length > CALL_MAX) {
           calls.push([])
           size = 0
         }
-        calls.at(-1)?.push({ delivery, agentId: delivery.agentId, lane, numbers: part })
+        calls.at(-1)?.push({ settled, agentId: settled.agentId, lane, numbers: part })
         size += part.length
       }
     }

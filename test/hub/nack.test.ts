@@ -172,7 +172,7 @@ describe.each(PLACES)('a message is given up, on %s with %i hub(s)', (core, hubs
     expect(await read(bob, 1)).toEqual(['next'])
     const store = await mesh.store()
     const [letter] = await store.deadLetters.list('default', null, 10)
-    expect(letter).toMatchObject({ messageId: id, agentId: 'bob', reason: 'no 3', rejections: 3 })
+    expect(letter).toMatchObject({ messageId: id, agentId: 'bob', reason: 'no 3', attempts: 3 })
     expect(JSON.parse(letter?.text ?? '')).toMatchObject({ id, from: 'alice', payload: { poison: true } })
   })
 
