@@ -5,7 +5,7 @@ import type { Store } from './store.ts'
 
 /**
  * Signals as text: a letter, then lines. E entries of a lane, X displaced, B broadcast, V event, D dead letters are written by the
- * scripts; J is any other signal as JSON, written by hubs.
+ * scripts; J is any other signal as JSON.
  */
 export class RedisBus implements Bus {
   readonly lossy = true
@@ -64,11 +64,18 @@ export function parseSignals(text: string): Signal[] {
     }
     case 'D':
       return body.split('\n').map((line) => {
-        const dead = JSON.parse(line) as { id?: string; agent: string; reason: string; at: string }
+        const dead = JSON.parse(line) as {
+          id?: string
+          agent?: string
+          capability?: string
+          reason: string
+          at: string
+        }
         return {
           kind: 'dead',
           messageId: dead.id ?? null,
-          agentId: dead.agent,
+          agentId: dead.agent ?? null,
+          capability: dead.capability ?? null,
           reason: dead.reason,
           at: Number(dead.at),
         }

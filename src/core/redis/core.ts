@@ -6,6 +6,7 @@ import { RedisDeadLetters } from './dead-letters.ts'
 import { RedisInboxes } from './inboxes.ts'
 import { Keys } from './keys.ts'
 import { RedisLeases } from './leases.ts'
+import { RedisQueues } from './queues.ts'
 import { RedisRegistry } from './registry.ts'
 import { Scripts } from './scripts.ts'
 import { RedisSends } from './sends.ts'
@@ -40,6 +41,7 @@ export async function connectRedisCore(options: RedisCoreOptions): Promise<Core>
     sends: new RedisSends(store),
     inboxes: new RedisInboxes(store),
     broadcasts: new RedisBroadcasts(store),
+    queues: new RedisQueues(store),
     deadLetters: new RedisDeadLetters(store),
     leases: new RedisLeases(store),
     bus: new RedisBus(store, onError),

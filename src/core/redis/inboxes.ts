@@ -1,9 +1,20 @@
 import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
 import type { Argument } from './connections.ts'
-import { preludeArgs, type Store } from './store.ts'
+import type { NamespaceKeys } from './keys.ts'
+import { preludeArgs, runWithSenders, type Store } from './store.ts'
 
 const letterOf = (lane: Lane): string => (lane === 'inbox' ? 'i' : 'r')
 const EXPIRY = /^([ir])(\d+):(.*)$/s
+
+/** KEYS[1..6] of lua/reject.lua and lua/expire-entries.lua. */
+const endingKeys = (keys: NamespaceKeys, agentId: string, lane: Lane): string[] => [
+  keys.sessions,
+  keys.lane(agentId, lane),
+  keys.rejections(agentId),
+  keys.receipts(agentId),
+  keys.dead,
+  keys.expiries,
+]
 
 export class RedisInboxes implements Inboxes {
   readonly #store: Store
@@ -43,22 +54,24 @@ export class RedisInboxes implements Inboxes {
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {
     const keys = this.#store.keys.of(namespace)
-    const scriptKeys = [keys.expiries]
-    const args: Argument[] = []
+    const scriptKeys = [keys.sessions, keys.expiries]
+    const args: Argument[] = ['PUBLISH', keys.root]
     for (const { agentId, lane, numbers } of settlements) {
       if (numbers.length === 0) continue
-      scriptKeys.push(keys.lane(agentId, lane), keys.rejections(agentId))
+      scriptKeys.push(keys.lane(agentId, lane), keys.rejections(agentId), keys.receipts(agentId))
       args.push(letterOf(lane), agentId, numbers.length)
       for (const number of numbers) args.push(`0-${number}`)
     }
-    if (args.length > 0) await this.#store.scripts.run('settle', scriptKeys, args)
+    if (scriptKeys.length > 2) await runWithSenders(this.#store, 'settle', keys, scriptKeys, args)
   }
 
   async reject(namespace: string, lane: Lane, rejection: Rejection): Promise<RejectResult> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run(
+    const reply = await runWithSenders(
+      this.#store,
       'reject',
-      [keys.lane(rejection.agentId, lane), keys.rejections(rejection.agentId), keys.dead, keys.expiries],
+      keys,
+      endingKeys(keys, rejection.agentId, lane),
       [
         ...preludeArgs(this.#store, keys),
         rejection.agentId,
@@ -72,6 +85,18 @@ export class RedisInboxes implements Inboxes {
     )
     if (typeof reply === 'number') return { outcome: 'requeued', number: rejection.number, rejections: reply }
     return { outcome: reply === 'dead' ? 'dead' : 'gone' }
+  }
+
+  async progress(namespace: string, { agentId, lane, numbers }: Settlement): Promise<void> {
+    if (numbers.length === 0) return
+    const keys = this.#store.keys.of(namespace)
+    await runWithSenders(
+      this.#store,
+      'progress',
+      keys,
+      [keys.sessions, keys.receipts(agentId)],
+      ['PUBLISH', keys.root, agentId, letterOf(lane), ...numbers],
+    )
   }
 
   async expire(namespace: string, settlement: Settlement): Promise<void> {
@@ -106,10 +131,12 @@ export class RedisInboxes implements Inboxes {
     onlyAbsent: boolean,
   ): Promise<number> {
     const keys = this.#store.keys.of(namespace)
-    return (await this.#store.scripts.run(
-      'expire-entries',
-      [keys.lane(agentId, lane), keys.rejections(agentId), keys.dead, keys.expiries, keys.sessions],
-      [...preludeArgs(this.#store, keys), agentId, letterOf(lane), onlyAbsent ? 1 : 0, ...numbers],
-    )) as number
+    return (await runWithSenders(this.#store, 'expire-entries', keys, endingKeys(keys, agentId, lane), [
+      ...preludeArgs(this.#store, keys),
+      agentId,
+      letterOf(lane),
+      onlyAbsent ? 1 : 0,
+      ...numbers,
+    ])) as number
   }
 }

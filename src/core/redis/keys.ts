@@ -34,7 +34,7 @@ export class NamespaceKeys {
     this.root = root
   }
 
-  /** hash: revision, leader, term */
+  /** hash: revision, leader, term; `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged */
   get meta(): string {
     return `${this.root}meta`
   }
@@ -70,7 +70,7 @@ export class NamespaceKeys {
   get events(): string {
     return `${this.root}events`
   }
-  /** stream: dead letters */
+  /** stream: dead letters: a agent or '', r reason, n attempts, at ms, t text, c capability or '' */
   get dead(): string {
     return `${this.root}dead`
   }
@@ -91,6 +91,45 @@ export class NamespaceKeys {
     return `${this.root}marks`
   }
 
+  /** hash: message of a work queue → frame text */
+  get tasks(): string {
+    return `${this.root}tasks`
+  }
+  /**
+   * hash: message of a work queue → JSON: capability, order (its place), at (when it was stored, ms), expires (ms), from (the sender, where it has
+   * a receipt), told (the sender knows that it is in progress), failures, claims, pushes, holder, resumed (fence of the session that resumed it last),
+   * lost_by (the agent that lost it last), due (ms, while it is delayed)
+   */
+  get states(): string {
+    return `${this.root}states`
+  }
+  /**
+   * zset by lex: messages that nobody holds, `w<length>:<capability>:<length>:<who lost it last>:<order>:<id>`, and, delayed,
+   * `d<length>:<capability>:<order>:<id>`; order in 16 digits
+   */
+  get waiting(): string {
+    return `${this.root}waiting`
+  }
+  /** zset by lex: `<length>:<holder>:<message>` */
+  get held(): string {
+    return `${this.root}held`
+  }
+  /** hash: capability → entries of its queue; none is 0 */
+  get sizes(): string {
+    return `${this.root}sizes`
+  }
+  /**
+   * zset: what time does to work queues → when (ms): `d<message>` its delay is over, `w<message>` its time to live is, `c<message>` its claim is;
+   * `o<capability>` what waits there may have been out of reach for the retention period
+   */
+  get agenda(): string {
+    return `${this.root}agenda`
+  }
+  /** hash: capability of a queue with entries → since when no registered agent has it (ms) */
+  get orphaned(): string {
+    return `${this.root}orphaned`
+  }
+
   /** stream: unacknowledged entries, `0-<number>` → t text, x expiresAt */
   lane(agentId: string, lane: Lane): string {
     return `${this.root}${lane}:${agentId}`
@@ -108,6 +147,11 @@ export class NamespaceKeys {
     return `${this.root}rejections:${agentId}`
   }
 
+  /** hash: `<i or r><number>` of an entry with a receipt → `<-, or p: told in_progress><message> <sender>` */
+  receipts(agentId: string): string {
+    return `${this.root}receipts:${agentId}`
+  }
+
   /** channel: signals for one hub */
   hubChannel(hub: string): string {
     return `${this.root}hub:${hub}`
@@ -117,19 +161,27 @@ export class NamespaceKeys {
     return `${this.root}feed`
   }
 
-  /** KEYS[1..14] of the registry scripts (lua/_registry.lua). */
+  /** What a script needs to store something in a work queue, in the order of lua/_enqueue.lua. */
+  queue(): string[] {
+    return [this.tasks, this.states, this.waiting, this.sizes, this.agenda, this.orphaned]
+  }
+
+  /** KEYS[1..10] of the scripts of work queues (lua/_tasks.lua). */
+  work(): string[] {
+    return [this.sessions, this.members, this.dead, this.held, ...this.queue()]
+  }
+
+  /** KEYS[1..21] of the registry scripts (lua/_registry.lua). */
   registry(): string[] {
     return [
+      ...this.work(),
       this.meta,
       this.agents,
       this.state,
-      this.sessions,
       this.names,
       this.electable,
       this.deadlines,
-      this.members,
       this.events,
-      this.dead,
       this.expiries,
       this.broadcasts,
       this.cursors,
@@ -145,6 +197,7 @@ export class NamespaceKeys {
       this.settled(agentId),
       this.producers(agentId),
       this.rejections(agentId),
+      this.receipts(agentId),
     ]
   }
 }

@@ -13,7 +13,7 @@ import type {
   UpdateRequest,
 } from '../registry.ts'
 import { parseEvent, parseRecord } from './event-text.ts'
-import { preludeArgs, type Store } from './store.ts'
+import { runWithSenders, taskArgs, type Store } from './store.ts'
 
 type HashReply = string[]
 
@@ -33,11 +33,13 @@ export class RedisRegistry implements Registry {
     const keys = this.#store.keys.of(namespace)
     let holder = ''
     for (;;) {
-      const reply = (await this.#store.scripts.run(
+      const reply = (await runWithSenders(
+        this.#store,
         'register',
+        keys,
         [...keys.registry(), ...keys.own(request.agentId), ...keys.own(holder)],
         [
-          ...preludeArgs(this.#store, keys),
+          ...taskArgs(this.#store, keys),
           request.agentId,
           JSON.stringify(request.registration),
           request.hub,
@@ -62,8 +64,8 @@ export class RedisRegistry implements Registry {
 
   async update(namespace: string, request: UpdateRequest): Promise<ChangeResult> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run('update', keys.registry(), [
-      ...preludeArgs(this.#store, keys),
+    const reply = await runWithSenders(this.#store, 'update', keys, keys.registry(), [
+      ...taskArgs(this.#store, keys),
       request.agentId,
       request.fence,
       request.registration ? JSON.stringify(request.registration) : '',
@@ -77,16 +79,17 @@ export class RedisRegistry implements Registry {
   async leave(namespace: string, request: LeaveRequest): Promise<ChangeResult> {
     const keys = this.#store.keys.of(namespace)
     const { marks } = request
-    const reply = await this.#store.scripts.run(
+    const reply = await runWithSenders(
+      this.#store,
       'leave',
+      keys,
       [...keys.registry(), ...keys.own(request.agentId)],
       [
-        ...preludeArgs(this.#store, keys),
+        ...taskArgs(this.#store, keys),
         request.agentId,
         request.fence ?? '',
         request.departure,
         request.graceMs,
-        this.#store.limits.retentionMs,
         marks ? 1 : 0,
         marks ? `${marks.inbox};${marks.replies};${marks.broadcasts}` : '',
       ],
@@ -104,10 +107,12 @@ export class RedisRegistry implements Registry {
 
   async expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run(
+    const reply = await runWithSenders(
+      this.#store,
       'expire',
+      keys,
       [...keys.registry(), ...keys.own(agentId)],
-      [...preludeArgs(this.#store, keys), agentId, this.#store.limits.retentionMs],
+      [...taskArgs(this.#store, keys), agentId],
     )
     return (reply as string[]).map(parseEvent)
   }
@@ -157,7 +162,7 @@ export class RedisRegistry implements Registry {
 }
 
 function parseRegistered(reply: readonly string[]): RegisterResult {
-  const [fence, resumed, displacedHub, displacedFence, base, pending, marks = '', ...events] = reply
+  const [fence, resumed, displacedHub, displacedFence, base, pending, holding, marks = '', ...events] = reply
   return {
     outcome: 'registered',
     fence: Number(fence),
@@ -165,6 +170,7 @@ function parseRegistered(reply: readonly string[]): RegisterResult {
     displaced: displacedHub ? { hub: displacedHub, fence: Number(displacedFence) } : null,
     producerBase: base ? Number(base).toString(36) : '',
     pending: Number(pending),
+    holding: Number(holding),
     marks: parseMarksField(marks),
     events: events.map(parseEvent),
   }

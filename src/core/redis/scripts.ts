@@ -2,27 +2,43 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Argument, Connections, ScriptReply } from './connections.ts'
 
+const RECEIPTS = ['_base', '_receipts'] as const
+const LANES = [...RECEIPTS, '_dead'] as const
+const LOG = ['_base', '_dead', '_cursor'] as const
+const TASKS = [...LANES, '_tasks'] as const
+const REGISTRY = [...TASKS, '_registry'] as const
+
 /**
- * The preludes a script is sent with. What gives messages up and what changes a registry has to do the same things in the
+ * The preludes a script is sent with. What ends messages and what changes a queue or a registry has to do the same things in the
  * same way (elect, number, tell), so these stand once; everything else is in the operation's own file.
  */
 const PRELUDES = {
-  register: ['_dead', '_registry'],
-  update: ['_dead', '_registry'],
-  leave: ['_dead', '_registry'],
-  expire: ['_dead', '_registry'],
+  register: REGISTRY,
+  update: REGISTRY,
+  leave: REGISTRY,
+  expire: REGISTRY,
   snapshot: [],
   due: [],
   since: [],
-  send: [],
+  send: ['_base', '_enqueue'],
   read: [],
-  settle: [],
-  reject: ['_dead'],
-  'expire-entries': ['_dead'],
-  'open-log': ['_dead', '_cursor'],
+  settle: RECEIPTS,
+  progress: RECEIPTS,
+  reject: LANES,
+  'expire-entries': LANES,
+  'open-log': LOG,
   'read-log': [],
-  'settle-log': ['_dead', '_cursor'],
-  'reject-log': ['_dead', '_cursor'],
+  'settle-log': LOG,
+  'reject-log': LOG,
+  claim: TASKS,
+  held: TASKS,
+  extend: TASKS,
+  'settle-tasks': TASKS,
+  release: TASKS,
+  tick: TASKS,
+  redrive: [...TASKS, '_enqueue'],
+  'count-dead': [],
+  'purge-dead': [],
   'renew-lease': [],
 } as const satisfies Record<string, readonly string[]>
 

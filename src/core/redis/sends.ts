@@ -4,13 +4,7 @@ import type { Lane } from '../inboxes.ts'
 import type { Send, Sender, SendOutcome, Sends } from '../sends.ts'
 import type { Argument } from './connections.ts'
 import type { NamespaceKeys } from './keys.ts'
-import type { Store } from './store.ts'
-
-/**
- * Texts above this many bytes are left out of signals and read from the store: a subscriber that falls behind is cut off
- * at 32 MiB of output by Redis' default `client-output-buffer-limit pubsub`.
- */
-const INLINE_MAX = 65_536
+import { INLINE_MAX, type Store } from './store.ts'
 
 export class RedisSends implements Sends {
   readonly #store: Store
@@ -37,6 +31,8 @@ class SendCall {
   readonly #lanes = new Map<string, number>()
   readonly #laneArgs: Argument[] = []
   readonly #producers = new Map<string, number>()
+  readonly #receipts = new Map<string, number>()
+  #queued = false
   readonly #runs: Argument[] = []
   #runCount = 0
   #sender: Sender | null = null
@@ -70,11 +66,11 @@ class SendCall {
     this.#numbered = seq !== null
   }
 
-  #addSend({ to, asLeader, text, expiresAt }: Send): void {
+  #addSend({ to, asLeader, text, expiresAt, receipt }: Send): void {
     const runs = this.#runs
     switch (to.kind) {
       case 'agent':
-        if (to.name === null && asLeader === null && expiresAt === null) {
+        if (to.name === null && asLeader === null && expiresAt === null && !receipt) {
           runs.push('a', this.#lane(to.agentId, to.lane), text)
         } else {
           runs.push(
@@ -84,6 +80,7 @@ class SendCall {
             expiresAt ?? '',
             to.name ?? '',
             asLeader ?? '',
+            this.#receipt(to.agentId, receipt),
           )
         }
         break
@@ -94,10 +91,23 @@ class SendCall {
           text,
           expiresAt ?? '',
           asLeader ?? '',
+          this.#receipt(to.agentId, receipt),
         )
         break
       case 'members':
         runs.push('m', to.of, to.value, to.echo ? 1 : 0, text, expiresAt ?? '', asLeader ?? '')
+        break
+      case 'queue':
+        runs.push(
+          'q',
+          to.capability,
+          text,
+          expiresAt ?? '',
+          asLeader ?? '',
+          to.ifNone === 'fail' ? 1 : 0,
+          receipt ? 1 : 0,
+        )
+        this.#queued = true
         break
       case 'transient':
         runs.push('t', to.recipients, asLeader ?? '')
@@ -129,6 +139,10 @@ class SendCall {
     return place
   }
 
+  #receipt(agentId: string, receipt: boolean): number {
+    return receipt && agentId !== '' ? this.#place(this.#receipts, this.#keys.receipts(agentId)) : 0
+  }
+
   keys(): string[] {
     const { meta, names, sessions, members, broadcasts, expiries } = this.#keys
     return [
@@ -140,6 +154,8 @@ class SendCall {
       expiries,
       ...this.#lanes.keys(),
       ...this.#producers.keys(),
+      ...this.#receipts.keys(),
+      ...(this.#queued ? this.#keys.queue() : []),
     ]
   }
 
@@ -155,6 +171,9 @@ class SendCall {
       this.#agents.size,
       this.#lanes.size,
       this.#runCount,
+      this.#producers.size,
+      limits.queueMax,
+      limits.retentionMs,
       ...this.#agents.keys(),
       ...this.#laneArgs,
       ...this.#runs,
@@ -176,6 +195,8 @@ function parseOutcome(send: Send, reply: number | string): SendOutcome {
       const [number, recipients] = rest.split(' ')
       return { outcome: 'broadcast', number: Number(number), recipients: Number(recipients) }
     }
+    case 'Q':
+      return { outcome: 'queued', recipients: Number(rest) }
     case 'C':
       return { outcome: 'counted' }
     case 'D':

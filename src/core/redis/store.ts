@@ -1,7 +1,13 @@
 import type { CoreLimits } from '../core.ts'
-import type { Argument, Connections } from './connections.ts'
+import type { Argument, Connections, ScriptReply } from './connections.ts'
 import type { Keys, NamespaceKeys } from './keys.ts'
-import type { Scripts } from './scripts.ts'
+import type { ScriptName, Scripts } from './scripts.ts'
+
+/**
+ * Texts above this many bytes are left out of signals and read from the store: a subscriber that falls behind is cut off
+ * at 32 MiB of output by Redis' default `client-output-buffer-limit pubsub`.
+ */
+export const INLINE_MAX = 65_536
 
 /** What every part of the Redis core works with. */
 export interface Store {
@@ -12,6 +18,33 @@ export interface Store {
 }
 
 /** ARGV[1..4] of the scripts that use lua/_dead.lua. */
-export function preludeArgs(store: Store, keys: NamespaceKeys): Argument[] {
-  return ['PUBLISH', keys.root, store.limits.eventsMax, store.limits.deadMax]
+export function preludeArgs({ limits }: Store, keys: NamespaceKeys): Argument[] {
+  return ['PUBLISH', keys.root, limits.eventsMax, limits.deadMax]
+}
+
+/** ARGV[1..7] of the scripts that use lua/_tasks.lua. */
+export function taskArgs(store: Store, keys: NamespaceKeys): Argument[] {
+  const { maxAttempts, ackTimeoutMs, retentionMs } = store.limits
+  return [...preludeArgs(store, keys), maxAttempts, ackTimeoutMs, retentionMs]
+}
+
+/**
+ * Runs a script that uses lua/_receipts.lua. Which senders it has to tell is only known in the store, and their lanes have to be
+ * declared: where some are not, it changes nothing and says which, and is run again.
+ * @throws MeshError `store_unavailable`
+ */
+export async function runWithSenders(
+  { scripts }: Store,
+  name: ScriptName,
+  namespace: NamespaceKeys,
+  keys: readonly string[],
+  args: readonly Argument[],
+): Promise<ScriptReply> {
+  const senders = new Set<string>()
+  for (;;) {
+    const lanes = Array.from(senders, (sender) => namespace.lane(sender, 'replies'))
+    const reply = await scripts.run(name, [...keys, ...lanes], [...args, ...senders, senders.size])
+    if (!Array.isArray(reply) || reply[0] !== 'senders') return reply
+    for (const sender of reply.slice(1)) senders.add(String(sender))
+  }
 }

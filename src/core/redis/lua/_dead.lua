@@ -1,24 +1,18 @@
--- Prelude of every script that gives a message up. Binds nothing of KEYS; ARGV[1..4] are the same in all of them:
--- ARGV[1] PUBLISH or SPUBLISH, ARGV[2] channel prefix of the namespace, ARGV[3] eventsMax, ARGV[4] deadMax (0: no limit).
-local PUBLISH, CHANNELS, EVENTS_MAX, DEAD_MAX = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- Prelude of every script that gives a message up, after _base.lua. Binds nothing of KEYS; ARGV[1..4] are the same in all of them:
+-- ARGV[1..2] as in _base.lua, ARGV[3] eventsMax, ARGV[4] deadMax (0: no limit).
+local EVENTS_MAX, DEAD_MAX = tonumber(ARGV[3]), tonumber(ARGV[4])
+local now = now_ms()
 local notices = {}
 
--- A number as text: tostring would round what lies beyond 1e14.
-local function int(number) return string.format('%.0f', number) end
-
--- The id of a stored message frame; nil for other texts.
-local function message_id(text) return string.match(text, '^{"type":"message","id":"([^"]*)"') end
-
-local function bury(dead, text, agent, reason, rejections)
-  local entry = { 'a', agent, 'r', reason, 'n', tostring(rejections), 'at', int(now), 't', text }
+-- `agent` nil: of work that nobody had. `capability` nil: no work.
+local function bury(dead, text, agent, reason, attempts, capability)
+  local entry = { 'a', agent or '', 'r', reason, 'n', tostring(attempts), 'at', int(now), 't', text, 'c', capability or '' }
   if DEAD_MAX > 0 then
     redis.call('XADD', dead, 'MAXLEN', DEAD_MAX, '*', unpack(entry))
   else
     redis.call('XADD', dead, '*', unpack(entry))
   end
-  notices[#notices + 1] = cjson.encode({ id = message_id(text), agent = agent, reason = reason, at = int(now) })
+  notices[#notices + 1] = cjson.encode({ id = message_id(text), agent = agent, capability = capability, reason = reason, at = int(now) })
 end
 
 -- Tells every hub what was buried by this script.

@@ -1,10 +1,9 @@
--- Prelude of the scripts that change a registry, after _dead.lua. KEYS[1..14] are the same in all of them:
--- 1 meta (hash) 2 agents (hash) 3 state (hash) 4 sessions (hash) 5 names (hash) 6 electable (zset) 7 deadlines (zset)
--- 8 members (zset, by lex) 9 events (stream) 10 dead (stream) 11 expiries (zset) 12 broadcasts (stream) 13 cursors (hash)
--- 14 marks (hash). An agent's own keys follow in fives: inbox, replies (streams), settled (set), producers, rejections (hashes).
-local META, AGENTS, STATE, SESSIONS, NAMES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local ELECTABLE, DEADLINES, MEMBERS, EVENTS, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local EXPIRIES, BROADCASTS, CURSORS, MARKS = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+-- Prelude of the scripts that change a registry, after _tasks.lua. KEYS[1..21] are the same in all of them: 1..10 as in _tasks.lua,
+-- 11 meta (hash) 12 agents (hash) 13 state (hash) 14 names (hash) 15 electable (zset) 16 deadlines (zset) 17 events (stream)
+-- 18 expiries (zset) 19 broadcasts (stream) 20 cursors (hash) 21 marks (hash). From OWN on follow an agent's own keys:
+-- inbox, replies (streams), settled (set), producers, rejections, receipts (hashes); from OTHER on those of another agent.
+local META, AGENTS, STATE, NAMES, ELECTABLE, DEADLINES, EVENTS, EXPIRIES, BROADCASTS, CURSORS, MARKS = unpack(KEYS, 11, 21)
+local OWN, OTHER = 22, 28
 local emitted = {}
 
 local function load_state(id)
@@ -64,11 +63,23 @@ end
 -- Length first, so that no value is another one's prefix.
 local function member(kind, value, id) return kind .. #value .. ':' .. value .. ':' .. id end
 
+-- Notes since when a queue that is not empty has no registered agent to take from it.
+local function watch_queue(capability)
+  if redis.call('HEXISTS', SIZES, capability) == 0 then return end
+  if redis.call('ZLEXCOUNT', MEMBERS, range('c' .. place(capability))) > 0 then
+    if redis.call('HDEL', ORPHANED, capability) == 1 then redis.call('ZREM', AGENDA, 'o' .. capability) end
+  else
+    redis.call('HSET', ORPHANED, capability, int(now))
+    if RETENTION > 0 then redis.call('ZADD', AGENDA, int(now + RETENTION), 'o' .. capability) end
+  end
+end
+
 local function link(id, registration, add)
   local fields = cjson.decode(registration)
   for kind, values in pairs({ c = fields.capabilities, g = fields.groups }) do
     for _, value in ipairs(values) do
       if add then redis.call('ZADD', MEMBERS, 0, member(kind, value, id)) else redis.call('ZREM', MEMBERS, member(kind, value, id)) end
+      if kind == 'c' then watch_queue(value) end
     end
   end
   return fields
@@ -121,14 +132,42 @@ local function give_up_owed(id, settled, reason)
   if from then bury(DEAD, '{"from":' .. int(from) .. ',"to":' .. int(to) .. '}', id, reason, 0) end
 end
 
--- Unregisters; what is left in its lanes goes to the dead letters, and one record for what is left in the log.
-local function remove(id, first_key, reason)
+-- To be called before the first write of a script that will hand on what an agent holds. `counted`: as failed attempts.
+local function needs_holds(id, counted)
+  for _, held in ipairs(held_by(id)) do
+    local task = load_task(held)
+    if doom(task, counted, 'holder_lost') then needs(task.from) end
+  end
+end
+
+-- Lets others have what an agent holds of work queues.
+local function hand_on(id, counted)
+  for _, held in ipairs(held_by(id)) do
+    local task = load_task(held)
+    lose(held, task, counted, doom(task, counted, 'holder_lost'))
+  end
+end
+
+-- To be called before the first write of a script that will remove an agent.
+local function needs_removal(id, first_key, counted)
+  needs_holds(id, counted)
+  for _, text in ipairs(redis.call('HVALS', KEYS[first_key + 5])) do needs(string.match(text, ' (.*)$')) end
+end
+
+-- Unregisters; what is left in its lanes goes to the dead letters, and one record for what is left in the log. `counted`: as in hand_on.
+local function remove(id, first_key, reason, counted)
   local state = load_state(id)
-  for place, lane in ipairs({ 'i', 'r' }) do
-    for _, entry in ipairs(redis.call('XRANGE', KEYS[first_key + place - 1], '-', '+')) do
-      local number = string.sub(entry[1], 3)
+  hand_on(id, counted)
+  -- From here on it is told nothing, not even of what it sent to itself.
+  redis.call('HDEL', SESSIONS, id)
+  local receipts = KEYS[first_key + 5]
+  local receipted = redis.call('EXISTS', receipts) == 1
+  for lane_place, lane in ipairs({ 'i', 'r' }) do
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[first_key + lane_place - 1], '-', '+')) do
+      local number, text = string.sub(entry[1], 3), entry[2][2]
       local rejected = redis.call('HGET', KEYS[first_key + 4], lane .. number)
-      bury(DEAD, entry[2][2], id, reason, rejected and string.match(rejected, '^%d+') or 0)
+      if not is_receipt(text) then bury(DEAD, text, id, reason, rejected and string.match(rejected, '^%d+') or 0) end
+      if receipted then end_receipt(receipts, lane .. number, id, 'dead_lettered', reason) end
       if entry[2][3] then redis.call('ZREM', EXPIRIES, lane .. number .. ':' .. id) end
     end
   end
@@ -136,8 +175,8 @@ local function remove(id, first_key, reason)
   local fields = link(id, redis.call('HGET', AGENTS, id), false)
   state.connected, state.revision = false, next_revision()
   emit('agent.unregistered', state.revision, id, state)
-  for i = 0, 4 do redis.call('DEL', KEYS[first_key + i]) end
-  for _, key in ipairs({ AGENTS, STATE, SESSIONS, CURSORS, MARKS }) do redis.call('HDEL', key, id) end
+  for i = 0, 5 do redis.call('DEL', KEYS[first_key + i]) end
+  for _, key in ipairs({ AGENTS, STATE, CURSORS, MARKS }) do redis.call('HDEL', key, id) end
   redis.call('HDEL', NAMES, fields.name)
   redis.call('ZREM', ELECTABLE, id)
   redis.call('ZREM', DEADLINES, id)

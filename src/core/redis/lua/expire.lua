@@ -1,9 +1,9 @@
 -- Makes the change of an agent whose deadline has come: lost → offline or gone, offline → gone.
--- KEYS[1..14] as in _registry.lua; KEYS[15..19] the agent's own keys
--- ARGV[1..4]  as in _dead.lua
--- ARGV[5] agent id  ARGV[6] retention (ms, 0: for ever)
+-- KEYS[1..21] as in _registry.lua; KEYS[22..27] the agent's own keys; then the lanes of senders
+-- ARGV[1..7]  as in _tasks.lua
+-- ARGV[8] agent id; then senders as in _receipts.lua
 -- Returns event texts
-local id, retention = ARGV[5], tonumber(ARGV[6])
+local id = ARGV[8]
 
 local deadline = redis.call('ZSCORE', DEADLINES, id)
 if not deadline or tonumber(deadline) > now then return {} end
@@ -12,16 +12,20 @@ if not state then
   redis.call('ZREM', DEADLINES, id)
   return {}
 end
+if state.status == 'offline' or state.ephemeral then needs_removal(id, OWN, true) else needs_holds(id, true) end
+if missing then return missing end
+
 if state.status == 'offline' then
-  remove(id, 15, 'retention')
+  remove(id, OWN, 'retention', true)
 elseif state.ephemeral then
-  remove(id, 15, 'unregistered')
+  remove(id, OWN, 'unregistered', true)
 else
+  hand_on(id, true)
   local old = state.status
   state.status, state.reason = 'offline', nil
   change('agent.status_changed', id, state, old, 'offline')
-  if retention > 0 then redis.call('ZADD', DEADLINES, int(now + retention), id) else redis.call('ZREM', DEADLINES, id) end
+  if RETENTION > 0 then redis.call('ZADD', DEADLINES, int(now + RETENTION), id) else redis.call('ZREM', DEADLINES, id) end
 end
 elect()
-announce()
+tell()
 return emitted

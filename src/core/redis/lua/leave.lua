@@ -1,34 +1,40 @@
 -- Ends an agent's session: lost, kept offline, or unregistered.
--- KEYS[1..14] as in _registry.lua; KEYS[15..19] the agent's own keys
--- ARGV[1..4]  as in _dead.lua
--- ARGV[5] agent id  ARGV[6] fence, or '' for whatever session there is  ARGV[7] lost | keep | unregister  ARGV[8] grace (ms)
--- ARGV[9] retention (ms, 0: for ever)  ARGV[10] '1': marks are known  ARGV[11] marks
+-- KEYS[1..21] as in _registry.lua; KEYS[22..27] the agent's own keys; then the lanes of senders
+-- ARGV[1..7]  as in _tasks.lua
+-- ARGV[8] agent id  ARGV[9] fence, or '' for whatever session there is  ARGV[10] lost | keep | unregister  ARGV[11] grace (ms)
+-- ARGV[12] '1': marks are known  ARGV[13] marks; then senders as in _receipts.lua
 -- Returns false where another session has the agent, else event texts
-local id, fence, departure, grace, retention = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local id, fence, departure, grace = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 if not session or (fence ~= '' and fence ~= session.fence) then return false end
-if session.live then
-  redis.call('HSET', SESSIONS, id, session.fence .. ' - ' .. session.hash)
-  if ARGV[10] == '1' then redis.call('HSET', MARKS, id, ARGV[11]) else mark_all(id, 15) end
-end
 
 local state = load_state(id)
-if departure == 'unregister' or (departure == 'keep' and state.ephemeral) then
-  remove(id, 15, 'unregistered')
+local removed = departure == 'unregister' or (departure == 'keep' and state.ephemeral)
+if removed then needs_removal(id, OWN, false) elseif departure == 'keep' then needs_holds(id, false) end
+if missing then return missing end
+
+if session.live then
+  redis.call('HSET', SESSIONS, id, session.fence .. ' - ' .. session.hash)
+  if ARGV[12] == '1' then redis.call('HSET', MARKS, id, ARGV[13]) else mark_all(id, OWN) end
+end
+
+if removed then
+  remove(id, OWN, 'unregistered', false)
 else
   if state.connected then
     state.connected = false
     change('agent.updated', id, state)
     if departure == 'lost' then redis.call('ZADD', DEADLINES, int(now + grace), id) end
   end
+  if departure == 'keep' then hand_on(id, false) end
   if departure == 'keep' and state.status ~= 'offline' then
     local old = state.status
     state.status, state.reason = 'offline', nil
     change('agent.status_changed', id, state, old, 'offline')
-    if retention > 0 then redis.call('ZADD', DEADLINES, int(now + retention), id) else redis.call('ZREM', DEADLINES, id) end
+    if RETENTION > 0 then redis.call('ZADD', DEADLINES, int(now + RETENTION), id) else redis.call('ZREM', DEADLINES, id) end
   end
 end
 elect()
-announce()
+tell()
 return emitted

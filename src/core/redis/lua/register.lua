@@ -1,16 +1,16 @@
 -- Registers an agent, or moves it to a new session, atomically with names, leader and events.
--- KEYS[1..14]   as in _registry.lua
--- KEYS[15..19]  the agent's own keys; KEYS[20..24] those of the agent that is guessed to hold the name
--- ARGV[1..4]    as in _dead.lua
--- ARGV[5] agent id  ARGV[6] registration (JSON)  ARGV[7] hub  ARGV[8] session hash  ARGV[9] proof hash or ''
--- ARGV[10] '1': proved  ARGV[11] fence of a silent holder or ''  ARGV[12] producer or ''  ARGV[13] guessed name holder or ''
--- ARGV[14] producers remembered  ARGV[15] slots of a producer
+-- KEYS[1..21]   as in _registry.lua
+-- KEYS[22..27]  the agent's own keys; KEYS[28..33] those of the agent that is guessed to hold the name; then the lanes of senders
+-- ARGV[1..7]    as in _tasks.lua
+-- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] hub  ARGV[11] session hash  ARGV[12] proof hash or ''
+-- ARGV[13] '1': proved  ARGV[14] fence of a silent holder or ''  ARGV[15] producer or ''  ARGV[16] guessed name holder or ''
+-- ARGV[17] producers remembered  ARGV[18] slots of a producer; then senders as in _receipts.lua
 -- Returns {'held', hub, fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
---         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, marks, event texts …}
-local id, registration, hub, hash, proof = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local proved, silent_fence, producer, holder_guess = ARGV[10] == '1', ARGV[11], ARGV[12], ARGV[13]
-local producers_max, slots = tonumber(ARGV[14]), tonumber(ARGV[15])
-local PRODUCERS = KEYS[18]
+--         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
+local id, registration, hub, hash, proof = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local proved, silent_fence, producer, holder_guess = ARGV[13] == '1', ARGV[14], ARGV[15], ARGV[16]
+local producers_max, slots = tonumber(ARGV[17]), tonumber(ARGV[18])
+local PRODUCERS = KEYS[OWN + 3]
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
@@ -23,7 +23,9 @@ local holder = redis.call('HGET', NAMES, fields.name)
 if holder and holder ~= id then
   if load_state(holder).status ~= 'offline' then return { 'name_taken', holder } end
   if holder ~= holder_guess then return { 'holder', holder } end
-  remove(holder, 20, 'unregistered')
+  needs_removal(holder, OTHER, true)
+  if missing then return missing end
+  remove(holder, OTHER, 'unregistered', true)
 end
 
 local state = load_state(id)
@@ -31,7 +33,7 @@ local resumed = state and 1 or 0
 if state then
   local before = link(id, redis.call('HGET', AGENTS, id), false)
   redis.call('HDEL', NAMES, before.name)
-  if live then mark_all(id, 15) end
+  if live then mark_all(id, OWN) end
 else
   state = { status = 'online', registeredAt = int(now) }
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
@@ -73,8 +75,9 @@ if producer ~= '' then
   base = redis.call('HGET', PRODUCERS, producer .. '#base')
 end
 
-announce()
+tell()
 return {
   'registered', fence, resumed, live and session.hub or '', live and session.fence or '', base,
-  redis.call('XLEN', KEYS[15]) + redis.call('XLEN', KEYS[16]), redis.call('HGET', MARKS, id) or ';;', unpack(emitted),
+  redis.call('XLEN', KEYS[OWN]) + redis.call('XLEN', KEYS[OWN + 1]), redis.call('ZLEXCOUNT', HELD, range(place(id))),
+  redis.call('HGET', MARKS, id) or ';;', unpack(emitted),
 }

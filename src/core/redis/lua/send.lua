@@ -1,22 +1,25 @@
--- Takes a batch of sends of one hub: decides on each, in order, and writes lanes, log and seq memory.
+-- Takes a batch of sends of one hub: decides on each, in order, and writes lanes, queues, log and seq memory.
 -- KEYS[1] meta (hash) 2 names (hash) 3 sessions (hash) 4 members (zset) 5 broadcasts (stream) 6 expiries (zset)
--- KEYS[7 …]        lanes (streams), then producers of senders (hashes)
--- ARGV[1] PUBLISH or SPUBLISH  [2] channel prefix  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
--- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs; then
+-- KEYS[7 …]        lanes (streams), then producers of senders (hashes), then receipts of lanes' agents (hashes); where something goes to
+--   a work queue the last six are tasks, states (hashes), waiting (zset, by lex), sizes (hash), agenda (zset), orphaned (hash)
+-- ARGV[1..2] as in _base.lua  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
+-- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs  [11] producers keys  [12] queueMax  [13] retention (ms, 0: for ever); then
 --   the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
 --   its place, fence, place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
---   'a' lane text | 'A' lane text expiresAt name asLeader | 'l' lane text expiresAt asLeader (lane 0: no guess)
---   'm' all|group|capability value echo text expiresAt asLeader | 't' recipients asLeader | 'r' code
+--   'a' lane text | 'A' lane text expiresAt name asLeader receipts | 'l' lane text expiresAt asLeader receipts (lane 0: no guess;
+--     receipts: place of the key, 0: no receipt) | 'm' all|group|capability value echo text expiresAt asLeader
+--   'q' capability text expiresAt asLeader '1': fail where nobody has it, '1': receipt | 't' recipients asLeader | 'r' code
 -- Returns one reply a send: the entry's number, or text:
---   B<number> <recipients> broadcast, C counted, D<recipients> duplicate, E<code> refused now, R<code> refused before,
+--   B<number> <recipients> broadcast, Q<recipients> queued, C counted, D<recipients> duplicate, E<code> refused now, R<code> refused before,
 --   M<agent> moved, P postponed, X fenced, G<expected> gap, O too old
 local META, NAMES, SESSIONS, MEMBERS, BROADCASTS, EXPIRIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local PUBLISH, CHANNELS, HUB, INBOX_MAX, LOG_MAX = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local HUB, INBOX_MAX, LOG_MAX = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local INLINE, SLOTS, agents, lanes, runs = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local PRODUCERS, QUEUE_MAX, RETENTION, QUEUES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), #KEYS - 5
 local call, sub, find = redis.call, string.sub, string.find
 
-local sessions = call('HMGET', SESSIONS, unpack(ARGV, 11, 10 + agents))
-local at = 11 + agents
+local sessions = call('HMGET', SESSIONS, unpack(ARGV, 14, 13 + agents))
+local at = 14 + agents
 local lane_agent, lane_letter, lane_length, lane_hub = {}, {}, {}, {}
 for lane = 1, lanes do
   lane_agent[lane], lane_letter[lane] = tonumber(ARGV[at]), ARGV[at + 1]
@@ -31,8 +34,8 @@ local function leads(agent, term)
   return leader[1] == agent and leader[2] == term
 end
 
--- An entry at the end of a lane: its number, or the code of a refusal.
-local function append(lane, text, expires)
+-- An entry at the end of a lane: its number, or the code of a refusal. `receipts`: place of the key, nil or 0: no receipt.
+local function append(lane, text, expires, receipts, sender)
   local agent, letter = lane_agent[lane], lane_letter[lane]
   if not sessions[agent] then return nil, 'unknown_target' end
   local key = KEYS[6 + lane]
@@ -47,7 +50,10 @@ local function append(lane, text, expires)
     number = sub(call('XADD', key, '0-*', 't', text), 3)
   else
     number = sub(call('XADD', key, '0-*', 't', text, 'x', expires), 3)
-    call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[10 + agent])
+    call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[13 + agent])
+  end
+  if receipts and receipts > 0 then
+    call('HSET', KEYS[6 + lanes + PRODUCERS + receipts], letter .. number, '-' .. message_id(text) .. ' ' .. sender)
   end
   local hub = lane_hub[lane]
   if not hub then
@@ -58,7 +64,7 @@ local function append(lane, text, expires)
     local signal = signals[hub] or {}
     signals[hub] = signal
     signal[#signal + 1] = letter .. number .. ' ' .. expires
-    signal[#signal + 1] = cjson.encode(ARGV[10 + agent])
+    signal[#signal + 1] = cjson.encode(ARGV[13 + agent])
     signal[#signal + 1] = #text <= INLINE and text or ''
   end
   return tonumber(number)
@@ -87,6 +93,22 @@ local function broadcast(from, of, value, echo, text, expires)
   return 'B' .. sub(id, 3) .. ' ' .. count, count
 end
 
+local capable, begun, begun_list = {}, {}, {}
+
+-- A message of a work queue: how many agents have the capability, or nil and the code of a refusal.
+local function queue(sender, capability, text, expires, fail, receipt)
+  local count = capable[capability] or capable_agents(MEMBERS, capability)
+  capable[capability] = count
+  if count == 0 and fail then return nil, 'no_capable_agent' end
+  if QUEUE_MAX > 0 and queue_size(QUEUES, capability) >= QUEUE_MAX then return nil, 'inbox_full' end
+  enqueue(QUEUES, META, message_id(text), text, capability, expires, receipt and sender or nil, count > 0, now_ms(), RETENTION)
+  if not begun[capability] then
+    begun[capability] = true
+    begun_list[#begun_list + 1] = capability
+  end
+  return count
+end
+
 -- Senders one of whose sends met another leader or name than guessed: what they sent after it must not overtake it.
 local waiting = {}
 
@@ -94,7 +116,7 @@ for _ = 1, runs do
   local from, fence, producers, producer = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local seq, count = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   at = at + 6
-  local sender = ARGV[10 + from]
+  local sender = ARGV[13 + from]
   local session = sessions[from]
   local fenced = not session or sub(session, 1, #fence + 1) ~= fence .. ' ' or find(session, ' - ', #fence + 1, true) == #fence + 1
   local producers_key = producers > 0 and KEYS[6 + lanes + producers]
@@ -104,7 +126,7 @@ for _ = 1, runs do
   for _ = 1, count do
     local kind = ARGV[at]
     local reply, refused, recipients
-    local arity = kind == 'a' and 3 or kind == 'A' and 6 or kind == 'l' and 5 or kind == 'm' and 7 or kind == 't' and 3 or 2
+    local arity = kind == 'a' and 3 or kind == 'A' and 7 or kind == 'l' and 6 or (kind == 'm' or kind == 'q') and 7 or kind == 't' and 3 or 2
     if fenced then
       reply = 'X'
     elseif last and seq <= last then
@@ -127,10 +149,10 @@ for _ = 1, runs do
         refused = 'stale_term'
       elseif holder == '' then
         refused = 'unknown_target'
-      elseif holder and (lane == 0 or holder ~= ARGV[10 + lane_agent[lane]]) then
+      elseif holder and (lane == 0 or holder ~= ARGV[13 + lane_agent[lane]]) then
         reply = 'M' .. holder
       else
-        reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3])
+        reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 6]), sender)
       end
     elseif kind == 'l' then
       local lane = tonumber(ARGV[at + 1])
@@ -139,14 +161,21 @@ for _ = 1, runs do
         refused = 'stale_term'
       elseif not leader[1] or leader[1] == '' then
         refused = 'no_leader'
-      elseif lane == 0 or leader[1] ~= ARGV[10 + lane_agent[lane]] then
+      elseif lane == 0 or leader[1] ~= ARGV[13 + lane_agent[lane]] then
         reply = 'M' .. leader[1]
       else
-        reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3])
+        reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 5]), sender)
       end
     elseif kind == 'm' then
       if leads(sender, ARGV[at + 6]) then
         reply, recipients = broadcast(sender, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4], ARGV[at + 5])
+      else
+        refused = 'stale_term'
+      end
+    elseif kind == 'q' then
+      if leads(sender, ARGV[at + 4]) then
+        recipients, refused = queue(sender, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5] == '1', ARGV[at + 6] == '1')
+        if recipients then reply = 'Q' .. recipients end
       else
         refused = 'stale_term'
       end
@@ -160,7 +189,7 @@ for _ = 1, runs do
     local letter = type(reply) == 'string' and sub(reply, 1, 1)
     if letter == 'M' then
       waiting[from] = true
-    elseif last and (not letter or letter == 'E' or letter == 'B' or letter == 'C') then
+    elseif last and (not letter or letter == 'E' or letter == 'B' or letter == 'C' or letter == 'Q') then
       last = seq
       -- A direct message's answer is always 1 recipient: only the others need to be remembered.
       if refused or recipients then
@@ -174,5 +203,6 @@ for _ = 1, runs do
   if last ~= before then call('HSET', producers_key, producer .. '#last', string.format('%.0f', last)) end
 end
 
+if #begun_list > 0 then call(PUBLISH, CHANNELS .. 'feed', 'J\n' .. cjson.encode({ kind = 'queued', capabilities = begun_list })) end
 for hub, signal in pairs(signals) do call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E\n' .. table.concat(signal, '\n')) end
 return replies

@@ -1,9 +1,10 @@
 -- Changes an agent's registration, status or both.
--- KEYS[1..14] as in _registry.lua
--- ARGV[1..4]  as in _dead.lua
--- ARGV[5] agent id  ARGV[6] fence  ARGV[7] registration (JSON) or ''  ARGV[8] status or ''  ARGV[9] '1': the reason is given  ARGV[10] reason
+-- KEYS[1..21] as in _registry.lua
+-- ARGV[1..7]  as in _tasks.lua
+-- ARGV[8] agent id  ARGV[9] fence  ARGV[10] registration (JSON) or ''  ARGV[11] status or ''  ARGV[12] '1': the reason is given
+-- ARGV[13] reason; then senders: none
 -- Returns false where the session is over, else event texts
-local id, fence, registration, status, reason_given, reason = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1', ARGV[10]
+local id, fence, registration, status, reason_given, reason = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12] == '1', ARGV[13]
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 if not session or not session.live or session.fence ~= fence then return false end
@@ -29,5 +30,5 @@ if status_changed then
   change('agent.status_changed', id, state, old, status)
 end
 elect()
-announce()
+tell()
 return emitted

@@ -1,0 +1,118 @@
+import type { Claimant, Hold, Queues, Release, ReleaseResult, Task } from '../queues.ts'
+import type { Argument } from './connections.ts'
+import { runWithSenders, taskArgs, type Store } from './store.ts'
+
+type ClaimedTask = Task & { readonly agentId: string }
+
+export class RedisQueues implements Queues {
+  readonly #store: Store
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async claim(
+    namespace: string,
+    capability: string,
+    claimants: readonly Claimant[],
+  ): Promise<{ tasks: ClaimedTask[]; left: number }> {
+    const keys = this.#store.keys.of(namespace)
+    const tasks: ClaimedTask[] = []
+    const roomById = new Map(claimants.map(({ agentId, room }) => [agentId, room]))
+    for (;;) {
+      const args: Argument[] = [...taskArgs(this.#store, keys), capability]
+      for (const { agentId, fence, concurrency } of claimants) {
+        const room = roomById.get(agentId) ?? 0
+        if (room > 0) args.push(agentId, fence, room, concurrency)
+      }
+      const reply = (await runWithSenders(this.#store, 'claim', keys, keys.work(), args)) as (
+        | string
+        | number
+      )[]
+      const [left, more] = reply
+      for (let i = 2; i < reply.length; i += 5) {
+        const agentId = String(reply[i])
+        tasks.push({ agentId, ...toTask(reply, i + 1, capability) })
+        roomById.set(agentId, (roomById.get(agentId) ?? 0) - 1)
+      }
+      // One call gives up so many expired messages and no more, to let others in.
+      if (more !== 1) return { tasks, left: Number(left) }
+    }
+  }
+
+  async resume(namespace: string, agentId: string, fence: number): Promise<readonly Task[]> {
+    return this.#held(namespace, agentId, fence)
+  }
+
+  async held(namespace: string, agentId: string): Promise<readonly Task[]> {
+    return this.#held(namespace, agentId, '')
+  }
+
+  async #held(namespace: string, agentId: string, fence: number | ''): Promise<readonly Task[]> {
+    const keys = this.#store.keys.of(namespace)
+    const args = [...taskArgs(this.#store, keys), agentId, fence]
+    const reply = (await runWithSenders(this.#store, 'held', keys, keys.work(), args)) as (string | number)[]
+    const tasks: Task[] = []
+    for (let i = 1; i < reply.length; i += 5) tasks.push(toTask(reply, i + 1, String(reply[i])))
+    return tasks
+  }
+
+  async extend(namespace: string, holds: readonly Hold[]): Promise<void> {
+    await this.#forHolds('extend', namespace, holds)
+  }
+
+  async settle(namespace: string, holds: readonly Hold[]): Promise<void> {
+    await this.#forHolds('settle-tasks', namespace, holds)
+  }
+
+  async #forHolds(
+    script: 'extend' | 'settle-tasks',
+    namespace: string,
+    holds: readonly Hold[],
+  ): Promise<void> {
+    if (holds.length === 0) return
+    const keys = this.#store.keys.of(namespace)
+    const args = taskArgs(this.#store, keys)
+    for (const { agentId, id, claim } of holds) args.push(agentId, id, claim)
+    await runWithSenders(this.#store, script, keys, keys.work(), args)
+  }
+
+  async release(namespace: string, release: Release): Promise<ReleaseResult> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = await runWithSenders(this.#store, 'release', keys, keys.work(), [
+      ...taskArgs(this.#store, keys),
+      release.agentId,
+      release.id,
+      release.claim,
+      release.fence,
+      release.cause === 'rejected' ? 1 : 0,
+      release.requeue ? 1 : 0,
+      release.delayMs,
+      release.reason ?? '',
+    ])
+    if (reply === 'dead' || reply === 'gone') return { outcome: reply }
+    return { outcome: 'requeued', dueAt: reply === 0 ? null : Number(reply) }
+  }
+
+  async tick(namespace: string, limit: number): Promise<number> {
+    const keys = this.#store.keys.of(namespace)
+    const args = [...taskArgs(this.#store, keys), limit]
+    return (await runWithSenders(this.#store, 'tick', keys, keys.work(), args)) as number
+  }
+
+  async size(namespace: string, capability: string): Promise<number> {
+    const { sizes } = this.#store.keys.of(namespace)
+    return Number((await this.#store.connections.call('HGET', sizes, capability)) ?? 0)
+  }
+}
+
+/** Id, text, attempt and claim, from place `at` on. */
+function toTask(reply: readonly (string | number)[], at: number, capability: string): Task {
+  return {
+    id: String(reply[at]),
+    capability,
+    text: String(reply[at + 1]),
+    attempt: Number(reply[at + 2]),
+    claim: Number(reply[at + 3]),
+  }
+}
