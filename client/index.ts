@@ -44,6 +44,7 @@ function onWake(listener: () => void): () => void {
 
 const WEB: Platform = {
   tokenInHello: true,
+  scope: null,
   open(url, _token, listener) {
     const socket = new WebSocket(url, [SUBPROTOCOL])
     socket.onopen = () => listener.opened()

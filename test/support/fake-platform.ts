@@ -48,6 +48,7 @@ export class FakeSocket implements Socket {
 
 export class FakePlatform implements Platform {
   readonly tokenInHello: boolean
+  readonly scope = null
   readonly sockets: FakeSocket[] = []
   readonly #wakers = new Set<() => void>()
 
