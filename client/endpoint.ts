@@ -18,7 +18,8 @@ import { Outgoing } from './outgoing.ts'
 import { Receipts } from './receipts.ts'
 import { Requests } from './requests.ts'
 import type { RequestOptions } from './requests.ts'
-import type { Platform, Scope } from './socket.ts'
+import type { Scope } from './scope.ts'
+import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -40,7 +41,7 @@ export class Endpoint {
   /** The error it ended with, null after `close`. Never rejects. */
   readonly closed: Promise<Error | null>
   readonly #settings: Settings
-  readonly #scope: Scope | null
+  readonly #scope: Scope
   readonly #lifecycle: Lifecycle
   readonly #outgoing: Outgoing
   readonly #calls: Calls
@@ -133,7 +134,7 @@ export class Endpoint {
     to: Target,
     payload: unknown,
     options: RequestOptions = {},
-    run: HandlerRun | undefined = this.#scope?.getStore(),
+    run: HandlerRun | undefined = this.#scope.getStore(),
   ): Promise<Message<never>> {
     const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
     const { correlationId, reply, signal: withdrawn, fail } = this.requests.open(timeoutMs, signal)

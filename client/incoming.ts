@@ -11,12 +11,11 @@ import { Nack } from './nack.ts'
 import { Progress } from './progress.ts'
 import { Settlements } from './settlements.ts'
 import type { Incident } from './status.ts'
-import type { Scope } from './socket.ts'
+import type { Scope } from './scope.ts'
 import type { Line } from './writer.ts'
 
 export interface IncomingPort {
-  /** Which handler calls, where the platform can tell. */
-  readonly scope: Scope | null
+  readonly scope: Scope
   /** Writes to the open connection; without one, nowhere. */
   write(line: Line): void
   reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult>
@@ -292,11 +291,10 @@ export class Incoming {
       },
       request: (to, payload, options) => this.#port.request(run, to, payload, options) as Promise<never>,
     }
-    const call = (): unknown => handler(received, context)
     let value: unknown
     let failure: Error | null = null
     try {
-      value = await (this.#port.scope === null ? call() : this.#port.scope.run(run, call))
+      value = await this.#port.scope.run(run, () => handler(received, context))
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error))
     }

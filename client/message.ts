@@ -31,7 +31,7 @@ export interface HandlerContext {
   readonly signal: AbortSignal
   /**
    * `client.request`, by which the client knows that it is this handler that waits: until the reply is here, the sender's next
-   * message may start. In Node `client.request` knows by itself; a browser can't tell who calls.
+   * message may start. In Node `client.request` knows it as well; elsewhere only until the handler's first `await`.
    */
   request<Payload = unknown>(
     to: Target | string,

@@ -1,6 +1,7 @@
 import { vi } from 'vitest'
 import { Incoming } from '../../client/incoming.ts'
 import type { HandlerContext, ReceivedMessage } from '../../client/message.ts'
+import { turnScope } from '../../client/scope.ts'
 import type { Incident } from '../../client/status.ts'
 import type { Line } from '../../client/writer.ts'
 import type { Message } from '../../protocol/pushes.ts'
@@ -16,12 +17,15 @@ export function incoming(options: { concurrency?: number; window?: number } = {}
   const state = {
     online: true,
     awaited: new Set<string>(),
+    /** What the requests of handlers, by their `context`, are answered with. */
+    asked: [] as ((reply: Message) => void)[],
+
     replyError: null as Error | null,
     storing: Promise.resolve(),
   }
   const box = new Incoming(
     {
-      scope: null,
+      scope: turnScope(),
       write: (line) => state.online && lines.push(line),
       reply: async ({ from }, payload) => {
         if (state.replyError !== null) throw state.replyError
@@ -29,7 +33,11 @@ export function incoming(options: { concurrency?: number; window?: number } = {}
         await state.storing
         return { id: 'r1', recipients: 1 }
       },
-      request: () => Promise.reject(new Error('nobody to ask')),
+      request: (run) => {
+        const reply = new Promise<Message>((resolve) => state.asked.push(resolve))
+        run.wait(reply)
+        return reply
+      },
       take: ({ correlationId }) => state.awaited.delete(correlationId ?? ''),
       waiting: () => state.awaited.size,
       emit: (incident) => incidents.push(incident),
