@@ -9,24 +9,21 @@ import type {
   UpdateResult,
 } from '../protocol/replies.ts'
 import type { WaitOptions } from './calls.ts'
-import { Endpoint } from './endpoint.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { Endpoint, toTarget } from './endpoint.ts'
 import type { BroadcastOptions, SealOptions, SendOptions } from './envelope.ts'
 import { abortError, closedError, handled } from './errors.ts'
-import type { Handler } from './message.ts'
+import { workOf } from './handlers.ts'
+import type { Handler, HandlerOptions } from './message.ts'
 import { toSettings } from './options.ts'
-import type { ConnectOptions, Settings, UpdateFields } from './options.ts'
+import type { ConnectOptions, UpdateFields } from './options.ts'
+import type { TrackedSend } from './receipts.ts'
+import type { RequestOptions } from './requests.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import type { StatusEvent } from './status.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 import type { Where } from './where.ts'
-
-export interface RequestOptions extends Omit<SendOptions, 'correlationId'>, WaitOptions {
-  /** Default `query`. */
-  readonly type?: MessageType
-  /** Milliseconds that the query may wait for its receiver. Default `timeoutMs`: nobody works for an asker that has gone on. */
-  readonly ttlMs?: number
-}
 
 export interface DiscoverOptions extends WaitOptions {
   /** Agents in one page, 1 to 1,000. Default 100. */
@@ -40,14 +37,11 @@ export interface CloseOptions {
   readonly unregister?: boolean
 }
 
-function toTarget(to: Target | string): Target {
-  return typeof to === 'string' ? { agent: to } : to
-}
-
 /** One agent (or observer) on a mesh: keeps connected, resends, acknowledges, watches, until `close()`. */
 export class Client {
+  /** What the namespace has given up: to list, to store again, to delete. */
+  readonly deadLetters: DeadLetters
   readonly #endpoint: Endpoint
-  readonly #settings: Settings
   #closing: Promise<void> | null = null
 
   /** For `connectOn`. */
@@ -64,12 +58,12 @@ export class Client {
     } finally {
       signal?.removeEventListener('abort', aborted)
     }
-    return new Client(endpoint, settings)
+    return new Client(endpoint)
   }
 
-  private constructor(endpoint: Endpoint, settings: Settings) {
+  private constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint
-    this.#settings = settings
+    this.deadLetters = new DeadLetters((command, options) => endpoint.ask(command, options))
   }
 
   /** This agent's id; null of an observer. */
@@ -99,12 +93,20 @@ export class Client {
 
   /**
    * Sends a message; `to` is an agent's id or a target. Resolves when the mesh has stored it (not: delivered). While there is
-   * no connection it waits; what was not answered is sent again after reconnecting, in order, and stored once.
+   * no connection it waits; what was not answered is sent again after reconnecting, in order, and stored once. With `receipt`
+   * the result also tells what becomes of it.
    * @throws MeshError as the hub says (`unknown_target`, `inbox_full`, …), or `bad_frame`, `payload_too_large` at once;
    * by name `AbortError` (`signal`, or the client was closed) and `QuotaExceededError` (`maxOutgoing`)
    */
+  send(
+    to: Target | string,
+    payload: unknown,
+    options: SendOptions & { readonly receipt: true },
+  ): Promise<TrackedSend>
+  send(to: Target | string, payload: unknown, options?: SendOptions): Promise<SendResult>
   send(to: Target | string, payload: unknown, options: SendOptions = {}): Promise<SendResult> {
-    return this.#send(to, payload, options)
+    const sent = this.#send(to, payload, options)
+    return options.receipt === true ? this.#endpoint.receipts.track(sent) : sent
   }
 
   /**
@@ -127,23 +129,41 @@ export class Client {
     payload: unknown,
     options: RequestOptions = {},
   ): Promise<Message<Payload>> {
-    const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
-    const { correlationId, reply, signal: withdrawn, fail } = this.#endpoint.requests.open(timeoutMs, signal)
-    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
-    this.#endpoint.send(toTarget(to), payload, query).catch(fail)
-    return reply as Promise<Message<Payload>>
+    return this.#endpoint.request(toTarget(to), payload, options)
   }
 
   /**
    * Handles messages of one type, or of all types without a handler of their own. One handler each; answers how to remove it.
    * Messages that come before there is a handler wait, as many as the window holds.
-   * @throws TypeError where there is a handler already
+   * @throws TypeError where there is a handler already; RangeError for a `timeoutMs` that is none
    */
-  onMessage<Payload = unknown>(handler: Handler<Payload>): () => void
-  onMessage<Payload = unknown>(type: MessageType, handler: Handler<Payload>): () => void
-  onMessage(...args: [Handler<never>] | [MessageType, Handler<never>]): () => void {
-    const [type, handler] = args.length === 1 ? [null, args[0]] : args
-    return this.#endpoint.incoming.handle(type, handler as Handler)
+  onMessage<Payload = unknown>(handler: Handler<Payload>, options?: HandlerOptions): () => void
+  onMessage<Payload = unknown>(
+    type: MessageType,
+    handler: Handler<Payload>,
+    options?: HandlerOptions,
+  ): () => void
+  onMessage(
+    subject: MessageType | Handler<never>,
+    handler?: Handler<never> | HandlerOptions,
+    options?: HandlerOptions,
+  ): () => void {
+    const { incoming } = this.#endpoint
+    if (typeof subject === 'string') return incoming.handle(subject, handler as Handler, options)
+    return incoming.handle(null, subject as Handler, handler as HandlerOptions | undefined)
+  }
+
+  /**
+   * Handles the work of one of this agent's capabilities, what was sent to `{ capability }`, whatever its type; it goes before
+   * the handlers of `onMessage`, which take what has no such handler.
+   * @throws as `onMessage`
+   */
+  onWork<Payload = unknown>(
+    capability: string,
+    handler: Handler<Payload>,
+    options?: HandlerOptions,
+  ): () => void {
+    return this.#endpoint.incoming.handle(workOf(capability), handler as Handler, options)
   }
 
   /** One page of the agents that match, sorted by name; only `online` ones unless `where.status` says otherwise. */

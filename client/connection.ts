@@ -126,8 +126,10 @@ export class Connection {
     if (this.#phase === 'greeting') this.#answered(frame)
     else if (this.#phase !== 'open') return
     // Not through the writer: a pong must not wait for anything (PROTOCOL.md section 3).
-    else if (frame.type === 'ping') this.#socket.send('{"type":"pong"}')
-    else if (frame.type !== 'pong') this.#listener.frame(frame)
+    else {
+      if (frame.type === 'ping') this.#socket.send('{"type":"pong"}')
+      this.#listener.frame(frame)
+    }
   }
 
   #answered(frame: Reply | Push): void {

@@ -11,26 +11,37 @@ import type { SealOptions } from './envelope.ts'
 import { closedError, handled } from './errors.ts'
 import { Incoming } from './incoming.ts'
 import { Lifecycle } from './lifecycle.ts'
+import type { HandlerRun } from './handler-run.ts'
 import type { ReplyOptions } from './message.ts'
 import type { Settings, UpdateFields } from './options.ts'
 import { Outgoing } from './outgoing.ts'
+import { Receipts } from './receipts.ts'
 import { Requests } from './requests.ts'
+import type { RequestOptions } from './requests.ts'
+import type { Scope } from './scope.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
 import { Subscriptions } from './subscriptions.ts'
+
+/** What a target is short for. */
+export function toTarget(to: Target | string): Target {
+  return typeof to === 'string' ? { agent: to } : to
+}
 
 /** This end of the mesh: one lifecycle of connections, and everything that has to go on over them. */
 export class Endpoint {
   readonly statuses: Statuses
   readonly requests: Requests
   readonly incoming: Incoming
+  readonly receipts: Receipts
   readonly subscriptions: Subscriptions
   /** Rejects when the endpoint ends before its first session. */
   readonly welcomed: Promise<void>
   /** The error it ended with, null after `close`. Never rejects. */
   readonly closed: Promise<Error | null>
   readonly #settings: Settings
+  readonly #scope: Scope
   readonly #lifecycle: Lifecycle
   readonly #outgoing: Outgoing
   readonly #calls: Calls
@@ -45,6 +56,7 @@ export class Endpoint {
 
   constructor(platform: Platform, settings: Settings) {
     this.#settings = settings
+    this.#scope = platform.scope
     this.closed = new Promise((resolve) => (this.#onClosed = resolve))
     this.welcomed = new Promise((resolve, reject) => {
       this.#onWelcomed = resolve
@@ -72,7 +84,9 @@ export class Endpoint {
     this.requests = new Requests(() => this.incoming.pump())
     this.incoming = new Incoming(
       {
+        scope: platform.scope,
         write: (line) => this.#lifecycle.write(line),
+        request: (run, to, payload, options) => this.request(toTarget(to), payload, options, run),
         reply: (message, payload, options) => this.#reply(message, payload, options),
         take: (message) => this.requests.take(message),
         waiting: () => this.requests.size,
@@ -80,6 +94,10 @@ export class Endpoint {
       },
       { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
     )
+    this.receipts = new Receipts({
+      settlements: this.incoming.settlements,
+      emit: (incident) => this.statuses.emit(incident),
+    })
   }
 
   get state(): ConnectionState {
@@ -109,6 +127,21 @@ export class Endpoint {
     } catch (error) {
       return handled(Promise.reject(error as Error))
     }
+  }
+
+  /** Sends a query and waits for its response; the handler's run that asks, if one does, counts as waiting. */
+  request(
+    to: Target,
+    payload: unknown,
+    options: RequestOptions = {},
+    run: HandlerRun | undefined = this.#scope.getStore(),
+  ): Promise<Message<never>> {
+    const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
+    const { correlationId, reply, signal: withdrawn, fail } = this.requests.open(timeoutMs, signal)
+    run?.wait(reply)
+    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
+    this.send(to, payload, query).catch(fail)
+    return reply as Promise<Message<never>>
   }
 
   ask<Result>(command: Asked, options: WaitOptions): Promise<Result> {
@@ -195,7 +228,7 @@ export class Endpoint {
       void this.ask({ type: 'update', status, statusReason }, {})
     }
     this.#outgoing.resume()
-    this.incoming.resume()
+    this.incoming.resume(welcome.limits.ackTimeoutMs)
     this.subscriptions.resume()
     if (this.#closing) this.#lifecycle.drain()
     this.#onWelcomed()
@@ -213,6 +246,10 @@ export class Endpoint {
         return
       case 'message':
         return this.incoming.receive(frame)
+      case 'receipt':
+        return this.receipts.receive(frame)
+      case 'revoked':
+        return this.incoming.revoked(frame)
       case 'event':
       case 'snapshot':
         return this.subscriptions.push(frame)
@@ -220,6 +257,7 @@ export class Endpoint {
         this.#lifecycle.goAway(frame.reconnectAfterMs)
         return this.statuses.emit({ type: 'goaway', reconnectAfterMs: frame.reconnectAfterMs })
       case 'ping':
+        return this.incoming.heard()
       case 'pong':
       case 'welcome':
     }
@@ -238,6 +276,7 @@ export class Endpoint {
     const error = state.error ?? closedError('left unanswered')
     this.incoming.abort(error)
     this.requests.fail(error)
+    this.receipts.fail(error)
     this.#outgoing.fail(error)
     this.#calls.fail(error)
     this.subscriptions.fail(state.error)

@@ -14,6 +14,13 @@ export interface SendOptions {
   readonly ttlMs?: number
   /** `transient`: pushed to whoever is connected now, stored nowhere. Default `stored`. */
   readonly durability?: Durability
+  /**
+   * Whether the mesh tells what becomes of the message; then the result has `settled` and `receipts`. Not with `transient`, and
+   * not for messages to many. Default false.
+   */
+  readonly receipt?: boolean
+  /** Work whose capability no registered agent has: `keep` it until one comes, or `fail` with `no_capable_agent`. Default `keep`. */
+  readonly ifNone?: 'keep' | 'fail'
   /** A term: refused with `stale_term` unless this agent is the leader of that term. */
   readonly asLeader?: number
   /** W3C trace context, passed on as it is. */
@@ -25,7 +32,7 @@ export interface SendOptions {
 /** Everybody, or all members of a group or with a capability. */
 export type Audience = { readonly all: true } | { readonly group: string } | { readonly capability: string }
 
-export interface BroadcastOptions extends SendOptions {
+export interface BroadcastOptions extends Omit<SendOptions, 'receipt' | 'ifNone'> {
   /** Default `{ all: true }`. */
   readonly to?: Audience
   /** Whether this agent gets it too, if it matches. Default false. */
@@ -77,6 +84,10 @@ function sizeOf(text: string, maxBytes: number): number {
  */
 export function seal(to: Target, payload: unknown, options: SealOptions, maxPayloadBytes: number): Envelope {
   checkOptions(options)
+  const toMany = 'all' in to || 'group' in to || ('mode' in to && to.mode === 'all')
+  if (options.receipt === true && (toMany || options.durability === 'transient')) {
+    throw bad('a receipt is for a stored message to one agent or one work queue', to)
+  }
   const text = JSON.stringify(payload) ?? 'null'
   const bytes = sizeOf(text, maxPayloadBytes)
   if (bytes > maxPayloadBytes) {
@@ -89,8 +100,9 @@ export function seal(to: Target, payload: unknown, options: SealOptions, maxPayl
   if (text.length > 2 * LIMITS.payloadMaxDepth && !nestsWithin(payload, LIMITS.payloadMaxDepth)) {
     throw bad(`the payload nests deeper than ${LIMITS.payloadMaxDepth} levels`, undefined)
   }
-  const { type, correlationId, ttlMs, durability, echo, asLeader, traceparent } = options
+  const { type, correlationId, ttlMs, durability, receipt, echo, ifNone, asLeader, traceparent } = options
   const head = JSON.stringify({ to, messageType: type ?? 'notification' }).slice(1, -1)
-  const rest = JSON.stringify({ correlationId, ttlMs, durability, echo, asLeader, traceparent }).slice(1)
+  const fields = { correlationId, ttlMs, durability, receipt, echo, ifNone, asLeader, traceparent }
+  const rest = JSON.stringify(fields).slice(1)
   return { tail: `,${head},"payload":${text}${rest === '}' ? '' : ','}${rest}`, bytes }
 }

@@ -34,6 +34,16 @@ export function timeoutError(what: string, timeoutMs: number): DOMException {
   return new DOMException(`${what} was not answered within ${timeoutMs} ms`, 'TimeoutError')
 }
 
+/** `TimeoutError`, by name, of a handler that took longer than its `timeoutMs`. */
+export function handlerTimeoutError(timeoutMs: number): DOMException {
+  return new DOMException(`handler timed out after ${timeoutMs} ms`, 'TimeoutError')
+}
+
+/** `RevokedError`, by name: the hub has taken a message away from its handler. */
+export function revokedError(reason: string): DOMException {
+  return new DOMException(`the hub has revoked the message: ${reason}`, 'RevokedError')
+}
+
 /** `AbortError`, by name, of what `close()` left undone. */
 export function closedError(what: string): DOMException {
   return new DOMException(`${what}: the client is closed`, 'AbortError')

@@ -1,18 +1,26 @@
 import { MeshError } from '../protocol/errors.ts'
-import type { MessageType } from '../protocol/message.ts'
-import type { Message } from '../protocol/pushes.ts'
+import type { Message, Revoked } from '../protocol/pushes.ts'
 import type { SendResult } from '../protocol/replies.ts'
+import { handled, handlerTimeoutError, revokedError } from './errors.ts'
+import { HandlerRun } from './handler-run.ts'
+import { Handlers } from './handlers.ts'
+import type { Registered } from './handlers.ts'
 import { Lines } from './lines.ts'
-import type { Handler, ReceivedMessage, ReplyOptions } from './message.ts'
+import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOptions } from './message.ts'
 import { Nack } from './nack.ts'
+import { Progress } from './progress.ts'
 import { Settlements } from './settlements.ts'
 import type { Incident } from './status.ts'
+import type { Scope } from './scope.ts'
 import type { Line } from './writer.ts'
 
 export interface IncomingPort {
+  readonly scope: Scope
   /** Writes to the open connection; without one, nowhere. */
   write(line: Line): void
   reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult>
+  /** A request that `run` waits for. */
+  request(run: HandlerRun, ...args: Parameters<HandlerContext['request']>): Promise<Message>
   /** Gives a response to the request that waits for it. Answers false where none does. */
   take(message: Message): boolean
   /** Requests that wait for their reply now. */
@@ -27,40 +35,51 @@ export interface IncomingLimits {
   readonly unhandledTimeoutMs: number
 }
 
+/** Messages that wait for a place, and how many places are taken. */
+interface Hall {
+  readonly lines: Lines<Held>
+  running: number
+}
+
 /** A message that is not settled. */
 interface Held {
   readonly message: Message
+  readonly hall: Hall
+  readonly line: string
   /** The session that pushed it last. */
   session: number
   /** Since when a handler of its type is missing, in milliseconds since 1970. */
   since: number
+  /** Null: no handler has it yet. */
+  run: HandlerRun | null
 }
-
-const ANY = ''
 
 /** Order holds among a sender's direct messages, its responses and its broadcasts, each for itself; a queue's work has none. */
 function lineOf({ id, from, via, messageType }: Message): string {
-  if (via === 'queue') return `${from}\n${id}`
+  if (via === 'queue') return id
   return `${from}\n${messageType === 'response' ? 'response' : via === 'direct' ? 'direct' : 'broadcast'}`
 }
 
 /**
  * What the hub pushes, on its way to the handlers: each message once, whatever is pushed twice; those of one sender in order,
- * those of different senders at once, up to `concurrency`. A handler that waits for a reply of its own does not count, so
- * agents that ask each other don't wait for ever; replies never stand in line behind messages.
+ * those of different senders at once, up to `concurrency`. Work has as many places of its own, so neither waits for the
+ * other. A handler that waits for a reply of its own takes no place and does not hold its line up, so agents that ask each
+ * other don't wait for ever; replies never stand in line behind messages.
  */
 export class Incoming {
+  /** What became of everything that is acknowledged. */
+  readonly settlements: Settlements
   readonly #port: IncomingPort
   #limits: IncomingLimits
-  readonly #settlements: Settlements
-  readonly #handlers = new Map<string, Handler>()
+  readonly #progress: Progress
+  readonly #handlers = new Handlers()
   readonly #held = new Map<string, Held>()
-  readonly #lines = new Lines<Held>()
+  readonly #work: Hall = { lines: new Lines(), running: 0 }
+  readonly #talk: Hall = { lines: new Lines(), running: 0 }
   readonly #unhandled = new Set<Held>()
-  readonly #abort = new AbortController()
+  readonly #runs = new Set<HandlerRun>()
   #unhandledTimer: ReturnType<typeof setTimeout> | null = null
   #session = 0
-  #running = 0
   /** Handlers that run, and values they returned that are not stored yet. */
   #unsettled = 0
   #stopped = false
@@ -69,7 +88,11 @@ export class Incoming {
   constructor(port: IncomingPort, limits: IncomingLimits) {
     this.#port = port
     this.#limits = limits
-    this.#settlements = new Settlements((line) => port.write(line))
+    this.settlements = new Settlements((line) => port.write(line))
+    this.#progress = new Progress(
+      (line) => port.write(line),
+      () => this.#workedOn(),
+    )
   }
 
   /** Changes how many handlers run at once. */
@@ -79,30 +102,28 @@ export class Incoming {
   }
 
   /**
-   * Sets the handler of a type, or of all types that have none of their own. Answers how to remove it.
-   * @throws TypeError where there is one already
+   * Sets the handler of a type (or of a capability's work, `workOf`), or of all messages that have none of their own. Answers
+   * how to remove it.
+   * @throws TypeError where there is one already; RangeError for a `timeoutMs` that is none
    */
-  handle(type: MessageType | null, handler: Handler): () => void {
-    const key = type ?? ANY
-    if (this.#handlers.has(key)) {
-      throw new TypeError(`there is a handler for ${type ?? 'all messages'} already; remove it first`)
-    }
-    this.#handlers.set(key, handler)
+  handle(subject: string | null, handler: Handler, options: HandlerOptions = {}): () => void {
+    const remove = this.#handlers.add(subject, handler, options)
     const waited = [...this.#unhandled]
     this.#unhandled.clear()
     for (const held of waited) this.#enqueue(held, false)
     this.pump()
     return () => {
-      if (this.#handlers.get(key) !== handler) return
-      this.#handlers.delete(key)
-      for (const held of this.#lines.clear()) this.#enqueue(held, false)
+      if (!remove()) return
+      for (const { lines } of [this.#work, this.#talk]) {
+        for (const held of lines.clear()) this.#enqueue(held, false)
+      }
     }
   }
 
   /** A message frame came. */
   receive(message: Message): void {
     if (message.transient !== true) {
-      if (this.#settlements.repeat(message.id)) return
+      if (this.settlements.repeat(message.id)) return
       const held = this.#held.get(message.id)
       if (held !== undefined) {
         held.session = this.#session
@@ -117,31 +138,70 @@ export class Incoming {
         return
       }
     }
-    const held = { message, session: this.#session, since: Date.now() }
+    const hall = message.via === 'queue' ? this.#work : this.#talk
+    const held: Held = {
+      message,
+      hall,
+      line: lineOf(message),
+      session: this.#session,
+      since: Date.now(),
+      run: null,
+    }
     if (message.transient !== true) this.#held.set(message.id, held)
     // Of transient messages the hub pushes as many as it likes: what can't be kept up with is dropped, as on its way.
-    else if (this.#lines.waiting + this.#unhandled.size >= this.#limits.window) return
+    else if (hall.lines.waiting + this.#unhandled.size >= this.#limits.window) return
     this.#enqueue(held, true)
     this.pump()
   }
 
-  /** Starts handlers while there is room. */
-  pump(): void {
-    while (!this.#stopped && this.#running < this.#limits.concurrency + this.#port.waiting()) {
-      const next = this.#lines.take()
-      if (next === undefined) return
-      void this.#run(next.key, next.item)
+  /** The hub has taken work back: its handlers are told, and what they still do has no effect. */
+  revoked({ ids, reason }: Revoked): void {
+    for (const id of ids) {
+      const held = this.#held.get(id)
+      if (held === undefined) continue
+      const { message, hall, line, run } = held
+      this.#held.delete(id)
+      this.#unhandled.delete(held)
+      if (run === null) hall.lines.drop(line)
+      this.#port.emit({ type: 'revoked', message, reason })
+      if (run !== null) this.#lose(held, run, revokedError(reason))
     }
   }
 
-  /** A session is open. */
-  resume(): void {
-    this.#settlements.resume()
+  /** Starts handlers while there is room. */
+  pump(): void {
+    for (const hall of [this.#work, this.#talk]) {
+      while (!this.#stopped && hall.running < this.#limits.concurrency + this.#port.waiting()) {
+        const next = hall.lines.take()
+        if (next === undefined) break
+        void this.#run(next.item)
+      }
+    }
   }
 
-  /** The connection is gone. What is handled goes on; what became of it is told in the next session. */
+  /** A session is open; the hub takes back work that it has heard nothing of for `ackTimeoutMs` (0: never). */
+  resume(ackTimeoutMs = 0): void {
+    this.#progress.ackTimeoutMs = ackTimeoutMs
+    this.settlements.resume()
+  }
+
+  /** The hub has been heard, whatever it said. */
+  heard(): void {
+    this.#progress.catchUp()
+  }
+
+  /**
+   * The connection is gone. What is handled goes on; what became of it is told in the next session. Work that no handler has
+   * yet is let go: it comes again, or it is somebody else's by then.
+   */
   lost(): void {
     this.#session++
+    for (const [id, held] of this.#held) {
+      if (held.hall !== this.#work || held.run !== null) continue
+      this.#held.delete(id)
+      this.#unhandled.delete(held)
+      held.hall.lines.drop(held.line)
+    }
   }
 
   /** Starts no more handlers. */
@@ -160,17 +220,24 @@ export class Incoming {
   /** Stops, and tells the handlers that nobody waits for them. */
   abort(reason: Error): void {
     this.stop()
-    this.#abort.abort(reason)
+    this.#progress.stop()
+    for (const run of this.#runs) run.abort(reason)
   }
 
-  #handlerOf({ messageType }: Message): Handler | undefined {
-    return this.#handlers.get(messageType) ?? this.#handlers.get(ANY)
+  /** What a handler has, or will have as soon as there is a place. Work that no handler is for is left to other agents. */
+  #workedOn(): string[] {
+    const ids: string[] = []
+    for (const [id, held] of this.#held) {
+      if (held.run !== null || (held.hall === this.#work && !this.#unhandled.has(held))) ids.push(id)
+    }
+    return ids
   }
 
   #enqueue(held: Held, isNew: boolean): void {
-    const { message } = held
-    if (this.#handlerOf(message) !== undefined) {
-      this.#lines.add(lineOf(message), held)
+    const { message, hall, line } = held
+    if (this.#handlers.find(message) !== undefined) {
+      if (hall === this.#work) this.#progress.start()
+      hall.lines.add(line, held)
       return
     }
     this.#unhandled.add(held)
@@ -194,37 +261,84 @@ export class Incoming {
     this.#unhandledTimer = setTimeout(() => this.#expireUnhandled(), Math.max(1, oldest.since - dueAt))
   }
 
-  async #run(key: string, held: Held): Promise<void> {
-    const { message } = held
-    const handler = this.#handlerOf(message)
-    this.#running++
+  async #run(held: Held): Promise<void> {
+    const { message, hall, line } = held
+    const registered = this.#handlers.find(message) as Registered
+    const run = new HandlerRun((waits) => {
+      if (!waits) return hall.lines.hold(line)
+      hall.lines.done(line)
+      this.pump()
+    })
+    held.run = run
+    this.#runs.add(run)
+    hall.running++
     this.#unsettled++
+    this.#progress.start()
+    const { handler, timeoutMs } = registered
+    if (timeoutMs !== undefined) run.limit(timeoutMs, () => this.#timedOut(held, run, timeoutMs))
     let replied = false
-    let value: unknown
-    let failure: Error | null = null
     const received: ReceivedMessage = {
       ...message,
       reply: (payload, options = {}) => {
+        if (run.lost !== null) return handled(Promise.reject(run.lost))
         replied = true
         return this.#port.reply(message, payload, options)
       },
     }
+    const context: HandlerContext = {
+      get signal() {
+        return run.signal
+      },
+      request: (to, payload, options) => this.#port.request(run, to, payload, options) as Promise<never>,
+    }
+    let value: unknown
+    let failure: Error | null = null
     try {
-      value = await handler?.(received, { signal: this.#abort.signal })
+      value = await this.#port.scope.run(run, () => handler(received, context))
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error))
     }
+    if (run.lost !== null) {
+      if (failure === null) this.#port.emit({ type: 'late_result', message })
+      return
+    }
     // The reply goes out in order, but the next message does not wait until it is stored.
     const answer = replied || message.messageType !== 'query' ? undefined : value
-    const settled = this.#settle(held, answer, failure)
-    this.#running--
-    this.#lines.done(key)
-    this.pump()
+    const settled = this.#settle(held, run, answer, failure)
+    this.#leave(held, run)
     await settled
+    this.#settledOne()
+  }
+
+  /** A handler gives its place up. */
+  #leave({ hall, line }: Held, run: HandlerRun): void {
+    run.end()
+    this.#runs.delete(run)
+    hall.running--
+    if (!run.waits) hall.lines.done(line)
+    this.pump()
+  }
+
+  #settledOne(): void {
     if (--this.#unsettled === 0) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  async #settle(held: Held, answer: unknown, failure: Error | null): Promise<void> {
+  /** Takes its message from a run. */
+  #lose(held: Held, run: HandlerRun, reason: Error): void {
+    run.lose(reason)
+    if (run.ended) return
+    this.#leave(held, run)
+    this.#settledOne()
+  }
+
+  #timedOut(held: Held, run: HandlerRun, timeoutMs: number): void {
+    const error = handlerTimeoutError(timeoutMs)
+    this.#port.emit({ type: 'handler_failed', message: held.message, error })
+    this.#nack(held, new Nack(error.message))
+    this.#lose(held, run, error)
+  }
+
+  async #settle(held: Held, run: HandlerRun, answer: unknown, failure: Error | null): Promise<void> {
     const { message } = held
     if (failure === null && answer !== undefined) {
       try {
@@ -235,6 +349,7 @@ export class Incoming {
         // An asker that is gone will not come for its answer, however often it is worked out again.
         if (failure instanceof MeshError && !failure.retryable) failure = null
       }
+      if (run.lost !== null) return
     } else if (failure !== null) {
       this.#port.emit({ type: 'handler_failed', message, error: failure })
     }
@@ -244,7 +359,7 @@ export class Incoming {
 
   #ack(message: Message): void {
     this.#held.delete(message.id)
-    if (message.transient !== true) this.#settlements.ack(message.id)
+    if (message.transient !== true) this.settlements.ack(message.id)
   }
 
   #nack(held: Held, nack: Nack): void {
@@ -252,6 +367,6 @@ export class Incoming {
     this.#held.delete(message.id)
     if (message.transient === true) return
     const delayMs = Math.max(0, Math.round(nack.delayMs ?? this.#limits.redeliveryDelayMs))
-    this.#settlements.nack(message.id, nack, delayMs, held.session === this.#session)
+    this.settlements.nack(message.id, nack, delayMs, held.session === this.#session)
   }
 }

@@ -2,6 +2,7 @@ import { SUBPROTOCOL } from '../protocol/limits.ts'
 import { connectOn } from './client.ts'
 import type { Client } from './client.ts'
 import type { ConnectOptions } from './options.ts'
+import { turnScope } from './scope.ts'
 import type { Platform } from './socket.ts'
 
 let channel: MessageChannel | null = null
@@ -44,6 +45,7 @@ function onWake(listener: () => void): () => void {
 
 const WEB: Platform = {
   tokenInHello: true,
+  scope: turnScope(),
   open(url, _token, listener) {
     const socket = new WebSocket(url, [SUBPROTOCOL])
     socket.onopen = () => listener.opened()

@@ -1,5 +1,7 @@
 import type { Message } from '../protocol/pushes.ts'
+import type { Target } from '../protocol/message.ts'
 import type { SendResult } from '../protocol/replies.ts'
+import type { RequestOptions } from './requests.ts'
 
 /** How a reply is sent. */
 export interface ReplyOptions {
@@ -15,15 +17,36 @@ export interface ReplyOptions {
 export interface ReceivedMessage<Payload = unknown> extends Message<Payload> {
   /**
    * Sends a `response` to the sender, with this message's `correlationId` (its `id` if it has none) and `traceparent`.
-   * Rejects like `client.send`.
+   * Rejects like `client.send`, and with the signal's reason once the message was taken from this handler.
    */
   reply(payload: unknown, options?: ReplyOptions): Promise<SendResult>
 }
 
 /** What a handler may use besides the message. */
 export interface HandlerContext {
-  /** Aborted when nobody waits for this handler any more: `close()` ran out of time, or the client ended for good. */
+  /**
+   * Aborted when nobody waits for this handler any more: it ran out of its own `timeoutMs` (the reason is a `TimeoutError`), the
+   * hub took its message back (`RevokedError`), `close()` ran out of time, or the client ended for good.
+   */
   readonly signal: AbortSignal
+  /**
+   * `client.request`, by which the client knows that it is this handler that waits: until the reply is here, the sender's next
+   * message may start. In Node `client.request` knows it as well; elsewhere only until the handler's first `await`.
+   */
+  request<Payload = unknown>(
+    to: Target | string,
+    payload: unknown,
+    options?: RequestOptions,
+  ): Promise<Message<Payload>>
+}
+
+/** How a handler is treated. */
+export interface HandlerOptions {
+  /**
+   * Milliseconds that it may take for one message, 1 to 2,147,483,647; then its `signal` is aborted, the message is given back,
+   * and what it still does has no effect. By default as long as it likes.
+   */
+  readonly timeoutMs?: number
 }
 
 /**

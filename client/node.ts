@@ -1,12 +1,16 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import WebSocket from 'ws'
 import { SUBPROTOCOL } from '../protocol/limits.ts'
 import { connectOn } from './client.ts'
 import type { Client } from './client.ts'
+import type { HandlerRun } from './handler-run.ts'
 import type { ConnectOptions } from './options.ts'
 import type { Platform } from './socket.ts'
 
 const NODE: Platform = {
   tokenInHello: false,
+  // One for all clients of the process: a handler of one may ask with another.
+  scope: new AsyncLocalStorage<HandlerRun>(),
   open(url, token, listener) {
     const socket = new WebSocket(url, [SUBPROTOCOL], {
       perMessageDeflate: false,

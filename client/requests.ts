@@ -1,6 +1,16 @@
+import type { MessageType } from '../protocol/message.ts'
 import type { Message } from '../protocol/pushes.ts'
+import type { WaitOptions } from './calls.ts'
+import type { SendOptions } from './envelope.ts'
 import { abortError, handled, timeoutError } from './errors.ts'
 import { randomId } from './ids.ts'
+
+export interface RequestOptions extends Omit<SendOptions, 'correlationId' | 'receipt'>, WaitOptions {
+  /** Default `query`. */
+  readonly type?: MessageType
+  /** Milliseconds that the query may wait for its receiver. Default `timeoutMs`: nobody works for an asker that has gone on. */
+  readonly ttlMs?: number
+}
 
 interface Waiter {
   readonly resolve: (reply: Message) => void

@@ -1,4 +1,5 @@
 import { LIMITS } from '../protocol/limits.ts'
+import { idFrames } from './id-frames.ts'
 import type { Nack } from './nack.ts'
 import type { Line } from './writer.ts'
 
@@ -74,10 +75,6 @@ export class Settlements {
     this.#scheduled = false
     const ids = this.#acks
     this.#acks = []
-    const frames: string[] = []
-    for (let start = 0; start < ids.length; start += LIMITS.idsMax) {
-      frames.push(JSON.stringify({ type: 'ack', ids: ids.slice(start, start + LIMITS.idsMax) }))
-    }
-    return frames.join('\n')
+    return idFrames('ack', ids)
   }
 }

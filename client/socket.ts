@@ -1,3 +1,5 @@
+import type { Scope } from './scope.ts'
+
 /** What happens on a socket, told in this order: `opened` once, `text` any number of times, `closed` once. */
 export interface SocketListener {
   opened(): void
@@ -19,6 +21,7 @@ export interface Socket {
 export interface Platform {
   /** Whether the token has to travel in `hello`, because this platform's sockets can't carry headers. */
   readonly tokenInHello: boolean
+  readonly scope: Scope
   /** Opens a socket that offers the subprotocol `meshwire.v1`. Throws where `url` can't be used at all. */
   open(url: string, token: string | null, listener: SocketListener): Socket
   /** Runs `task` once, after what is under way in this turn of the event loop. Not slowed down in hidden tabs, as timers are. */

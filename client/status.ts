@@ -1,4 +1,4 @@
-import type { Message } from '../protocol/pushes.ts'
+import type { Message, Receipt } from '../protocol/pushes.ts'
 import { Feed } from './feed.ts'
 import type { ConnectionState } from './state.ts'
 
@@ -6,8 +6,14 @@ import type { ConnectionState } from './state.ts'
 export type Incident =
   /** The hub is shutting down; the client leaves after `reconnectAfterMs` milliseconds and connects again at once. */
   | { readonly type: 'goaway'; readonly reconnectAfterMs: number }
-  /** A handler threw (its message was given back), or the value it returned could not be sent as the reply. */
+  /** A handler threw or timed out (its message was given back), or the value it returned could not be sent as the reply. */
   | { readonly type: 'handler_failed'; readonly message: Message; readonly error: Error }
+  /** The hub has taken work back, for this reason; its handler was told and what it still does has no effect. */
+  | { readonly type: 'revoked'; readonly message: Message; readonly reason: string }
+  /** A handler finished after it timed out or its message was revoked: what it returned was dropped. */
+  | { readonly type: 'late_result'; readonly message: Message }
+  /** What became of a message that an earlier client of this agent sent with a receipt. */
+  | { readonly type: 'receipt'; readonly receipt: Receipt }
   /** A message has no handler while other types have one; see `unhandledTimeoutMs`. */
   | { readonly type: 'unhandled'; readonly message: Message }
   /** A response that nobody waits for (any more); it was acknowledged and dropped. */

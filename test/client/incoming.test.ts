@@ -1,68 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { MeshError } from '../../protocol/errors.ts'
-import type { Message } from '../../protocol/pushes.ts'
-import { Incoming } from '../../client/incoming.ts'
 import { Nack } from '../../client/nack.ts'
-import type { Incident } from '../../client/status.ts'
-import type { Line } from '../../client/writer.ts'
-import { messageFrame } from '../support/scripted-hub.ts'
-
-type Fields = Readonly<Record<string, unknown>>
-
-function incoming(options: { concurrency?: number; window?: number } = {}) {
-  const lines: Line[] = []
-  const incidents: Incident[] = []
-  const replies: { to: string; payload: unknown }[] = []
-  const state = { online: true, awaited: new Set<string>(), replyError: null as Error | null }
-  const box = new Incoming(
-    {
-      write: (line) => state.online && lines.push(line),
-      reply: async ({ from }, payload) => {
-        if (state.replyError !== null) throw state.replyError
-        replies.push({ to: from, payload })
-        return { id: 'r1', recipients: 1 }
-      },
-      take: ({ correlationId }) => state.awaited.delete(correlationId ?? ''),
-      waiting: () => state.awaited.size,
-      emit: (incident) => incidents.push(incident),
-    },
-    { concurrency: 10, window: 4, redeliveryDelayMs: 1000, unhandledTimeoutMs: 60_000, ...options },
-  )
-  return {
-    box,
-    incidents,
-    replies,
-    state,
-    push: (id: string, fields: Fields = {}) => box.receive(messageFrame(id, fields) as unknown as Message),
-    /** What goes to the hub at the end of this turn, once everything has come to rest. */
-    async told(): Promise<unknown[]> {
-      await vi.advanceTimersByTimeAsync(0)
-      const text = lines.splice(0).map((line) => (typeof line === 'string' ? line : line()))
-      return text
-        .flatMap((frames) => frames.split('\n'))
-        .flatMap((line) => (line === '' ? [] : [JSON.parse(line)]))
-    },
-    lost() {
-      state.online = false
-      lines.length = 0
-      box.lost()
-    },
-    resume() {
-      state.online = true
-      box.resume()
-    },
-  }
-}
-
-/** A handler whose calls end when the test says so. */
-function stepwise() {
-  const running: { id: string; end: () => void; fail: (error: Error) => void }[] = []
-  const handler = ({ id }: Message): Promise<void> =>
-    new Promise((resolve, reject) => running.push({ id, end: resolve, fail: reject }))
-  return { handler, running, ids: () => running.map(({ id }) => id) }
-}
-
-const ack = (...ids: string[]) => ({ type: 'ack', ids })
+import { ack, incoming, stepwise } from '../support/incoming.ts'
 
 describe('incoming messages', () => {
   beforeEach(() => void vi.useFakeTimers())

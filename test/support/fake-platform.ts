@@ -1,3 +1,4 @@
+import { turnScope } from '../../client/scope.ts'
 import type { Platform, Socket, SocketListener } from '../../client/socket.ts'
 import type { Welcome } from '../../protocol/replies.ts'
 import { welcomeFrame } from './scripted-hub.ts'
@@ -48,6 +49,7 @@ export class FakeSocket implements Socket {
 
 export class FakePlatform implements Platform {
   readonly tokenInHello: boolean
+  readonly scope = turnScope()
   readonly sockets: FakeSocket[] = []
   readonly #wakers = new Set<() => void>()
 
