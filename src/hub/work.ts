@@ -259,7 +259,11 @@ export class Work {
         .settle(this.#namespace, holds)
         .then(
           () => {
-            for (const { worker, hold } of part) worker.ended(hold)
+            for (const { worker, hold } of part) {
+              worker.ended(hold)
+              // A claim that came to the store before found it still holding this.
+              this.onRoom(worker)
+            }
           },
           (error: unknown) => {
             this.#onError(error)
@@ -292,6 +296,7 @@ export class Work {
     try {
       const result = await this.#queues.release(this.#namespace, release)
       worker.ended(release)
+      this.onRoom(worker)
       if (result.outcome !== 'requeued') return
       if (result.dueAt === null) this.onQueued([capability])
       else this.#tickIn(result.dueAt - Date.now())
