@@ -5,6 +5,12 @@ import { inboxesSuite } from './inboxes.suite.ts'
 import { leaderSuite } from './leader.suite.ts'
 import { leasesSuite } from './leases.suite.ts'
 import { numberedSendsSuite } from './numbered-sends.suite.ts'
+import { queueSendsSuite } from './queue-sends.suite.ts'
+import { queuesClaimsSuite } from './queues-claims.suite.ts'
+import { queuesLossSuite } from './queues-loss.suite.ts'
+import { queuesTimeSuite } from './queues-time.suite.ts'
+import { receiptsSuite } from './receipts.suite.ts'
+import { redriveSuite } from './redrive.suite.ts'
 import { registryWatchSuite } from './registry-watch.suite.ts'
 import { registrySuite } from './registry.suite.ts'
 import { sendsSuite } from './sends.suite.ts'
@@ -19,7 +25,13 @@ export function coreSuites(factory: CoreFactory): void {
   numberedSendsSuite(factory)
   inboxesSuite(factory)
   broadcastsSuite(factory)
+  queueSendsSuite(factory)
+  queuesClaimsSuite(factory)
+  queuesLossSuite(factory)
+  queuesTimeSuite(factory)
+  receiptsSuite(factory)
   deadLettersSuite(factory)
+  redriveSuite(factory)
   leasesSuite(factory)
   busSuite(factory)
 }

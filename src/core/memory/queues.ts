@@ -54,16 +54,14 @@ export class MemoryQueues implements Queues {
     const agent = namespace?.agents.get(agentId)
     if (namespace === undefined || agent === undefined || !isLive(agent, fence)) return []
     const at = this.#namespaces.settings.now()
-    return Array.from(agent.holding.values(), (task) => {
-      task.pushes += 1
-      namespace.work.extend(task, at)
-      return task.toTask()
-    })
+    const tasks = heldInOrder(agent)
+    for (const task of tasks) namespace.work.resume(task, fence, at)
+    return tasks.map((task) => task.toTask())
   }
 
   async held(name: string, agentId: string): Promise<readonly Task[]> {
     const agent = this.#namespaces.find(name)?.agents.get(agentId)
-    return agent === undefined ? [] : Array.from(agent.holding.values(), (task) => task.toTask())
+    return agent === undefined ? [] : heldInOrder(agent).map((task) => task.toTask())
   }
 
   async extend(name: string, holds: readonly Hold[]): Promise<void> {
@@ -181,6 +179,11 @@ function firstOf(
     if (task === undefined || !task.hasExpired(at)) return task
     namespace.endings.giveUpTask(task, 'expired', at)
   }
+}
+
+/** What an agent holds, in the order in which it was sent. */
+function heldInOrder({ holding }: MemoryAgent): StoredTask[] {
+  return [...holding.values()].toSorted((a, b) => a.number - b.number)
 }
 
 function isLive(agent: MemoryAgent, fence: number): boolean {

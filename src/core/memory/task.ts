@@ -11,7 +11,7 @@ export interface Alarm extends Scheduled {
 /** Who may hold tasks: an agent. */
 export interface Holder {
   readonly id: string
-  /** By message id, in the order they were claimed. */
+  /** By message id. */
   readonly holding: Map<string, StoredTask>
 }
 
@@ -28,7 +28,7 @@ export interface NewTask {
 export class StoredTask implements NewTask, Scheduled {
   slot = -1
   readonly capability: string
-  /** Its place in the order of its queue. */
+  /** Its place in the order of its queue, and of its namespace. */
   readonly number: number
   readonly id: string
   readonly text: string
@@ -38,6 +38,8 @@ export class StoredTask implements NewTask, Scheduled {
   readonly storedAt: number
   readonly alarm: Alarm = { slot: -1, at: 0, task: this }
   holder: Holder | null = null
+  /** Fence of the latest session that took it over from one before. */
+  resumedBy: number | null = null
   /** The agent that lost it last. */
   lostBy: string | null = null
   claim = 0

@@ -1,12 +1,13 @@
 import type { CoreLimits } from '../core.ts'
 import { MemoryQueue } from './queue.ts'
 import { Schedule } from './schedule.ts'
-import type { Alarm, Holder, NewTask, StoredTask } from './task.ts'
+import { StoredTask, type Alarm, type Holder, type NewTask } from './task.ts'
 
 /** The work queues of a namespace: which task is where, and what wakes it. */
 export class Work {
   readonly #limits: CoreLimits
   readonly #queues = new Map<string, MemoryQueue>()
+  #head = 0
   /** What happens to single tasks. */
   readonly alarms = new Schedule<Alarm>((alarm) => alarm.at)
   /** Queues that no registered agent could take from. */
@@ -31,7 +32,7 @@ export class Work {
     return queueMax > 0 && (this.#queues.get(capability)?.tasks.size ?? 0) >= queueMax
   }
 
-  /** A new task at the end of its queue, waiting. `capable`: a registered agent has the capability. */
+  /** A new task at the end of its queue, waiting; one that is there already stays as it is. `capable`: a registered agent has the capability. */
   add(capability: string, capable: boolean, task: NewTask, at: number): void {
     let queue = this.#queues.get(capability)
     if (queue === undefined) {
@@ -39,7 +40,10 @@ export class Work {
       this.#queues.set(capability, queue)
       if (!capable) this.#watch(queue, at)
     }
-    this.wait(queue.append(task, at))
+    if (queue.tasks.has(task.id)) return
+    const stored = new StoredTask(capability, (this.#head += 1), task, at)
+    queue.tasks.set(task.id, stored)
+    this.wait(stored)
   }
 
   /** Nobody holds it, and anybody may. */
@@ -65,6 +69,13 @@ export class Work {
     this.extend(task, at)
   }
 
+  /** Pushed once more by the session `fence`, however often it asks. */
+  resume(task: StoredTask, fence: number, at: number): void {
+    if (task.resumedBy !== fence) task.pushes += 1
+    task.resumedBy = fence
+    this.extend(task, at)
+  }
+
   /** Its holder has all the time for an acknowledgement again. */
   extend(task: StoredTask, at: number): void {
     const { ackTimeoutMs } = this.#limits
@@ -78,7 +89,7 @@ export class Work {
     const queue = this.#queues.get(task.capability)
     if (queue === undefined) return
     queue.waiting.remove(task)
-    queue.tasks.delete(task.number)
+    queue.tasks.delete(task.id)
     if (queue.tasks.size > 0) return
     this.orphans.remove(queue)
     this.#queues.delete(task.capability)
@@ -127,6 +138,7 @@ export class Work {
   #free(task: StoredTask): void {
     task.holder?.holding.delete(task.id)
     task.holder = null
+    task.resumedBy = null
   }
 
   #wake(task: StoredTask, at: number | null): void {
