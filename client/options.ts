@@ -50,7 +50,7 @@ export interface AgentOptions extends CommonOptions {
   readonly address?: string
   /** At most 64 keys and 16 KiB of JSON. */
   readonly metadata?: Readonly<Record<string, string>>
-  /** Handlers that run at once, and work-queue messages taken at once: 1 to 1,024. Default 1. */
+  /** Work-queue messages taken at once, and besides them handlers of other messages that run at once: 1 to 1,024. Default 1. */
   readonly concurrency?: number
   /** Default true, of an ephemeral agent false. */
   readonly leaderEligible?: boolean

@@ -23,6 +23,8 @@ describe('docs/client.md', () => {
     ['client/envelope.ts', 'SendOptions'],
     ['client/envelope.ts', 'BroadcastOptions'],
     ['client/watch.ts', 'WatchOptions'],
+    ['client/message.ts', 'HandlerOptions'],
+    ['client/dead-letters.ts', 'DeadLetterListOptions'],
   ])('has a row for every option of %s %s', (path, name) => {
     const options = fields(body(path, name))
     expect(options.length).toBeGreaterThan(0)
