@@ -233,6 +233,7 @@ export class Connection implements Beating, Reader {
     this.release('behind')
     if (this.#state !== 'open') return
     this.#session?.delivery.resume()
+    if (this.#session) this.#namespace?.streams.drained(this.#session)
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.pump(subscription)
   }
 

@@ -13,6 +13,7 @@ import { Replica } from './replica.ts'
 import type { Session } from './session.ts'
 import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
+import { Streams } from './streams.ts'
 import { Watchers } from './watchers.ts'
 import { WiredBroadcast } from './wired-broadcast.ts'
 
@@ -46,6 +47,7 @@ export class Namespace {
   readonly broadcasts: LogReader
   readonly commit: GroupCommit
   readonly probes: Probes
+  readonly streams: Streams
   readonly #ghosts: Ghosts
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
@@ -81,6 +83,7 @@ export class Namespace {
       () => flusher.flush(),
     )
     this.probes = new Probes(this)
+    this.streams = new Streams(this)
     this.#ghosts = new Ghosts(this)
   }
 
@@ -184,6 +187,7 @@ export class Namespace {
       this.replica.apply(current)
       this.watchers.onEvent(current)
       this.#checkSession(current)
+      this.streams.onEvent(current)
     }
     this.#resolveWaiters()
   }
@@ -295,6 +299,9 @@ export class Namespace {
       case 'probed':
         this.probes.onProbed(signal.probe)
         break
+      case 'streams':
+        this.streams.onSignal(signal)
+        break
       case 'heartbeats_wanted':
         this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
         break
@@ -307,6 +314,7 @@ export class Namespace {
   /** Signals may have been lost: the store has it all. */
   #onGap(): void {
     void this.catchUp()
+    this.streams.onGap()
     for (const session of this.#sessions.values()) session.delivery.ask()
   }
 
@@ -391,6 +399,7 @@ export class Namespace {
     for (const { resolve } of this.#waiters) resolve()
     this.#waiters = []
     this.probes.close()
+    this.streams.close()
     await this.settler.close()
     await this.#subscription?.close().catch((error: unknown) => this.onStoreError(error))
   }

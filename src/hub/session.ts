@@ -169,6 +169,7 @@ export class Session {
   async #finish(): Promise<void> {
     this.#ended = true
     this.namespace.remove(this)
+    this.namespace.streams.leave(this)
     this.#delivery.stop()
     await this.#allAnswered()
     await this.namespace.settler.flush()
