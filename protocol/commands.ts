@@ -173,7 +173,8 @@ export const subscribeSchema = z.object({
 
 export const unsubscribeSchema = z.object({ type: z.literal('unsubscribe'), ref, subscription: text })
 
-const streamId = z.string().check(z.regex(/^[A-Za-z0-9._:-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ : -'))
+export const STREAM_ID_PATTERN = /^[A-Za-z0-9._:-]{1,64}$/
+const streamId = z.string().check(z.regex(STREAM_ID_PATTERN, '1 to 64 of A-Z a-z 0-9 . _ : -'))
 
 export const streamOpenSchema = z.object({
   type: z.literal('stream.open'),

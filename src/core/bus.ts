@@ -1,6 +1,7 @@
 import type { BroadcastEntry } from './broadcasts.ts'
 import type { Lane } from './inboxes.ts'
 import type { RegistryEvent } from './registry.ts'
+import type { StreamFrame } from './stream-frames.ts'
 
 /**
  * What hubs tell each other. May be lost, never the only copy: lanes, log and revisions are numbered, so a gap is seen and
@@ -38,6 +39,16 @@ export type Signal =
   | { readonly kind: 'probed'; readonly probe: string }
   /** A transient message for agents on that hub. */
   | { readonly kind: 'transient'; readonly agentIds: readonly string[]; readonly text: string }
+  /**
+   * Of streams between that hub and `from`; no frames: `from` lives. `ask`: tell the same way what you know of the streams
+   * between the two.
+   */
+  | {
+      readonly kind: 'streams'
+      readonly from: string
+      readonly ask: boolean
+      readonly frames: readonly StreamFrame[]
+    }
   // To every hub of the namespace (the feed).
   /** `entry` is null where it is too long for a signal: read it. */
   | { readonly kind: 'broadcast'; readonly number: number; readonly entry: BroadcastEntry | null }

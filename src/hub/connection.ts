@@ -235,6 +235,7 @@ export class Connection implements Beating, Reader {
     const session = this.#session
     session?.delivery.resume()
     session?.worker.onRoom()
+    if (session) this.#namespace?.streams.drained(session)
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.pump(subscription)
   }
 

@@ -12,9 +12,10 @@ import { hello } from './commands/hello.ts'
 import { leader } from './commands/leader.ts'
 import { ping, pong } from './commands/ping.ts'
 import { refuseSend, send } from './commands/send.ts'
+import { streamCancel, streamChunk, streamCredit, streamEnd, streamOpen } from './commands/stream.ts'
 import { subscribe, unsubscribe } from './commands/subscribe.ts'
 import { update } from './commands/update.ts'
-import { readAck, readSend } from './hot-frames.ts'
+import { readAck, readChunk, readSend } from './hot-frames.ts'
 import type { Namespace } from './namespace.ts'
 import type { Session } from './session.ts'
 
@@ -45,10 +46,25 @@ const HANDLERS: {
   'dead-letters.list': listDeadLetters,
   'dead-letters.redrive': redriveDeadLetters,
   'dead-letters.purge': purgeDeadLetters,
+  'stream.open': streamOpen,
+  'stream.credit': streamCredit,
+  'stream.chunk': streamChunk,
+  'stream.end': streamEnd,
+  'stream.cancel': streamCancel,
 }
 
 /** What answers or acknowledges never waits for the rate: it makes room. */
-const UNCOUNTED: ReadonlySet<string> = new Set(['ack', 'nack', 'progress', 'pong'])
+const UNCOUNTED: ReadonlySet<string> = new Set([
+  'ack',
+  'nack',
+  'progress',
+  'pong',
+  // Held to the receiver's credit instead.
+  'stream.credit',
+  'stream.chunk',
+  'stream.end',
+  'stream.cancel',
+])
 
 function refOf(frame: Record<string, unknown>): Ref | undefined {
   const { ref } = frame
@@ -89,9 +105,16 @@ function fail(connection: Connection, ref: Ref | undefined, error: unknown): voi
   )
 }
 
+/** What comes in floods. */
+const QUICK: { readonly [Type in CommandType]?: (frame: Record<string, unknown>) => Command | null } = {
+  ack: readAck,
+  send: readSend,
+  'stream.chunk': readChunk,
+}
+
 /** @throws MeshError `bad_frame` */
 function parse(type: CommandType, frame: Record<string, unknown>): Command {
-  const quick = type === 'ack' ? readAck(frame) : type === 'send' ? readSend(frame) : null
+  const quick = QUICK[type]?.(frame)
   if (quick) return quick
   const parsed = z.safeParse(COMMANDS[type], frame)
   if (!parsed.success) throw explain(type, frame, parsed.error.issues)

@@ -1,9 +1,9 @@
-import { type Ack, type Send } from '../../protocol/commands.ts'
+import { type Ack, type Send, STREAM_ID_PATTERN, type StreamChunk } from '../../protocol/commands.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { MESSAGE_TYPE_PATTERN } from '../../protocol/message.ts'
 
 /**
- * The two frames that come in floods, checked by hand: a schema costs about as much as all else that a send costs the hub
+ * The three frames that come in floods, checked by hand: a schema costs about as much as all else that a send costs the hub
  * (`npm run bench`). What is not plainly right is left to the schema, which says what is wrong; hot-frames.test.ts holds that
  * nothing passes here that the schema would refuse.
  */
@@ -62,4 +62,12 @@ export function readSend(frame: Raw): Send | null {
   if (frame.receipt !== undefined || frame.echo !== undefined || frame.ifNone !== undefined) return null
   if (frame.asLeader !== undefined || frame.traceparent !== undefined) return null
   return frame as unknown as Send
+}
+
+/** The frame as a `stream.chunk`, or null where the schema has to look. */
+export function readChunk(frame: Raw): StreamChunk | null {
+  const { stream, seq, payload } = frame
+  if (typeof stream !== 'string' || !STREAM_ID_PATTERN.test(stream) || payload === undefined) return null
+  if (typeof seq !== 'number' || !Number.isSafeInteger(seq) || seq < 0) return null
+  return frame as unknown as StreamChunk
 }

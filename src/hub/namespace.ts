@@ -13,6 +13,7 @@ import { Replica } from './replica.ts'
 import type { Session } from './session.ts'
 import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
+import { Streams } from './streams.ts'
 import { Watchers } from './watchers.ts'
 import { WiredBroadcast } from './wired-broadcast.ts'
 import { Work } from './work.ts'
@@ -48,6 +49,7 @@ export class Namespace {
   readonly broadcasts: LogReader
   readonly commit: GroupCommit
   readonly probes: Probes
+  readonly streams: Streams
   readonly #ghosts: Ghosts
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
@@ -84,6 +86,7 @@ export class Namespace {
       () => flusher.flush(),
     )
     this.probes = new Probes(this)
+    this.streams = new Streams(this)
     this.#ghosts = new Ghosts(this)
   }
 
@@ -188,6 +191,7 @@ export class Namespace {
       this.watchers.onEvent(current)
       this.#checkSession(current)
       this.#checkWork(current)
+      this.streams.onEvent(current)
     }
     this.#resolveWaiters()
   }
@@ -314,6 +318,9 @@ export class Namespace {
       case 'probed':
         this.probes.onProbed(signal.probe)
         break
+      case 'streams':
+        this.streams.onSignal(signal)
+        break
       case 'heartbeats_wanted':
         this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
         break
@@ -326,6 +333,7 @@ export class Namespace {
   /** Signals may have been lost: the store has it all. */
   #onGap(): void {
     void this.catchUp()
+    this.streams.onGap()
     for (const session of this.#sessions.values()) this.#ask(session)
   }
 
@@ -417,6 +425,7 @@ export class Namespace {
     this.#waiters = []
     this.probes.close()
     await this.work.close()
+    this.streams.close()
     await this.settler.close()
     await this.#subscription?.close().catch((error: unknown) => this.onStoreError(error))
   }

@@ -177,6 +177,7 @@ export class Session {
   async #finish(): Promise<void> {
     this.#ended = true
     this.namespace.remove(this)
+    this.namespace.streams.leave(this)
     this.#delivery.stop()
     this.worker.stop()
     await this.#allAnswered()

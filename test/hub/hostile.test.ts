@@ -103,6 +103,11 @@ describe.each(CORES)(
         leader: {},
         subscribe: { events: ['agent.*'], where: { status: ['online'] }, since: 5 },
         unsubscribe: { subscription: 's' },
+        'stream.open': { stream: 's', to: { agent: 'victim' } },
+        'stream.credit': { stream: 's', credit: 1 },
+        'stream.chunk': { stream: 's', seq: 0, payload: 1 },
+        'stream.end': { stream: 's', error: { code: 'c', message: 'm' } },
+        'stream.cancel': { stream: 's', reason: 'r' },
       }
       const fieldsOf = (type: CommandType): string[] =>
         Object.keys(COMMANDS[type].def.shape).filter((field) => field !== 'type')

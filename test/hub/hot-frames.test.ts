@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import * as z from 'zod/mini'
-import { ackSchema, sendSchema } from '../../protocol/commands.ts'
-import { readAck, readSend } from '../../src/hub/hot-frames.ts'
+import { ackSchema, sendSchema, streamChunkSchema } from '../../protocol/commands.ts'
+import { readAck, readChunk, readSend } from '../../src/hub/hot-frames.ts'
 
 const odd = fc.oneof(
   fc.string(),
@@ -89,4 +89,29 @@ test('an ack that passes the quick check passes the schema', () => {
   )
   expect(readAck({ type: 'ack', ids: ['a', 'b'] })).not.toBeNull()
   expect(readAck({ type: 'ack', ids: Array.from({ length: 1_001 }, () => 'a') })).toBeNull()
+})
+
+test('a chunk that passes the quick check passes the schema', () => {
+  const frames = fc.record(
+    {
+      type: fc.constant('stream.chunk'),
+      stream: mostly(fc.constantFrom('s1', 'a.b:c-d_e', '', 'x'.repeat(65))),
+      seq: mostly(fc.integer({ min: -1, max: 99 })),
+      payload: odd,
+      more: odd,
+    },
+    { requiredKeys: ['type', 'stream', 'seq'] },
+  )
+  let passed = 0
+  fc.assert(
+    fc.property(frames, (frame) => {
+      const wire = asWire(frame)
+      if (!readChunk(wire)) return
+      passed++
+      expect(z.safeParse(streamChunkSchema, wire).success).toBe(true)
+    }),
+  )
+  expect(passed).toBeGreaterThan(10)
+  const plain = { type: 'stream.chunk', stream: 's1', seq: 0, payload: null }
+  expect(readChunk(plain)).toBe(plain)
 })
