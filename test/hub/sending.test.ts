@@ -249,19 +249,15 @@ describe.each(CORES)('a send that is against a rule, on %s', (core) => {
     expect(await pushed(alice, bob)).toEqual([])
   })
 
-  test.each([[{}], [{ mode: 'one' }]])(
-    'to a capability %j is a bad_frame that says what to do: there are no work queues yet',
-    async (mode) => {
-      await using hub = await startTestHub(core)
-      await using alice = await join(hub, 'alice')
-      const error = await alice.refusal(sendFrame({ capability: 'nlp', ...mode }, 1))
-      expect(error.code).toBe('bad_frame')
-      expect(error.message).toContain('"mode":"all"')
-    },
-  )
+  test('with ifNone fail to an existing name or agent is stored like any other', async () => {
+    await using hub = await startTestHub(core)
+    await using alice = await join(hub, 'alice')
+    await using bob = await join(hub, 'bob')
+    await send(alice, 'bob', 1, { ifNone: 'fail' })
+    expect(await read(bob, 1)).toEqual([1])
+  })
 
   test.each([
-    ['to an agent', { agent: 'bob' }, {}],
     ['with a broadcast', { all: true }, {}],
     ['with a transient message', { agent: 'bob' }, { durability: 'transient' }],
   ])('with receipt %s is a bad_frame, and nothing is sent', async (_, to, more) => {

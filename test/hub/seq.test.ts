@@ -248,7 +248,7 @@ describe.each(PLACES)('seq, on %s with %i hub(s)', (core, hubs) => {
     expect(await sendRefused(alice, 'bob', tooLarge, { seq: 1 })).toBe('payload_too_large')
     expect(await sendRefused(alice, 'bob', 'x', { seq: 2, messageType: 'NO' })).toBe('bad_frame')
     expect(await sendRefused(alice, { agent: 'bob', name: 'b' }, 'x', { seq: 3 })).toBe('bad_frame')
-    expect(await sendRefused(alice, 'bob', 'x', { seq: 4, receipt: true })).toBe('bad_frame')
+    expect(await sendRefused(alice, 'bob', 'x', { seq: 4, receipt: 'yes' })).toBe('bad_frame')
     await alice.cut()
     await using again = await reconnect(mesh.far, alice, { producer: 'p1' })
     expect(await sendRefused(again, 'bob', 'small', { seq: 1 })).toBe('payload_too_large')

@@ -310,6 +310,7 @@ describe.each(CORES)('dead letters and limits, on %s', (core) => {
       at: expect.any(String),
       messageId: id,
       agentId: 'alice',
+      capability: null,
       reason: 'no',
     })
     await others.roundTrip()
