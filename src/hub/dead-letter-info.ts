@@ -1,12 +1,15 @@
+import { decode } from '../../protocol/codec.ts'
 import type { DeadWhere } from '../../protocol/commands.ts'
 import type { Message } from '../../protocol/pushes.ts'
 import type { DeadLetterInfo } from '../../protocol/replies.ts'
 import type { DeadLetter, Redrive } from '../core/dead-letters.ts'
 
+/** What a hub wrote: a message frame, or the numbers of broadcasts. */
+const contentOf = ({ text }: DeadLetter): unknown => decode(text)[0]
+
 /** The message of a dead letter; null of a record that stands for several broadcasts. */
-function messageOf({ messageId, text }: DeadLetter): Message | null {
-  // Written by a hub: a frame, or the numbers of broadcasts.
-  return messageId === null ? null : (JSON.parse(text) as Message)
+function messageOf(letter: DeadLetter): Message | null {
+  return letter.messageId === null ? null : (contentOf(letter) as Message)
 }
 
 /** What is told of a dead letter. */
@@ -24,7 +27,7 @@ export function toInfo(letter: DeadLetter, withPayload: boolean): DeadLetterInfo
     attempts,
     createdAt: message?.createdAt ?? null,
     deadAt: new Date(at).toISOString(),
-    ...(message === null && { broadcasts: JSON.parse(letter.text) as { from: number; to: number } }),
+    ...(message === null && { broadcasts: contentOf(letter) as { from: number; to: number } }),
     ...(message !== null && withPayload && { payload: message.payload }),
   }
 }

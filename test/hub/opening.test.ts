@@ -129,7 +129,7 @@ describe('welcome', () => {
       pending: 0,
       time: expect.stringMatching(ISO_TIME),
       heartbeat: { intervalMs: 7_000, timeoutMs: 3_000 },
-      limits: { maxMessageBytes: 100_000, maxPayloadBytes: 100_000 - 4_096, window: 7 },
+      limits: { maxMessageBytes: 100_000, maxPayloadBytes: 100_000 - 4_096, window: 7, ackTimeoutMs: 60_000 },
     })
     expect(Date.parse(agent.welcome.time)).toBeGreaterThanOrEqual(before)
     expect(agent.welcome.revision).toBeGreaterThanOrEqual(agent.welcome.leader.term)
