@@ -5,12 +5,14 @@ import { startRedis, type RedisServer } from '../support/redis.ts'
 import { broadcastsProperties } from './broadcasts.properties.ts'
 import { inboxProperties } from './inbox.properties.ts'
 import { producersProperties } from './producers.properties.ts'
+import { queuesProperties } from './queues.properties.ts'
 import { registryProperties } from './registry.properties.ts'
 
 function coreProperties(factory: CoreFactory, numRuns: number): void {
   inboxProperties(factory, numRuns)
   broadcastsProperties(factory, numRuns)
   producersProperties(factory, numRuns)
+  queuesProperties(factory, numRuns)
   registryProperties(factory, numRuns)
 }
 

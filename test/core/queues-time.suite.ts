@@ -312,6 +312,24 @@ export function queuesTimeSuite({ openCore, openPair }: CoreFactory): void {
       })
     })
 
+    test('is given up by and by, at most so many at a time', async () => {
+      const core = await openCore({ retentionMs: 20 })
+      await storeWork(core, await joinBoss(core), ['m1', 'm2', 'm3', 'm4', 'm5'])
+      await passed(Date.now() + 60)
+      const counts: number[] = []
+      await expect
+        .poll(
+          async () => {
+            counts.push(await core.queues.tick(NS, 2))
+            return core.queues.size(NS, WORK)
+          },
+          { interval: 5 },
+        )
+        .toBe(0)
+      expect(Math.max(...counts)).toBe(2)
+      expect((await deadOf(core)).length).toBe(5)
+    })
+
     test('waits for a registered agent that is away', async () => {
       const core = await openCore({ retentionMs: 40 })
       const ann = await join(core, 'ann')

@@ -109,10 +109,11 @@ export class Endings {
   /** A task that is held goes back to its place, or is given up. Who waits for work has to be told: see {@link Endings.tellQueued}. */
   lose(task: StoredTask, { at, failed, remembered, requeue, delayMs, reason }: Loss): ReleaseResult {
     const { limits, work } = this.#parts
-    if (remembered) task.lostBy = task.holder?.id ?? task.lostBy
     if (failed) task.attempts += 1
     const exhausted = limits.maxAttempts > 0 && task.attempts >= limits.maxAttempts
-    if (!requeue || task.hasExpired(at) || exhausted) {
+    const dead = !requeue || exhausted || task.hasExpired(at)
+    if (dead || remembered) task.lostBy = task.holder?.id ?? null
+    if (dead) {
       this.giveUpTask(task, requeue && task.hasExpired(at) ? 'expired' : reason, at)
       return { outcome: 'dead' }
     }

@@ -120,13 +120,10 @@ export class MemoryQueues implements Queues {
       if (task === undefined) break
       if (wake(namespace, task, at)) queued.add(task.capability)
     }
-    for (; count < limit; count += 1) {
-      const task = namespace.work.abandoned(at)
-      if (task === undefined) break
-      namespace.endings.giveUpTask(task, 'retention', at)
-    }
+    const abandoned = namespace.work.abandoned(at, limit - count)
+    for (const task of abandoned) namespace.endings.giveUpTask(task, 'retention', at)
     namespace.endings.tellQueued(queued)
-    return count
+    return count + abandoned.length
   }
 
   async size(name: string, capability: string): Promise<number> {

@@ -111,20 +111,25 @@ export class Work {
     this.orphans.remove(queue)
   }
 
-  /**
-   * One task that nobody could have taken for `retentionMs`, of a queue that must be looked at by `now`; it stays. A queue without such a
-   * task is looked at again when its first one may be one.
-   */
-  abandoned(now: number): StoredTask | undefined {
-    for (;;) {
-      const queue = this.orphans.first
-      if (queue === undefined || queue.deadline > now) return undefined
-      // Those that are held are few: their agents gave up the capability, not the work.
-      const task = firstFree(queue)
-      const since = task === undefined ? now : Math.max(task.storedAt, queue.orphanedAt ?? now)
-      if (task !== undefined && since + this.#limits.retentionMs <= now) return task
+  /** Tasks that nobody could have taken for `retentionMs`, at most `limit`; to be given up now. */
+  abandoned(now: number, limit: number): StoredTask[] {
+    const found: StoredTask[] = []
+    while (found.length < limit) {
+      const queue = this.orphans.take(now)
+      if (queue === undefined) break
+      let since = now
+      for (const task of queue.tasks.values()) {
+        // These are few: their holders gave up the capability, not the work.
+        if (task.holder !== null) continue
+        since = Math.max(task.storedAt, queue.orphanedAt ?? now)
+        if (found.length === limit || since + this.#limits.retentionMs > now) break
+        found.push(task)
+        since = now
+      }
+      // It is looked at again when its first task left may be one of them.
       this.#watch(queue, since)
     }
+    return found
   }
 
   #watch(queue: MemoryQueue, since: number): void {
@@ -147,9 +152,4 @@ export class Work {
     task.alarm.at = at
     this.alarms.add(task.alarm)
   }
-}
-
-function firstFree(queue: MemoryQueue): StoredTask | undefined {
-  for (const task of queue.tasks.values()) if (task.holder === null) return task
-  return undefined
 }

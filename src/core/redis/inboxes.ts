@@ -54,15 +54,24 @@ export class RedisInboxes implements Inboxes {
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {
     const keys = this.#store.keys.of(namespace)
-    const scriptKeys = [keys.sessions, keys.expiries]
-    const args: Argument[] = ['PUBLISH', keys.root]
+    const scriptKeys = [keys.expiries]
+    const args: Argument[] = []
     for (const { agentId, lane, numbers } of settlements) {
       if (numbers.length === 0) continue
       scriptKeys.push(keys.lane(agentId, lane), keys.rejections(agentId), keys.receipts(agentId))
       args.push(letterOf(lane), agentId, numbers.length)
       for (const number of numbers) args.push(`0-${number}`)
     }
-    if (scriptKeys.length > 2) await runWithSenders(this.#store, 'settle', keys, scriptKeys, args)
+    if (args.length === 0) return
+    const receipts = (await this.#store.scripts.run('settle', scriptKeys, args)) === 1
+    if (!receipts) return
+    await runWithSenders(
+      this.#store,
+      'settle-receipts',
+      keys,
+      [keys.sessions, ...scriptKeys],
+      ['PUBLISH', keys.root, ...args],
+    )
   }
 
   async reject(namespace: string, lane: Lane, rejection: Rejection): Promise<RejectResult> {

@@ -18,25 +18,24 @@ export class RedisQueues implements Queues {
   ): Promise<{ tasks: ClaimedTask[]; left: number }> {
     const keys = this.#store.keys.of(namespace)
     const tasks: ClaimedTask[] = []
-    const roomById = new Map(claimants.map(({ agentId, room }) => [agentId, room]))
+    let open = claimants.map((claimant) => ({ ...claimant }))
     for (;;) {
       const args: Argument[] = [...taskArgs(this.#store, keys), capability]
-      for (const { agentId, fence, concurrency } of claimants) {
-        const room = roomById.get(agentId) ?? 0
-        if (room > 0) args.push(agentId, fence, room, concurrency)
-      }
+      for (const { agentId, fence, room, concurrency } of open) args.push(agentId, fence, room, concurrency)
       const reply = (await runWithSenders(this.#store, 'claim', keys, keys.work(), args)) as (
         | string
         | number
       )[]
       const [left, more] = reply
       for (let i = 2; i < reply.length; i += 5) {
-        const agentId = String(reply[i])
-        tasks.push({ agentId, ...toTask(reply, i + 1, capability) })
-        roomById.set(agentId, (roomById.get(agentId) ?? 0) - 1)
+        const claimant = open[Number(reply[i])]
+        if (claimant === undefined) continue
+        claimant.room -= 1
+        tasks.push({ agentId: claimant.agentId, ...toTask(reply, i + 1, capability) })
       }
       // One call gives up so many expired messages and no more, to let others in.
       if (more !== 1) return { tasks, left: Number(left) }
+      open = open.filter(({ room }) => room > 0)
     }
   }
 

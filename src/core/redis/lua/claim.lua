@@ -1,18 +1,21 @@
 -- Gives waiting messages of a work queue to agents with room.
 -- KEYS[1..10] as in _tasks.lua; then the lanes of senders
--- ARGV[1..7] as in _tasks.lua  [8] capability; for each agent: id, fence, room, concurrency; then senders as in _receipts.lua
--- Returns {how many still wait, 1 where expired ones took all the time: call again, then for each message: agent, id, text, attempt, claim}
+-- ARGV[1..7] as in _tasks.lua  [8] capability; for each claimant: agent id, fence, room, concurrency; then senders as in _receipts.lua
+-- Returns {how many still wait, 1 where expired ones took all the time: call again, then for each message: which claimant (from 0), id,
+--   text, attempt, claim}
 local capability = ARGV[8]
 -- Expired messages that one call gives up: each costs about as much as a claim.
 local EXPIRED_MAX = 1000
 
-local open, wanted = {}, 0
+local open, wanted, held = {}, 0, {}
 for i = 9, LAST_ARG, 4 do
   local id, session = ARGV[i], redis.call('HGET', SESSIONS, ARGV[i])
   if session and hub_of(session) and fence_of(session) == ARGV[i + 1] then
-    local room = math.min(tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]) - redis.call('ZLEXCOUNT', HELD, range(place(id))))
+    held[id] = held[id] or redis.call('ZLEXCOUNT', HELD, range(place(id)))
+    local concurrency = tonumber(ARGV[i + 3])
+    local room = math.min(tonumber(ARGV[i + 2]), concurrency - held[id])
     if room > 0 then
-      open[#open + 1] = { id = id, room = room }
+      open[#open + 1] = { id = id, place = (i - 9) / 4, room = room, concurrency = concurrency }
       wanted = wanted + room
     end
   end
@@ -76,7 +79,9 @@ local function first_for(agent)
       if entry and (not first or entry.task.order < first.task.order) then first, found = entry, line end
     end
   end
-  if found then found.next = found.next + 1 end
+  -- What was not read may come before it.
+  if not found or #expired >= EXPIRED_MAX then return nil end
+  found.next = found.next + 1
   return first
 end
 
@@ -84,10 +89,11 @@ local grants = {}
 while #open > 0 and #expired < EXPIRED_MAX do
   local still = {}
   for _, claimant in ipairs(open) do
-    local entry = first_for(claimant.id)
+    local id = claimant.id
+    local entry = held[id] < claimant.concurrency and first_for(id)
     if entry then
-      grants[#grants + 1], entry.agent = entry, claimant.id
-      claimant.room = claimant.room - 1
+      grants[#grants + 1], entry.agent, entry.claimant = entry, id, claimant.place
+      claimant.room, held[id] = claimant.room - 1, held[id] + 1
       if claimant.room > 0 then still[#still + 1] = claimant end
     end
   end
@@ -104,7 +110,7 @@ for _, entry in ipairs(grants) do
   redis.call('ZADD', HELD, 0, place(entry.agent) .. id)
   set_deadline(id)
   save_task(id, task)
-  for _, value in ipairs({ entry.agent, id, redis.call('HGET', TASKS, id), task.pushes, task.claims }) do reply[#reply + 1] = value end
+  for _, value in ipairs({ entry.claimant, id, redis.call('HGET', TASKS, id), task.pushes, task.claims }) do reply[#reply + 1] = value end
 end
 reply[1] = redis.call('ZLEXCOUNT', WAITING, range('w' .. place(capability)))
 tell()

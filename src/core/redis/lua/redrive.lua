@@ -7,8 +7,8 @@ local META, EXPIRIES = KEYS[11], KEYS[12]
 local INBOX_MAX, QUEUE_MAX, INLINE = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 local function to_queue(capability, text, expires)
-  if QUEUE_MAX > 0 and queue_size(5, capability) >= QUEUE_MAX then return 'inbox_full' end
-  enqueue(5, META, message_id(text), text, capability, expires, nil, capable_agents(MEMBERS, capability) > 0, now, RETENTION)
+  local capable, refused = enqueue(5, META, MEMBERS, QUEUE_MAX, RETENTION, now, text, capability, expires)
+  if not capable then return refused end
   note_begun(capability)
   return 'redriven'
 end

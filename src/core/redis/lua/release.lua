@@ -19,10 +19,8 @@ if dead then
 end
 
 local due = delay > 0 and now + delay or nil
-if rejected then
-  lose(id, task, true, dead, expired, due)
-elseif dead then
-  give_up(id, task, task.lost_by, dead, expired)
+if rejected or dead then
+  lose(id, task, rejected, dead, expired, due)
 else
   task.pushes = task.pushes - 1
   unhold(id, task)

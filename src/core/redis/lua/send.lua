@@ -2,7 +2,7 @@
 -- KEYS[1] meta (hash) 2 names (hash) 3 sessions (hash) 4 members (zset) 5 broadcasts (stream) 6 expiries (zset)
 -- KEYS[7 …]        lanes (streams), then producers of senders (hashes), then receipts of lanes' agents (hashes); where something goes to
 --   a work queue the last six are tasks, states (hashes), waiting (zset, by lex), sizes (hash), agenda (zset), orphaned (hash)
--- ARGV[1..2] as in _base.lua  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
+-- ARGV[1] PUBLISH or SPUBLISH  [2] channel prefix  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
 -- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs  [11] producers keys  [12] queueMax  [13] retention (ms, 0: for ever); then
 --   the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
 --   its place, fence, place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
@@ -13,9 +13,9 @@
 --   B<number> <recipients> broadcast, Q<recipients> queued, C counted, D<recipients> duplicate, E<code> refused now, R<code> refused before,
 --   M<agent> moved, P postponed, X fenced, G<expected> gap, O too old
 local META, NAMES, SESSIONS, MEMBERS, BROADCASTS, EXPIRIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local HUB, INBOX_MAX, LOG_MAX = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local PUBLISH, CHANNELS, HUB, INBOX_MAX, LOG_MAX = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local INLINE, SLOTS, agents, lanes, runs = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local PRODUCERS, QUEUE_MAX, RETENTION, QUEUES = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), #KEYS - 5
+local PRODUCERS, QUEUE_MAX, RETENTION = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
 local call, sub, find = redis.call, string.sub, string.find
 
 local sessions = call('HMGET', SESSIONS, unpack(ARGV, 14, 13 + agents))
@@ -53,7 +53,8 @@ local function append(lane, text, expires, receipts, sender)
     call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[13 + agent])
   end
   if receipts and receipts > 0 then
-    call('HSET', KEYS[6 + lanes + PRODUCERS + receipts], letter .. number, '-' .. message_id(text) .. ' ' .. sender)
+    local id = string.match(text, '^{"type":"message","id":"([^"]*)"')
+    call('HSET', KEYS[6 + lanes + PRODUCERS + receipts], letter .. number, '-' .. id .. ' ' .. sender)
   end
   local hub = lane_hub[lane]
   if not hub then
@@ -93,21 +94,8 @@ local function broadcast(from, of, value, echo, text, expires)
   return 'B' .. sub(id, 3) .. ' ' .. count, count
 end
 
-local capable, begun, begun_list = {}, {}, {}
-
--- A message of a work queue: how many agents have the capability, or nil and the code of a refusal.
-local function queue(sender, capability, text, expires, fail, receipt)
-  local count = capable[capability] or capable_agents(MEMBERS, capability)
-  capable[capability] = count
-  if count == 0 and fail then return nil, 'no_capable_agent' end
-  if QUEUE_MAX > 0 and queue_size(QUEUES, capability) >= QUEUE_MAX then return nil, 'inbox_full' end
-  enqueue(QUEUES, META, message_id(text), text, capability, expires, receipt and sender or nil, count > 0, now_ms(), RETENTION)
-  if not begun[capability] then
-    begun[capability] = true
-    begun_list[#begun_list + 1] = capability
-  end
-  return count
-end
+-- The clock (ms) and the queues in which something began to wait, once there is something for a queue.
+local now, begun
 
 -- Senders one of whose sends met another leader or name than guessed: what they sent after it must not overtake it.
 local waiting = {}
@@ -174,8 +162,14 @@ for _ = 1, runs do
       end
     elseif kind == 'q' then
       if leads(sender, ARGV[at + 4]) then
-        recipients, refused = queue(sender, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5] == '1', ARGV[at + 6] == '1')
-        if recipients then reply = 'Q' .. recipients end
+        local capability = ARGV[at + 1]
+        if not begun then
+          local time = call('TIME')
+          now, begun = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), {}
+        end
+        recipients, refused = enqueue(#KEYS - 5, META, MEMBERS, QUEUE_MAX, RETENTION, now, ARGV[at + 2], capability, ARGV[at + 3],
+          ARGV[at + 6] == '1' and sender or nil, ARGV[at + 5] == '1')
+        if recipients then reply, begun[capability] = 'Q' .. recipients, true end
       else
         refused = 'stale_term'
       end
@@ -203,6 +197,10 @@ for _ = 1, runs do
   if last ~= before then call('HSET', producers_key, producer .. '#last', string.format('%.0f', last)) end
 end
 
-if #begun_list > 0 then call(PUBLISH, CHANNELS .. 'feed', 'J\n' .. cjson.encode({ kind = 'queued', capabilities = begun_list })) end
+if begun and next(begun) then
+  local capabilities = {}
+  for capability in pairs(begun) do capabilities[#capabilities + 1] = capability end
+  call(PUBLISH, CHANNELS .. 'feed', 'J\n' .. cjson.encode({ kind = 'queued', capabilities = capabilities }))
+end
 for hub, signal in pairs(signals) do call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E\n' .. table.concat(signal, '\n')) end
 return replies

@@ -52,6 +52,10 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', AGENDA, '-inf', int(now), 'L
 end
 if missing then return missing end
 
+-- Before the steps, which may end a queue, or put something into it that is due earlier.
+for _, look in ipairs(looks) do
+  if look.next then redis.call('ZADD', AGENDA, int(look.next), look.member) else redis.call('ZREM', AGENDA, look.member) end
+end
 local dealt, done = 0, {}
 for _, step in ipairs(steps) do
   local id, task, kind = step.id, step.task, step.kind
@@ -74,13 +78,6 @@ for _, step in ipairs(steps) do
       unpark(id, task)
       park(id, task)
     end
-  end
-end
-for _, look in ipairs(looks) do
-  if not look.next or redis.call('HEXISTS', ORPHANED, string.sub(look.member, 2)) == 0 then
-    redis.call('ZREM', AGENDA, look.member)
-  else
-    redis.call('ZADD', AGENDA, int(look.next), look.member)
   end
 end
 tell()
