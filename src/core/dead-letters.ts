@@ -45,6 +45,8 @@ export type RedriveOutcome = 'redriven' | 'gone' | 'unknown_target' | 'inbox_ful
 export interface DeadLetters {
   /** In the order they came, after `position` (null: from the start), at most `limit`. */
   list(namespace: string, position: string | null, limit: number): Promise<readonly DeadLetter[]>
+  /** Those at these positions, in that order; unknown ones are left out. */
+  get(namespace: string, positions: readonly string[]): Promise<readonly DeadLetter[]>
   /** `kept`: how many there are. `dropped`: how many were ever lost because there were more than `deadMax`. */
   count(namespace: string): Promise<{ readonly kept: number; readonly dropped: number }>
   /**

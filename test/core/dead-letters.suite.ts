@@ -24,6 +24,8 @@ export function deadLettersSuite({ openCore, openPair }: CoreFactory): void {
       expect(all.map(({ messageId }) => messageId)).toEqual(['m1', 'm2', 'm3', 'm4'])
       expect(await two.deadLetters.list(NS, all[1]?.position ?? '', 1)).toEqual([all[2]])
       expect(await two.deadLetters.list(NS, all[3]?.position ?? '', 10)).toEqual([])
+      const asked = [all[2]?.position ?? '', '99999999999999-0', 'none', all[0]?.position ?? '']
+      expect(await two.deadLetters.get(NS, asked)).toEqual([all[2], all[0]])
     })
 
     test('tell message, agent, reason and time, and keep the frame', async () => {

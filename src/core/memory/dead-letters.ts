@@ -13,6 +13,11 @@ export class MemoryDeadLetters implements DeadLetters {
     return this.#namespaces.find(name)?.dead.after(position, limit) ?? []
   }
 
+  async get(name: string, positions: readonly string[]): Promise<readonly DeadLetter[]> {
+    const dead = this.#namespaces.find(name)?.dead
+    return positions.flatMap((position) => dead?.get(position) ?? [])
+  }
+
   async count(name: string): Promise<{ kept: number; dropped: number }> {
     const dead = this.#namespaces.find(name)?.dead
     return { kept: dead?.size ?? 0, dropped: dead?.dropped ?? 0 }

@@ -27,6 +27,11 @@ export class RedisDeadLetters implements DeadLetters {
     return (reply as LetterReply[]).map(toLetter)
   }
 
+  async get(namespace: string, positions: readonly string[]): Promise<readonly DeadLetter[]> {
+    const found = await Promise.all(positions.map((position) => this.#find(namespace, position)))
+    return found.filter((letter) => letter !== undefined)
+  }
+
   async count(namespace: string): Promise<{ kept: number; dropped: number }> {
     const keys = this.#store.keys.of(namespace)
     const reply = await this.#store.scripts.run('count-dead', [keys.dead, keys.meta], [])

@@ -40,7 +40,7 @@ export async function listDeadLetters(
   let bytes = 0
   let last: string | null = null
   let next: string | null = null
-  for await (const letter of lettersAfter(namespace, toPosition(cursor))) {
+  for await (const letter of lettersAfter(namespace, cursor == null ? null : parsePosition(cursor))) {
     const info = toInfo(letter, payload ?? false)
     if (!matches(info, where)) continue
     const text = JSON.stringify(info)
@@ -58,8 +58,7 @@ export async function listDeadLetters(
 }
 
 /** A position as a hub gave it: two numbers, or one. @throws MeshError `bad_frame` */
-function toPosition(position: string | null | undefined): string | null {
-  if (position == null) return null
+function parsePosition(position: string): string {
   if (/^\d{1,20}(-\d{1,20})?$/.test(position)) return position
   throw new MeshError('bad_frame', `${JSON.stringify(position)} is no position of a dead letter; list them`)
 }
@@ -76,22 +75,21 @@ async function* chosen(
       'name dead letters either by "positions" or by "where" ({} means all); not both, not neither',
     )
   }
-  // Not those that come while this works: a message redriven may be given up again at once.
-  let left = (await namespace.core.deadLetters.count(namespace.name)).kept
-  const wanted = positions ? new Set(positions.map((position) => toPosition(position) ?? '')) : null
-  let page: DeadLetter[] = []
-  let bytes = 0
-  for await (const letter of lettersAfter(namespace, null)) {
-    if (left-- <= 0) break
-    if (wanted ? !wanted.has(letter.position) : !matches(toInfo(letter, false), where)) continue
-    page.push(letter)
-    bytes += letter.text.length
-    if (page.length < PAGE && bytes < LIMITS.pageBytes) continue
-    yield page
-    page = []
-    bytes = 0
+  const { core, name } = namespace
+  if (positions) {
+    const known = [...new Set(positions.map(parsePosition))]
+    for (let at = 0; at < known.length; at += PAGE)
+      yield await core.deadLetters.get(name, known.slice(at, at + PAGE))
+    return undefined
   }
-  if (page.length > 0) yield page
+  // Not those that come while this works: a message redriven may be given up again at once.
+  let left = (await core.deadLetters.count(name)).kept
+  for (let after: string | null = null; left > 0; left -= PAGE) {
+    const page: readonly DeadLetter[] = await core.deadLetters.list(name, after, Math.min(left, PAGE))
+    yield page.filter((letter) => matches(toInfo(letter, false), where))
+    after = page.at(-1)?.position ?? null
+    if (after === null) break
+  }
   return undefined
 }
 
