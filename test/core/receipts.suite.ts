@@ -269,6 +269,15 @@ export function receiptsSuite({ openCore, openPair }: CoreFactory): void {
       expect(await toldTo(core, 'boss')).toEqual(['m1 expired of', 'm2 expired of'])
     })
 
+    test('takes no rejection for the end of the time to live, whatever its reason', async () => {
+      const core = await openCore()
+      const ann = await join(core, 'ann')
+      await storeWork(core, await joinBoss(core), ['m1'], RECEIPT)
+      const task = await claimOne(core, ann)
+      await core.queues.release(NS, releaseOf(ann, task, { requeue: false, reason: 'expired' }))
+      expect(await toldTo(core, 'boss')).toEqual(['m1 dead_lettered expired of ann'])
+    })
+
     test('goes to a worker that sent it to itself', async () => {
       const core = await openCore()
       const ann = await join(core, 'ann')

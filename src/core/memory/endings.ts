@@ -76,13 +76,13 @@ export class Endings {
     this.#tell(message, { agentId, status: 'acked', reason: null, at })
   }
 
-  /** An entry that has left its lane goes to the dead letters; a receipt just goes. */
-  giveUpEntry(entry: StoredEntry, reason: string, at: number): void {
-    const { lane, text, rejections } = entry
+  /** An entry that has left its lane goes to the dead letters; a receipt just goes. `reason` null: its time to live is over. */
+  giveUpEntry(entry: StoredEntry, reason: string | null, at: number): void {
+    const { lane, text, rejections: attempts } = entry
     const { agentId } = lane
     const messageId = messageIdOf(text)
     if (messageId === null) return
-    this.#giveUp({ messageId, agentId, capability: null, reason, attempts: rejections, at, text })
+    this.#giveUp({ messageId, agentId, capability: null, reason: reason ?? 'expired', attempts, at, text })
     this.#tellGivenUp(entry, agentId, reason, at)
   }
 
@@ -99,10 +99,11 @@ export class Endings {
     this.#giveUp({ messageId: null, agentId, capability: null, reason, attempts: 0, at, text })
   }
 
-  giveUpTask(task: StoredTask, reason: string, at: number): void {
+  /** `reason` null: its time to live is over. */
+  giveUpTask(task: StoredTask, reason: string | null, at: number): void {
     this.#parts.work.delete(task)
     const { id: messageId, lostBy: agentId, capability, attempts, text } = task
-    this.#giveUp({ messageId, agentId, capability, reason, attempts, at, text })
+    this.#giveUp({ messageId, agentId, capability, reason: reason ?? 'expired', attempts, at, text })
     this.#tellGivenUp(task, agentId, reason, at)
   }
 
@@ -114,7 +115,7 @@ export class Endings {
     const dead = !requeue || exhausted || task.hasExpired(at)
     if (dead || remembered) task.lostBy = task.holder?.id ?? null
     if (dead) {
-      this.giveUpTask(task, requeue && task.hasExpired(at) ? 'expired' : reason, at)
+      this.giveUpTask(task, requeue && task.hasExpired(at) ? null : reason, at)
       return { outcome: 'dead' }
     }
     const dueAt = delayMs > 0 ? at + delayMs : null
@@ -140,10 +141,13 @@ export class Endings {
     this.#parts.publish(null, { kind: 'dead', messageId, agentId, capability, reason, at })
   }
 
-  #tellGivenUp(message: StoredEntry | StoredTask, agentId: string | null, reason: string, at: number): void {
-    const expired = reason === 'expired'
-    const status = expired ? 'expired' : 'dead_lettered'
-    this.#tell(message, { agentId, status, reason: expired ? null : reason, at })
+  #tellGivenUp(
+    message: StoredEntry | StoredTask,
+    agentId: string | null,
+    reason: string | null,
+    at: number,
+  ): void {
+    this.#tell(message, { agentId, status: reason === null ? 'expired' : 'dead_lettered', reason, at })
   }
 
   /** A receipt to whoever asked for it, if still registered. */

@@ -70,7 +70,7 @@ export class MemoryInboxes implements Inboxes {
     const at = this.#namespaces.settings.now()
     for (const number of numbers) {
       const entry = lane.take(number)
-      if (entry !== undefined) namespace.endings.giveUpEntry(entry, 'expired', at)
+      if (entry !== undefined) namespace.endings.giveUpEntry(entry, null, at)
     }
   }
 
@@ -83,7 +83,7 @@ export class MemoryInboxes implements Inboxes {
       const entry = namespace.expiries.take(at)
       if (entry === undefined) break
       entry.lane.take(entry.number)
-      namespace.endings.giveUpEntry(entry, 'expired', at)
+      namespace.endings.giveUpEntry(entry, null, at)
       count += 1
     }
     return count

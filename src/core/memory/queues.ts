@@ -146,7 +146,7 @@ function wake(namespace: Namespace, task: StoredTask, at: number): boolean {
     return namespace.endings.lose(task, loss).outcome === 'requeued'
   }
   if (task.hasExpired(at)) {
-    namespace.endings.giveUpTask(task, 'expired', at)
+    namespace.endings.giveUpTask(task, null, at)
     return false
   }
   namespace.work.wait(task)
@@ -174,7 +174,7 @@ function firstOf(
   for (;;) {
     const task = queue.waiting.first(passedOver)
     if (task === undefined || !task.hasExpired(at)) return task
-    namespace.endings.giveUpTask(task, 'expired', at)
+    namespace.endings.giveUpTask(task, null, at)
   }
 }
 
