@@ -4,12 +4,20 @@ export type { Durability, MessageType, Target, Via } from '../protocol/message.t
 export type { Event, EventKind, Message } from '../protocol/pushes.ts'
 export type { DiscoverResult, LeaderInfo, SendResult } from '../protocol/replies.ts'
 export type { WaitOptions } from './calls.ts'
-export type { Client, CloseOptions, DiscoverOptions, RequestOptions } from './client.ts'
+export type {
+  Client,
+  CloseOptions,
+  DiscoverOptions,
+  OpenStreamOptions,
+  RequestOptions,
+  StreamRequestOptions,
+} from './client.ts'
 export type { Audience, BroadcastOptions, SendOptions } from './envelope.ts'
 export type { Handler, HandlerContext, ReceivedMessage, ReplyOptions } from './message.ts'
 export type { NackOptions } from './nack.ts'
 export type { AgentOptions, ConnectOptions, ObserverOptions, UpdateFields } from './options.ts'
 export type { ConnectionState, Ending } from './state.ts'
 export type { Incident, StatusEvent } from './status.ts'
+export type { ReceivedStream, StreamHandler, StreamWriter } from './stream.ts'
 export type { ListEvent, Watch, WatchEvent, WatchOptions } from './watch.ts'
 export type { Where } from './where.ts'

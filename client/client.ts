@@ -12,10 +12,12 @@ import type { WaitOptions } from './calls.ts'
 import { Endpoint } from './endpoint.ts'
 import type { BroadcastOptions, SealOptions, SendOptions } from './envelope.ts'
 import { abortError, closedError, handled } from './errors.ts'
+import { randomId } from './ids.ts'
 import type { Handler } from './message.ts'
 import { toSettings } from './options.ts'
 import type { ConnectOptions, Settings, UpdateFields } from './options.ts'
 import type { Platform } from './socket.ts'
+import type { ReceivedStream, StreamHandler, StreamWriter } from './stream.ts'
 import type { ConnectionState } from './state.ts'
 import type { StatusEvent } from './status.ts'
 import type { Watch, WatchOptions } from './watch.ts'
@@ -26,6 +28,18 @@ export interface RequestOptions extends Omit<SendOptions, 'correlationId'>, Wait
   readonly type?: MessageType
   /** Milliseconds that the query may wait for its receiver. Default `timeoutMs`: nobody works for an asker that has gone on. */
   readonly ttlMs?: number
+}
+
+export interface StreamRequestOptions extends RequestOptions {
+  /** Milliseconds until the first chunk, and between two, while none waits to be read. Default `requestTimeoutMs`. */
+  readonly timeoutMs?: number
+  /** Chunks that may wait here to be read, 1 to 1,000,000; the sender goes on as they are read. Default 64. */
+  readonly window?: number
+}
+
+export interface OpenStreamOptions {
+  /** What it answers; at most 256 characters. */
+  readonly correlationId?: string
 }
 
 export interface DiscoverOptions extends WaitOptions {
@@ -132,6 +146,46 @@ export class Client {
     const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
     this.#endpoint.send(toTarget(to), payload, query).catch(fail)
     return reply as Promise<Message<Payload>>
+  }
+
+  /**
+   * Sends a `query` at once and reads the answer as it is made: `for await (const token of client.requestStream(to, question))`.
+   * What the other side's handler yields comes chunk by chunk, and it is asked for more only as fast as this loop reads. The loop
+   * ends normally only when the answer is complete. Leaving it, `cancel()` and `signal` end it for the other side too, whose
+   * handler's `signal` is aborted. A handler that returns a plain reply instead makes a stream of that one chunk.
+   * The loop throws as `request` does, and `StreamError` where the answer breaks off (`peer_gone`, `interrupted`, or the code of
+   * the error that the handler threw), always after the chunks that came before.
+   * @throws MeshError `bad_frame` for a `window` that is none
+   */
+  requestStream<Payload = unknown>(
+    to: Target | string,
+    payload: unknown,
+    options: StreamRequestOptions = {},
+  ): ReceivedStream<Payload> {
+    const { timeoutMs = this.#settings.requestTimeoutMs, window, signal, ...rest } = options
+    const correlationId = randomId()
+    const reader = this.#endpoint.streams.expect(correlationId, { timeoutMs, window, signal })
+    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
+    this.#endpoint.send(toTarget(to), payload, query).catch((error: Error) => reader.unasked(error))
+    return reader as ReceivedStream<Payload>
+  }
+
+  /**
+   * Opens a stream to a connected agent, for what no query asks for: the other side takes it with `onStream`.
+   * @throws MeshError `unknown_target` where the agent is not connected, `forbidden`, `inbox_full` where it has 1,000 streams;
+   * `AbortError` by name when the connection is lost first
+   */
+  openStream(agentId: string, options: OpenStreamOptions = {}): Promise<StreamWriter> {
+    if (this.state.type === 'closed') return handled(Promise.reject(closedError('openStream')))
+    return handled(this.#endpoint.streams.open(agentId, options.correlationId))
+  }
+
+  /**
+   * Takes the streams that answer no request of this client; without it they are cancelled. One handler; answers how to remove it.
+   * @throws TypeError where there is a handler already
+   */
+  onStream<Payload = unknown>(handler: StreamHandler<Payload>): () => void {
+    return this.#endpoint.streams.handle(handler as StreamHandler)
   }
 
   /**

@@ -18,6 +18,7 @@ import { Requests } from './requests.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
+import { Streams } from './streams.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** This end of the mesh: one lifecycle of connections, and everything that has to go on over them. */
@@ -26,6 +27,7 @@ export class Endpoint {
   readonly requests: Requests
   readonly incoming: Incoming
   readonly subscriptions: Subscriptions
+  readonly streams: Streams
   /** Rejects when the endpoint ends before its first session. */
   readonly welcomed: Promise<void>
   /** The error it ended with, null after `close`. Never rejects. */
@@ -70,12 +72,21 @@ export class Endpoint {
     this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
     this.subscriptions = new Subscriptions(this.#calls)
     this.requests = new Requests(() => this.incoming.pump())
+    this.streams = new Streams({
+      write: (line) => this.#lifecycle.write(line),
+      ask: (command, settle, fail) => this.#calls.once(command, settle, fail),
+      refuse: (correlationId, error) => this.requests.refuse(correlationId, error),
+      changed: () => this.incoming.pump(),
+      emit: (incident) => this.statuses.emit(incident),
+      maxPayloadBytes: () => this.#welcome?.limits.maxPayloadBytes ?? 0,
+    })
     this.incoming = new Incoming(
       {
         write: (line) => this.#lifecycle.write(line),
         reply: (message, payload, options) => this.#reply(message, payload, options),
-        take: (message) => this.requests.take(message),
-        waiting: () => this.requests.size,
+        stream: (message, values, abort) => this.streams.answer(message, values, abort),
+        take: (message) => this.requests.take(message) || this.streams.take(message),
+        waiting: () => this.requests.size + this.streams.waiting,
         emit: (incident) => this.statuses.emit(incident),
       },
       { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
@@ -216,6 +227,12 @@ export class Endpoint {
       case 'event':
       case 'snapshot':
         return this.subscriptions.push(frame)
+      case 'stream.open':
+      case 'stream.credit':
+      case 'stream.chunk':
+      case 'stream.end':
+      case 'stream.cancel':
+        return this.streams.frame(frame)
       case 'goaway':
         this.#lifecycle.goAway(frame.reconnectAfterMs)
         return this.statuses.emit({ type: 'goaway', reconnectAfterMs: frame.reconnectAfterMs })
@@ -230,6 +247,7 @@ export class Endpoint {
     this.#outgoing.lost()
     this.incoming.lost()
     this.subscriptions.lost()
+    this.streams.lost(this.#closing)
   }
 
   #changed(state: ConnectionState): void {
@@ -238,6 +256,7 @@ export class Endpoint {
     const error = state.error ?? closedError('left unanswered')
     this.incoming.abort(error)
     this.requests.fail(error)
+    this.streams.fail(error)
     this.#outgoing.fail(error)
     this.#calls.fail(error)
     this.subscriptions.fail(state.error)

@@ -5,14 +5,18 @@ import type { SendResult } from '../protocol/replies.ts'
 import { Lines } from './lines.ts'
 import type { Handler, ReceivedMessage, ReplyOptions } from './message.ts'
 import { Nack } from './nack.ts'
+import { Run } from './run.ts'
 import { Settlements } from './settlements.ts'
 import type { Incident } from './status.ts'
+import { isAsyncIterable } from './streamed-answer.ts'
 import type { Line } from './writer.ts'
 
 export interface IncomingPort {
   /** Writes to the open connection; without one, nowhere. */
   write(line: Line): void
   reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult>
+  /** Sends what a handler yields; resolves when the message is processed, rejects where it is to be given back. */
+  stream(message: Message, values: AsyncIterable<unknown>, abort: (reason: Error) => void): Promise<void>
   /** Gives a response to the request that waits for it. Answers false where none does. */
   take(message: Message): boolean
   /** Requests that wait for their reply now. */
@@ -57,7 +61,7 @@ export class Incoming {
   readonly #held = new Map<string, Held>()
   readonly #lines = new Lines<Held>()
   readonly #unhandled = new Set<Held>()
-  readonly #abort = new AbortController()
+  readonly #runs = new Set<Run>()
   #unhandledTimer: ReturnType<typeof setTimeout> | null = null
   #session = 0
   #running = 0
@@ -160,7 +164,7 @@ export class Incoming {
   /** Stops, and tells the handlers that nobody waits for them. */
   abort(reason: Error): void {
     this.stop()
-    this.#abort.abort(reason)
+    for (const run of this.#runs) run.abort(reason)
   }
 
   #handlerOf({ messageType }: Message): Handler | undefined {
@@ -199,6 +203,8 @@ export class Incoming {
     const handler = this.#handlerOf(message)
     this.#running++
     this.#unsettled++
+    const run = new Run()
+    this.#runs.add(run)
     let replied = false
     let value: unknown
     let failure: Error | null = null
@@ -210,10 +216,18 @@ export class Incoming {
       },
     }
     try {
-      value = await handler?.(received, { signal: this.#abort.signal })
+      value = await handler?.(received, run)
+      if (isAsyncIterable(value)) {
+        if (message.messageType !== 'query' || replied) {
+          throw new TypeError(`a handler may yield answers to queries only, not to "${message.messageType}"`)
+        }
+        await this.#port.stream(message, value, run.abort)
+        value = undefined
+      }
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error))
     }
+    this.#runs.delete(run)
     // The reply goes out in order, but the next message does not wait until it is stored.
     const answer = replied || message.messageType !== 'query' ? undefined : value
     const settled = this.#settle(held, answer, failure)

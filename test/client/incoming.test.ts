@@ -22,6 +22,7 @@ function incoming(options: { concurrency?: number; window?: number } = {}) {
         replies.push({ to: from, payload })
         return { id: 'r1', recipients: 1 }
       },
+      stream: async () => undefined,
       take: ({ correlationId }) => state.awaited.delete(correlationId ?? ''),
       waiting: () => state.awaited.size,
       emit: (incident) => incidents.push(incident),
