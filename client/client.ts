@@ -20,10 +20,16 @@ import type { ConnectOptions, UpdateFields } from './options.ts'
 import type { TrackedSend } from './receipts.ts'
 import type { RequestOptions } from './requests.ts'
 import type { Platform } from './socket.ts'
+import type { ReceivedStream, StreamHandler, StreamRequestOptions, StreamWriter } from './stream.ts'
 import type { ConnectionState } from './state.ts'
 import type { StatusEvent } from './status.ts'
 import type { Watch, WatchOptions } from './watch.ts'
 import type { Where } from './where.ts'
+
+export interface OpenStreamOptions {
+  /** What it answers; at most 256 characters. */
+  readonly correlationId?: string
+}
 
 export interface DiscoverOptions extends WaitOptions {
   /** Agents in one page, 1 to 1,000. Default 100. */
@@ -130,6 +136,41 @@ export class Client {
     options: RequestOptions = {},
   ): Promise<Message<Payload>> {
     return this.#endpoint.request(toTarget(to), payload, options)
+  }
+
+  /**
+   * Sends a `query` at once and reads the answer as it is made: `for await (const token of client.requestStream(to, question))`.
+   * What the other side's handler yields comes chunk by chunk, and it is asked for more only as fast as this loop reads. The loop
+   * ends normally only when the answer is complete. Leaving it, `cancel()` and `signal` end it for the other side too, whose
+   * handler's `signal` is aborted. A handler that returns a plain reply instead makes a stream of that one chunk.
+   * The loop throws as `request` does, and `StreamError` where the answer breaks off (`peer_gone`, `interrupted`, or the code of
+   * the error that the handler threw), always after the chunks that came before.
+   * @throws MeshError `bad_frame` for a `window` that is none
+   */
+  requestStream<Payload = unknown>(
+    to: Target | string,
+    payload: unknown,
+    options: StreamRequestOptions = {},
+  ): ReceivedStream<Payload> {
+    return this.#endpoint.requestStream(toTarget(to), payload, options) as ReceivedStream<Payload>
+  }
+
+  /**
+   * Opens a stream to a connected agent, for what no query asks for: the other side takes it with `onStream`.
+   * @throws MeshError `unknown_target` where the agent is not connected, `forbidden`, `inbox_full` where it has 1,000 streams;
+   * `AbortError` by name when the connection is lost first
+   */
+  openStream(agentId: string, options: OpenStreamOptions = {}): Promise<StreamWriter> {
+    if (this.state.type === 'closed') return handled(Promise.reject(closedError('openStream')))
+    return handled(this.#endpoint.streams.open(agentId, options.correlationId))
+  }
+
+  /**
+   * Takes the streams that answer no request of this client; without it they are cancelled. One handler; answers how to remove it.
+   * @throws TypeError where there is a handler already
+   */
+  onStream<Payload = unknown>(handler: StreamHandler<Payload>): () => void {
+    return this.#endpoint.streams.handle(handler as StreamHandler)
   }
 
   /**

@@ -9,6 +9,7 @@ import type { Asked, WaitOptions } from './calls.ts'
 import { seal } from './envelope.ts'
 import type { SealOptions } from './envelope.ts'
 import { closedError, handled } from './errors.ts'
+import { randomId } from './ids.ts'
 import { Incoming } from './incoming.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { HandlerRun } from './handler-run.ts'
@@ -22,6 +23,9 @@ import type { Scope } from './scope.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
+import type { StreamRequestOptions } from './stream.ts'
+import type { StreamReader } from './stream-reader.ts'
+import { Streams } from './streams.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** What a target is short for. */
@@ -36,6 +40,7 @@ export class Endpoint {
   readonly incoming: Incoming
   readonly receipts: Receipts
   readonly subscriptions: Subscriptions
+  readonly streams: Streams
   /** Rejects when the endpoint ends before its first session. */
   readonly welcomed: Promise<void>
   /** The error it ended with, null after `close`. Never rejects. */
@@ -82,14 +87,23 @@ export class Endpoint {
     this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
     this.subscriptions = new Subscriptions(this.#calls)
     this.requests = new Requests(() => this.incoming.pump())
+    this.streams = new Streams({
+      write: (line) => this.#lifecycle.write(line),
+      ask: (command, settle, fail) => this.#calls.once(command, settle, fail),
+      refuse: (correlationId, error) => this.requests.refuse(correlationId, error),
+      changed: () => this.incoming.pump(),
+      emit: (incident) => this.statuses.emit(incident),
+      maxPayloadBytes: () => this.#welcome?.limits.maxPayloadBytes ?? 0,
+    })
     this.incoming = new Incoming(
       {
         scope: platform.scope,
         write: (line) => this.#lifecycle.write(line),
         request: (run, to, payload, options) => this.request(toTarget(to), payload, options, run),
         reply: (message, payload, options) => this.#reply(message, payload, options),
-        take: (message) => this.requests.take(message),
-        waiting: () => this.requests.size,
+        stream: (message, values, run) => this.streams.answer(message, values, run),
+        take: (message) => this.requests.take(message) || this.streams.take(message),
+        waiting: () => this.requests.size + this.streams.waiting,
         emit: (incident) => this.statuses.emit(incident),
       },
       { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
@@ -142,6 +156,17 @@ export class Endpoint {
     const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
     this.send(to, payload, query).catch(fail)
     return reply as Promise<Message<never>>
+  }
+
+  /** A query whose answer is a stream; a handler that reads it counts as waiting until the stream is over. */
+  requestStream(to: Target, payload: unknown, options: StreamRequestOptions): StreamReader {
+    const { timeoutMs = this.#settings.requestTimeoutMs, window, signal, ...rest } = options
+    const correlationId = randomId()
+    const reader = this.streams.expect(correlationId, { timeoutMs, window, signal })
+    this.#scope.getStore()?.wait(reader.over)
+    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
+    this.send(to, payload, query).catch((error: Error) => reader.unasked(error))
+    return reader
   }
 
   ask<Result>(command: Asked, options: WaitOptions): Promise<Result> {
@@ -253,6 +278,12 @@ export class Endpoint {
       case 'event':
       case 'snapshot':
         return this.subscriptions.push(frame)
+      case 'stream.open':
+      case 'stream.credit':
+      case 'stream.chunk':
+      case 'stream.end':
+      case 'stream.cancel':
+        return this.streams.frame(frame)
       case 'goaway':
         this.#lifecycle.goAway(frame.reconnectAfterMs)
         return this.statuses.emit({ type: 'goaway', reconnectAfterMs: frame.reconnectAfterMs })
@@ -268,6 +299,7 @@ export class Endpoint {
     this.#outgoing.lost()
     this.incoming.lost()
     this.subscriptions.lost()
+    this.streams.lost(this.#closing)
   }
 
   #changed(state: ConnectionState): void {
@@ -277,6 +309,7 @@ export class Endpoint {
     this.incoming.abort(error)
     this.requests.fail(error)
     this.receipts.fail(error)
+    this.streams.fail(error)
     this.#outgoing.fail(error)
     this.#calls.fail(error)
     this.subscriptions.fail(state.error)

@@ -78,16 +78,8 @@ function sizeOf(text: string, maxBytes: number): number {
   return new TextEncoder().encode(text).length
 }
 
-/**
- * Writes a send down: later changes of `payload` change nothing, and what the hub would refuse as `bad_frame` is refused here.
- * @throws MeshError `bad_frame` or `payload_too_large`; what JSON.stringify throws for a payload that has no JSON text
- */
-export function seal(to: Target, payload: unknown, options: SealOptions, maxPayloadBytes: number): Envelope {
-  checkOptions(options)
-  const toMany = 'all' in to || 'group' in to || ('mode' in to && to.mode === 'all')
-  if (options.receipt === true && (toMany || options.durability === 'transient')) {
-    throw bad('a receipt is for a stored message to one agent or one work queue', to)
-  }
+/** A payload as JSON, and its bytes (where they are far below the limit, its characters). @throws as `seal` */
+export function payloadText(payload: unknown, maxPayloadBytes: number): { text: string; bytes: number } {
   const text = JSON.stringify(payload) ?? 'null'
   const bytes = sizeOf(text, maxPayloadBytes)
   if (bytes > maxPayloadBytes) {
@@ -100,6 +92,20 @@ export function seal(to: Target, payload: unknown, options: SealOptions, maxPayl
   if (text.length > 2 * LIMITS.payloadMaxDepth && !nestsWithin(payload, LIMITS.payloadMaxDepth)) {
     throw bad(`the payload nests deeper than ${LIMITS.payloadMaxDepth} levels`, undefined)
   }
+  return { text, bytes }
+}
+
+/**
+ * Writes a send down: later changes of `payload` change nothing, and what the hub would refuse as `bad_frame` is refused here.
+ * @throws MeshError `bad_frame` or `payload_too_large`; what JSON.stringify throws for a payload that has no JSON text
+ */
+export function seal(to: Target, payload: unknown, options: SealOptions, maxPayloadBytes: number): Envelope {
+  checkOptions(options)
+  const toMany = 'all' in to || 'group' in to || ('mode' in to && to.mode === 'all')
+  if (options.receipt === true && (toMany || options.durability === 'transient')) {
+    throw bad('a receipt is for a stored message to one agent or one work queue', to)
+  }
+  const { text, bytes } = payloadText(payload, maxPayloadBytes)
   const { type, correlationId, ttlMs, durability, receipt, echo, ifNone, asLeader, traceparent } = options
   const head = JSON.stringify({ to, messageType: type ?? 'notification' }).slice(1, -1)
   const fields = { correlationId, ttlMs, durability, receipt, echo, ifNone, asLeader, traceparent }

@@ -24,6 +24,11 @@ export class Feed<T> implements AsyncIterableIterator<T, undefined> {
     this.#onReturn = onReturn
   }
 
+  /** Items that nobody has read. */
+  get size(): number {
+    return this.#items.length
+  }
+
   push(item: T): void {
     if (this.#ended) return
     const waiter = this.#waiters.shift()

@@ -12,6 +12,7 @@ import { Progress } from './progress.ts'
 import { Settlements } from './settlements.ts'
 import type { Incident } from './status.ts'
 import type { Scope } from './scope.ts'
+import { isAsyncIterable } from './streamed-answer.ts'
 import type { Line } from './writer.ts'
 
 export interface IncomingPort {
@@ -21,6 +22,8 @@ export interface IncomingPort {
   reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult>
   /** A request that `run` waits for. */
   request(run: HandlerRun, ...args: Parameters<HandlerContext['request']>): Promise<Message>
+  /** Sends what a handler yields; resolves when the message is processed, rejects where it is to be given back. */
+  stream(message: Message, values: AsyncIterable<unknown>, run: HandlerRun): Promise<void>
   /** Gives a response to the request that waits for it. Answers false where none does. */
   take(message: Message): boolean
   /** Requests that wait for their reply now. */
@@ -294,7 +297,15 @@ export class Incoming {
     let value: unknown
     let failure: Error | null = null
     try {
-      value = await this.#port.scope.run(run, () => handler(received, context))
+      value = await this.#port.scope.run(run, async () => {
+        const result = await handler(received, context)
+        if (!isAsyncIterable(result)) return result
+        if (message.messageType !== 'query' || replied) {
+          throw new TypeError(`a handler may yield answers to queries only, not to "${message.messageType}"`)
+        }
+        await this.#port.stream(message, result, run)
+        return undefined
+      })
     } catch (error) {
       failure = error instanceof Error ? error : new Error(String(error))
     }

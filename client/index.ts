@@ -79,4 +79,5 @@ export function connect(options: ConnectOptions): Promise<Client> {
 
 export type * from './api.ts'
 export { Nack } from './nack.ts'
+export { StreamError } from './stream.ts'
 export { MeshError } from '../protocol/errors.ts'

@@ -26,7 +26,8 @@ export interface ReceivedMessage<Payload = unknown> extends Message<Payload> {
 export interface HandlerContext {
   /**
    * Aborted when nobody waits for this handler any more: it ran out of its own `timeoutMs` (the reason is a `TimeoutError`), the
-   * hub took its message back (`RevokedError`), `close()` ran out of time, or the client ended for good.
+   * hub took its message back (`RevokedError`), the reader of what it yields has left (`StreamError`), `close()` ran out of time,
+   * or the client ended for good.
    */
   readonly signal: AbortSignal
   /**
@@ -52,7 +53,8 @@ export interface HandlerOptions {
 /**
  * Handles one message. When it returns (or its promise resolves) the message is acknowledged: it is processed. When it throws,
  * the message is given back with the error's message as the reason and comes again later (see `Nack`).
- * The value it returns for a `query` is sent as the reply, unless it is undefined or `reply` was called.
+ * The value it returns for a `query` is sent as the reply, unless it is undefined or `reply` was called. An async generator, or
+ * any async iterable, is sent as a stream instead, as fast as the asker reads (see `client.requestStream`).
  */
 export type Handler<Payload = unknown> = (
   message: ReceivedMessage<Payload>,

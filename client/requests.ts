@@ -76,6 +76,13 @@ export class Requests {
     return waiter !== undefined
   }
 
+  /** Rejects the request that waits with this correlation id. Answers false where none does. */
+  refuse(correlationId: string, error: Error): boolean {
+    const waiter = this.#waiters.get(correlationId)
+    waiter?.reject(error)
+    return waiter !== undefined
+  }
+
   /** Fails all that wait. */
   fail(error: Error): void {
     for (const waiter of [...this.#waiters.values()]) waiter.reject(error)

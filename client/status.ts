@@ -20,6 +20,8 @@ export type Incident =
   | { readonly type: 'late_reply'; readonly message: Message }
   /** A `send` or `broadcast` was rejected; told here too, since not everybody looks at the promise. */
   | { readonly type: 'send_failed'; readonly error: Error }
+  /** The handler of streams threw; the stream was cancelled. */
+  | { readonly type: 'stream_failed'; readonly from: string | null; readonly error: Error }
   /** The hub complained of a frame that needs no answer. */
   | { readonly type: 'complaint'; readonly error: Error }
 

@@ -38,6 +38,7 @@ export function incoming(options: { concurrency?: number; window?: number } = {}
         run.wait(reply)
         return reply
       },
+      stream: async () => undefined,
       take: ({ correlationId }) => state.awaited.delete(correlationId ?? ''),
       waiting: () => state.awaited.size,
       emit: (incident) => incidents.push(incident),

@@ -1,0 +1,61 @@
+import type { RequestOptions } from './requests.ts'
+
+export interface StreamRequestOptions extends RequestOptions {
+  /** Milliseconds until the first chunk, and between two, while none waits to be read. Default `requestTimeoutMs`. */
+  readonly timeoutMs?: number
+  /** Chunks that may wait here to be read, 1 to 1,000,000; the sender goes on as they are read. Default 64. */
+  readonly window?: number
+}
+
+/**
+ * Why a stream broke off: the `code` and message of its sender (`handler_failed` where its handler threw an error without a
+ * code), or `peer_gone` (the other agent, its hub or a connection is gone), `interrupted` (something was lost between two hubs),
+ * `cancelled` (to the sender: the receiver wants no more).
+ */
+export class StreamError extends Error {
+  override readonly name = 'StreamError'
+  readonly code: string
+  /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
+  readonly seq: number | null
+
+  constructor(code: string, message: string, seq: number | null = null) {
+    super(message)
+    this.code = code
+    this.seq = seq
+  }
+}
+
+/**
+ * A stream on its way to this agent, one reader: `for await (const chunk of stream)`. It is done after a complete end only, or
+ * when this side leaves it; everything else is thrown, after the chunks that came before. Leaving the loop cancels it.
+ */
+export interface ReceivedStream<Payload = unknown> extends AsyncIterableIterator<Payload, undefined> {
+  /** The sender's agent id; null while nobody has answered. */
+  readonly from: string | null
+  /** Of the query that it answers; null where it answers none. */
+  readonly correlationId: string | null
+  /** Ends the stream for both sides; what waits is dropped, and the iterator is done. Repeating it is safe. */
+  cancel(reason?: string): void
+  /** Like `cancel`. */
+  return(): Promise<IteratorResult<Payload, undefined>>
+  [Symbol.asyncIterator](): ReceivedStream<Payload>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** A stream from this agent to another one, as `client.openStream` answers it. */
+export interface StreamWriter {
+  /** Aborted when the receiver cancels or is gone; the reason is a `StreamError`. */
+  readonly signal: AbortSignal
+  /**
+   * Writes a chunk, anything with a JSON text. Resolves when the receiver has room for it and it is written: await it, and a
+   * slow reader slows this side down. Rejects with the reason of `signal`; MeshError `payload_too_large`, `bad_frame`.
+   */
+  write(payload: unknown): Promise<void>
+  /** Ends the stream after what was written before. */
+  end(): Promise<void>
+  /** Breaks the stream off, after what was written before: the receiver's loop throws a `StreamError` with code and message. */
+  fail(error: Error): Promise<void>
+}
+
+/** Takes a stream that answers no request of this client. Cancelled where it throws. */
+export type StreamHandler<Payload = unknown> = (stream: ReceivedStream<Payload>) => unknown
