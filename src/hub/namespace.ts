@@ -10,6 +10,7 @@ import { LogReader } from './log-reader.ts'
 import type { Flusher } from './outbox.ts'
 import { Probes } from './probes.ts'
 import { Replica } from './replica.ts'
+import { ReplicaSync } from './replica-sync.ts'
 import type { Session } from './session.ts'
 import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
@@ -18,14 +19,11 @@ import { Watchers } from './watchers.ts'
 import { WiredBroadcast } from './wired-broadcast.ts'
 import { Work } from './work.ts'
 
-/** How long an event may be missing before the store is asked for it. */
-const GAP_MS = 50
 /** How long heartbeats are told after somebody asked for them, and how often that is asked again. */
 const WANTED_MS = 30_000
 const WANT_AGAIN_MS = 10_000
 /** Each session's lanes are asked for lost signals once in so many looks. */
 const SWEEP_SLICES = 30
-const EVENTS_PAGE = 1_000
 
 export interface NamespaceOptions {
   readonly name: string
@@ -54,12 +52,9 @@ export class Namespace {
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
   readonly #log: Log
+  readonly #sync: ReplicaSync
   readonly #sessions = new Map<string, Session>()
-  readonly #early = new Map<number, RegistryEvent>()
-  #waiters: { revision: number; resolve: () => void }[] = []
   #subscription: BusSubscription | null = null
-  #catchUpTimer: NodeJS.Timeout | null = null
-  #catchingUp: Promise<void> | null = null
   #heartbeatsWantedUntil = 0
   #wantedAt = 0
   #slice = 0
@@ -85,6 +80,15 @@ export class Namespace {
       // The answers of a batch go out with it instead of a turn later.
       () => flusher.flush(),
     )
+    this.#sync = new ReplicaSync({
+      namespace: name,
+      registry: core.registry,
+      replica: this.replica,
+      log: this.#log,
+      onEvent: (event) => this.#onEvent(event),
+      onReload: (wentBack) => this.#onReload(wentBack),
+      onError: (error) => this.onStoreError(error),
+    })
     this.probes = new Probes(this)
     this.streams = new Streams(this)
     this.#ghosts = new Ghosts(this)
@@ -101,7 +105,7 @@ export class Namespace {
       () => namespace.#onGap(),
     )
     try {
-      namespace.replica.load(await options.core.registry.snapshot(options.name))
+      await namespace.#sync.load()
     } catch (error) {
       await namespace.close()
       throw error
@@ -161,39 +165,24 @@ export class Namespace {
   }
 
   /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
-  async reached(revision: number): Promise<void> {
-    if (this.replica.revision >= revision || this.#closed) return
-    this.#scheduleCatchUp()
-    await new Promise<void>((resolve) => {
-      this.#waiters.push({ revision, resolve })
-    })
+  reached(revision: number): Promise<void> {
+    return this.#sync.reached(revision)
   }
 
   onEvents(events: readonly RegistryEvent[]): void {
-    for (const event of events) this.#onEvent(event)
+    for (const event of events) this.#sync.take(event)
+  }
+
+  /** Reads missing events from the store. Never rejects. */
+  catchUp(): Promise<void> {
+    return this.#sync.catchUp()
   }
 
   #onEvent(event: RegistryEvent): void {
-    const next = this.replica.revision + 1
-    if (event.revision < next || this.#closed) return
-    if (event.revision > next) {
-      this.#early.set(event.revision, event)
-      this.#scheduleCatchUp()
-      return
-    }
-    for (
-      let current: RegistryEvent | undefined = event;
-      current;
-      current = this.#early.get(this.replica.revision + 1)
-    ) {
-      this.#early.delete(current.revision)
-      this.replica.apply(current)
-      this.watchers.onEvent(current)
-      this.#checkSession(current)
-      this.#checkWork(current)
-      this.streams.onEvent(current)
-    }
-    this.#resolveWaiters()
+    this.watchers.onEvent(event)
+    this.#checkSession(event)
+    this.#checkWork(event)
+    this.streams.onEvent(event)
   }
 
   /** Whether the session here is still the agent's, by what the registry says of it after the session began. */
@@ -214,70 +203,15 @@ export class Namespace {
     else this.work.onChance(capabilities)
   }
 
-  #resolveWaiters(): void {
-    if (this.#waiters.length === 0) return
-    const { revision } = this.replica
-    const due = this.#waiters.filter((waiter) => waiter.revision <= revision)
-    this.#waiters = this.#waiters.filter((waiter) => waiter.revision > revision)
-    for (const { resolve } of due) resolve()
-  }
-
-  #scheduleCatchUp(): void {
-    if (this.#catchUpTimer || this.#closed) return
-    this.#catchUpTimer = setTimeout(() => {
-      this.#catchUpTimer = null
-      if (this.#early.size > 0 || this.#waiters.length > 0) void this.catchUp()
-    }, GAP_MS)
-  }
-
-  /** Reads missing events from the store, or the registry anew where they are gone. Never rejects. */
-  async catchUp(): Promise<void> {
-    this.#catchingUp ??= this.#readEvents()
-      .catch((error: unknown) => {
-        this.onStoreError(error)
-        this.#scheduleCatchUp()
-      })
-      .finally(() => {
-        this.#catchingUp = null
-      })
-    await this.#catchingUp
-  }
-
-  async #readEvents(): Promise<void> {
-    for (;;) {
-      const { revision } = this.replica
-      const { events, complete } = await this.core.registry.since(this.name, revision, EVENTS_PAGE)
-      if (this.#closed) return
-      if (!complete && this.replica.revision === revision) {
-        if (await this.#reload()) continue
-        return
-      }
-      for (const event of events) this.#onEvent(event)
-      if (events.length < EVENTS_PAGE) return
-    }
-  }
-
-  /** Loads the registry anew. @returns whether the store went back: then what it told meanwhile looked old and was not taken */
-  async #reload(): Promise<boolean> {
-    const known = this.replica.revision
-    const snapshot = await this.core.registry.snapshot(this.name)
-    if (this.#closed) return false
-    const wentBack = snapshot.revision < known
-    // Events that came meanwhile have closed the gap.
-    if (!wentBack && snapshot.revision <= this.replica.revision) return false
-    this.#log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')
-    this.replica.load(snapshot)
-    for (const revision of this.#early.keys())
-      if (wentBack || revision <= snapshot.revision) this.#early.delete(revision)
+  /** The replica was loaded anew. */
+  #onReload(wentBack: boolean): void {
     this.watchers.onReset()
-    this.#resolveWaiters()
     // An agent that the store does not know any more, or not as being here, registers again when it connects again; all do
     // where the store went back, since fences and numbers are in use here that it will give again.
     for (const session of this.#sessions.values()) {
       const state = this.replica.get(session.agentId)?.record.state
       if (wentBack || !state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
     }
-    return wentBack
   }
 
   #onSignal(signal: Signal): void {
@@ -293,7 +227,7 @@ export class Namespace {
         break
       }
       case 'event':
-        this.#onEvent(signal.event)
+        this.#sync.take(signal.event)
         break
       case 'displaced': {
         const session = this.#sessions.get(signal.agentId)
@@ -419,10 +353,8 @@ export class Namespace {
 
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#catchUpTimer) clearTimeout(this.#catchUpTimer)
+    this.#sync.close()
     for (const done of this.#pauses) done()
-    for (const { resolve } of this.#waiters) resolve()
-    this.#waiters = []
     this.probes.close()
     await this.work.close()
     this.streams.close()

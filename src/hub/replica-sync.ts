@@ -1,0 +1,139 @@
+import type { Registry, RegistryEvent } from '../core/registry.ts'
+import type { Log } from '../observability/log.ts'
+import type { Replica } from './replica.ts'
+
+/** How long an event may be missing before the store is asked for it. */
+const GAP_MS = 50
+const EVENTS_PAGE = 1_000
+
+export interface ReplicaSyncOptions {
+  readonly namespace: string
+  readonly registry: Registry
+  readonly replica: Replica
+  readonly log: Log
+  /** An event was applied to the replica. */
+  readonly onEvent: (event: RegistryEvent) => void
+  /** The replica was loaded anew. `wentBack`: the store has lost what this hub had seen of it. */
+  readonly onReload: (wentBack: boolean) => void
+  readonly onError: (error: unknown) => void
+}
+
+/** Keeps the replica in step with the store: events in order of revision, missing ones read, and all of it anew where they are gone. */
+export class ReplicaSync {
+  readonly #options: ReplicaSyncOptions
+  readonly #early = new Map<number, RegistryEvent>()
+  #waiters: { revision: number; resolve: () => void }[] = []
+  #timer: NodeJS.Timeout | null = null
+  #catchingUp: Promise<void> | null = null
+  #closed = false
+
+  constructor(options: ReplicaSyncOptions) {
+    this.#options = options
+  }
+
+  /** @throws MeshError `store_unavailable` */
+  async load(): Promise<void> {
+    const { namespace, registry, replica } = this.#options
+    replica.load(await registry.snapshot(namespace))
+  }
+
+  /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
+  async reached(revision: number): Promise<void> {
+    if (this.#options.replica.revision >= revision || this.#closed) return
+    this.#schedule()
+    await new Promise<void>((resolve) => {
+      this.#waiters.push({ revision, resolve })
+    })
+  }
+
+  /** An event as a signal or an answer brought it, in whatever order. */
+  take(event: RegistryEvent): void {
+    const { replica, onEvent } = this.#options
+    const next = replica.revision + 1
+    if (event.revision < next || this.#closed) return
+    if (event.revision > next) {
+      this.#early.set(event.revision, event)
+      this.#schedule()
+      return
+    }
+    for (
+      let current: RegistryEvent | undefined = event;
+      current;
+      current = this.#early.get(replica.revision + 1)
+    ) {
+      this.#early.delete(current.revision)
+      replica.apply(current)
+      onEvent(current)
+    }
+    this.#resolveWaiters()
+  }
+
+  #resolveWaiters(): void {
+    if (this.#waiters.length === 0) return
+    const { revision } = this.#options.replica
+    const due = this.#waiters.filter((waiter) => waiter.revision <= revision)
+    this.#waiters = this.#waiters.filter((waiter) => waiter.revision > revision)
+    for (const { resolve } of due) resolve()
+  }
+
+  #schedule(): void {
+    if (this.#timer || this.#closed) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      if (this.#early.size > 0 || this.#waiters.length > 0) void this.catchUp()
+    }, GAP_MS)
+  }
+
+  /** Reads missing events from the store, or the registry anew where they are gone. Never rejects. */
+  async catchUp(): Promise<void> {
+    this.#catchingUp ??= this.#readEvents()
+      .catch((error: unknown) => {
+        this.#options.onError(error)
+        this.#schedule()
+      })
+      .finally(() => {
+        this.#catchingUp = null
+      })
+    await this.#catchingUp
+  }
+
+  async #readEvents(): Promise<void> {
+    const { namespace, registry, replica } = this.#options
+    for (;;) {
+      const { revision } = replica
+      const { events, complete } = await registry.since(namespace, revision, EVENTS_PAGE)
+      if (this.#closed) return
+      if (!complete && replica.revision === revision) {
+        if (await this.#reload()) continue
+        return
+      }
+      for (const event of events) this.take(event)
+      if (events.length < EVENTS_PAGE) return
+    }
+  }
+
+  /** Loads the registry anew. @returns whether the store went back: then what it told meanwhile looked old and was not taken */
+  async #reload(): Promise<boolean> {
+    const { namespace, registry, replica, log, onReload } = this.#options
+    const known = replica.revision
+    const snapshot = await registry.snapshot(namespace)
+    if (this.#closed) return false
+    const wentBack = snapshot.revision < known
+    // Events that came meanwhile have closed the gap.
+    if (!wentBack && snapshot.revision <= replica.revision) return false
+    log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')
+    replica.load(snapshot)
+    for (const revision of this.#early.keys())
+      if (wentBack || revision <= snapshot.revision) this.#early.delete(revision)
+    onReload(wentBack)
+    this.#resolveWaiters()
+    return wentBack
+  }
+
+  close(): void {
+    this.#closed = true
+    if (this.#timer) clearTimeout(this.#timer)
+    for (const { resolve } of this.#waiters) resolve()
+    this.#waiters = []
+  }
+}
