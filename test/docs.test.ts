@@ -150,7 +150,7 @@ describe('links', () => {
 })
 
 describe('the README', () => {
-  const [code = ''] = fencedBlocks(README, 'js')
+  const [code = '', workCode = ''] = fencedBlocks(README, 'js')
   const [startLine = '', answer = ''] = fencedBlocks(README, '')
   const DEFAULT_URL = 'ws://127.0.0.1:7171/mesh'
 
@@ -163,6 +163,17 @@ describe('the README', () => {
     await using mesh = await startMesh('memory', 1)
     const ended = await run(code.replace(DEFAULT_URL, mesh.hub(0).url))
     expect(ended).toEqual({ code: 0, output: answer, errors: '' })
+  })
+
+  it('shows how work is handed out and an answer is streamed, with what is printed', async () => {
+    const printed = fencedBlocks(README, '').find((block) => block.startsWith('writing'))
+    await using mesh = await startMesh('memory', 1)
+    const ended = await run(workCode.replace(DEFAULT_URL, mesh.hub(0).url))
+    expect({ ...ended, output: ended.output.trimEnd() }).toEqual({
+      code: 0,
+      output: printed?.trimEnd(),
+      errors: '',
+    })
   })
 
   it.each(['memory', 'redis'] as const)('shows code that works over two hubs on one %s', async (core) => {

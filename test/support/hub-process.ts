@@ -1,6 +1,7 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 
 const START_TIMEOUT_MS = 20_000
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -9,8 +10,8 @@ const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 export interface HubProcess {
   readonly url: string
   readonly id: string
-  /** Bytes of memory that it has resident now. */
-  rss(): number
+  /** Resident memory now, in MiB. */
+  rssMiB(): Promise<number>
   /** Ends it like a crash: nothing is told to anybody. */
   kill(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -55,6 +56,9 @@ export async function startHubProcess(flags: Readonly<Record<string, string | nu
     child.kill('SIGKILL')
     await exit
   }
-  const rss = (): number => Number(execFileSync('ps', ['-o', 'rss=', '-p', String(child.pid)])) * 1024
-  return { url, id, rss, kill, [Symbol.asyncDispose]: kill }
+  const rssMiB = async (): Promise<number> => {
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(child.pid)])
+    return Number(stdout) / 1024
+  }
+  return { url, id, rssMiB, kill, [Symbol.asyncDispose]: kill }
 }
