@@ -53,7 +53,7 @@ console.log(`"paint the moon": ${expiry.status}, ${expiry.agentId ?? 'nobody'} h
 assert.equal(expiry.status, 'expired')
 
 for await (const { payload, reason } of alice.deadLetters.listAll({}, { payload: true })) {
-  console.log(`dead letter: "${payload}", ${reason}`)
+  console.log(`dead letter: ${JSON.stringify(payload)}, ${reason}`)
 }
 
 asleep = false

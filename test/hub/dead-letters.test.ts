@@ -18,11 +18,7 @@ async function kill(
   alice: TestAgent,
   bob: TestAgent,
   payload: unknown,
-  {
-    to = 'bob',
-    reason = 'bad' as string | null,
-    more = {},
-  }: { to?: string | object; reason?: string | null; more?: object } = {},
+  { to = 'bob', reason = 'bad', more = {} }: { to?: string | object; reason?: string; more?: object } = {},
 ): Promise<string> {
   const { id } = await send(alice, to, payload, more)
   await bob.next('message')
