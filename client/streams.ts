@@ -144,7 +144,10 @@ export class Streams {
     try {
       writer = await this.open(message.from, message.correlationId ?? message.id)
       const { signal } = writer
-      signal.addEventListener('abort', () => abort(signal.reason as Error))
+      const aborted = (): void => abort(signal.reason as Error)
+      // The receiver's answer may have come with that of the hub.
+      if (signal.aborted) aborted()
+      else signal.addEventListener('abort', aborted)
       await stream(iterator, writer)
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause))
