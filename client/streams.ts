@@ -147,9 +147,12 @@ export class Streams {
       writer = await this.open(message.from, message.correlationId ?? message.id)
       const { signal } = writer
       const end = (): void => writer?.breakOff(run.signal.reason as Error)
-      signal.addEventListener('abort', () => run.abort(signal.reason as Error))
-      run.signal.addEventListener('abort', end)
+      const aborted = (): void => run.abort(signal.reason as Error)
+      // The receiver's answer may have come with that of the hub.
+      if (signal.aborted) aborted()
+      else signal.addEventListener('abort', aborted)
       if (run.signal.aborted) end()
+      else run.signal.addEventListener('abort', end)
       await stream(iterator, writer)
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause))

@@ -7,3 +7,11 @@ export * from './limits.ts'
 export * from './message.ts'
 export type * from './replies.ts'
 export type { Event, EventKind, Goaway, Message, Push, Snapshot } from './pushes.ts'
+export type {
+  StreamCancelled,
+  StreamChunked,
+  StreamCredited,
+  StreamEnded,
+  StreamError,
+  StreamOpened,
+} from './pushes.ts'

@@ -281,7 +281,8 @@ export class Namespace {
     let pushed = 0
     for (const agentId of agentIds) {
       const session = this.#sessions.get(agentId)
-      if (!session || session.connection.outbox.behind) continue
+      // Before its welcome a client is sent nothing.
+      if (session?.connection.state !== 'open' || session.connection.outbox.behind) continue
       session.connection.outbox.push(text)
       pushed++
     }

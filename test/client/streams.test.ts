@@ -4,6 +4,7 @@ import type { AgentOptions, Client, ReceivedStream, StatusEvent } from '../../cl
 import { connect, Nack } from '../../client/node.ts'
 import { connectAgent } from '../support/agent.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
+import { all, broken, count, deferred } from '../support/reading.ts'
 import { chunks, credited, openStream, sendChunks } from '../support/streams.ts'
 import { seen, startSpan } from '../support/talk.ts'
 
@@ -22,38 +23,6 @@ async function until<Type extends StatusEvent['type']>(
   for await (const event of client.status())
     if (event.type === type) return event as Extract<StatusEvent, { type: Type }>
   throw new Error(`the client ended without ${type}`)
-}
-
-async function all(stream: AsyncIterable<unknown>): Promise<unknown[]> {
-  const got: unknown[] = []
-  for await (const chunk of stream) got.push(chunk)
-  return got
-}
-
-/** What is read before it breaks off, and the error it breaks off with. */
-async function broken(stream: AsyncIterable<unknown>): Promise<{ got: unknown[]; error: unknown }> {
-  const got: unknown[] = []
-  try {
-    for await (const chunk of stream) got.push(chunk)
-  } catch (error) {
-    return { got, error }
-  }
-  throw new Error(`the stream ended as if it were complete, after ${JSON.stringify(got)}`)
-}
-
-interface Deferred<Value> {
-  readonly promise: Promise<Value>
-  resolve: (value: Value) => void
-}
-
-function deferred<Value = void>(): Deferred<Value> {
-  let resolve: (value: Value) => void = () => undefined
-  const promise = new Promise<Value>((settle) => (resolve = settle))
-  return { promise, resolve }
-}
-
-async function* count(to: number): AsyncGenerator<number, void> {
-  for (let i = 0; i < to; i++) yield i
 }
 
 // Reconnecting waits at random; these tests want to see it, not to wait for it.
