@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Incident, Message } from '../../client/node.ts'
 import { MeshError } from '../../client/node.ts'
+import { HandlerRun } from '../../client/handler-run.ts'
 import { Streams } from '../../client/streams.ts'
 import type { ErrorReply, Ok } from '../../protocol/replies.ts'
 import { broken, count, deferred } from '../support/reading.ts'
@@ -16,6 +17,8 @@ describe('the streams of a client', () => {
     createdAt: '',
     attempt: 1,
   }
+
+  const newRun = () => new HandlerRun(() => undefined)
 
   /** A client's streams without a client; `answer` is what the hub says to a `stream.open`. */
   function alone(answer: (settle: (reply: Ok | ErrorReply) => void, fail: (error: Error) => void) => void) {
@@ -37,9 +40,9 @@ describe('the streams of a client', () => {
       settle({ type: 'ok', ref: 'c1', result: {} })
       talk.streams.frame({ type: 'stream.cancel', stream: 's1', reason: 'too late' })
     })
-    const reasons: Error[] = []
-    await talk.streams.answer(query, count(5), (reason) => reasons.push(reason))
-    expect(reasons).toMatchObject([{ code: 'cancelled', message: 'too late' }])
+    const run = newRun()
+    await talk.streams.answer(query, count(5), run)
+    expect(run.signal.reason).toMatchObject({ code: 'cancelled', message: 'too late' })
     expect(talk.lines).toEqual([])
   })
 
@@ -56,15 +59,15 @@ describe('the streams of a client', () => {
         },
       }),
     }
-    await gone.streams.answer(query, values, () => undefined)
+    await gone.streams.answer(query, values, newRun())
     await left.promise
     expect(gone.incidents).toMatchObject([{ type: 'handler_failed', error: { code: 'unknown_target' } }])
     const full = alone((settle) => settle({ type: 'error', ref: 'c1', error: error('inbox_full') }))
-    await expect(full.streams.answer(query, count(1), () => undefined)).rejects.toMatchObject({
+    await expect(full.streams.answer(query, count(1), newRun())).rejects.toMatchObject({
       code: 'inbox_full',
     })
     const lost = alone((_settle, fail) => fail(new DOMException('lost', 'AbortError')))
-    await expect(lost.streams.answer(query, count(1), () => undefined)).rejects.toMatchObject({
+    await expect(lost.streams.answer(query, count(1), newRun())).rejects.toMatchObject({
       name: 'AbortError',
     })
   })
