@@ -187,10 +187,11 @@ export class Namespace {
       current = this.#early.get(this.replica.revision + 1)
     ) {
       this.#early.delete(current.revision)
+      const before = this.#capabilitiesOf(current.agent?.id ?? '')
       this.replica.apply(current)
       this.watchers.onEvent(current)
       this.#checkSession(current)
-      this.#checkWork(current)
+      this.#checkWork(current, before)
       this.streams.onEvent(current)
     }
     this.#resolveWaiters()
@@ -205,9 +206,17 @@ export class Namespace {
     else if (agent.state.hub !== this.hub) session.connection.displace()
   }
 
-  /** What agents of this hub can do may have changed, or that others are there for work that these have lost. */
-  #checkWork({ agent }: RegistryEvent): void {
+  #capabilitiesOf(agentId: string): readonly string[] {
+    return this.replica.get(agentId)?.record.registration.capabilities ?? []
+  }
+
+  /**
+   * What agents of this hub can do may have changed, or that others are there for work that these have lost. `before`: what the agent
+   * could do until now.
+   */
+  #checkWork({ agent }: RegistryEvent, before: readonly string[]): void {
     if (!agent) return
+    this.work.onChance(before)
     const { capabilities, concurrency } = agent.registration
     const worker = this.#sessions.get(agent.id)?.worker
     if (worker) this.work.change(worker, capabilities, concurrency)
@@ -274,9 +283,12 @@ export class Namespace {
     // An agent that the store does not know any more, or not as being here, registers again when it connects again; all do
     // where the store went back, since fences and numbers are in use here that it will give again.
     for (const session of this.#sessions.values()) {
-      const state = this.replica.get(session.agentId)?.record.state
-      if (wentBack || !state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
+      const record = this.replica.get(session.agentId)?.record
+      if (wentBack || !record?.state.connected || record.state.hub !== this.hub)
+        session.connection.close('hub_failed')
+      else this.work.change(session.worker, record.registration.capabilities, record.registration.concurrency)
     }
+    this.work.lookAgain()
     return wentBack
   }
 
