@@ -85,7 +85,7 @@ export class Namespace {
       registry: core.registry,
       replica: this.replica,
       log: this.#log,
-      onEvent: (event) => this.#onEvent(event),
+      apply: (event) => this.#apply(event),
       onReload: (wentBack) => this.#onReload(wentBack),
       onError: (error) => this.onStoreError(error),
     })
@@ -178,10 +178,12 @@ export class Namespace {
     return this.#sync.catchUp()
   }
 
-  #onEvent(event: RegistryEvent): void {
+  #apply(event: RegistryEvent): void {
+    const before = this.#capabilitiesOf(event.agent?.id ?? '')
+    this.replica.apply(event)
     this.watchers.onEvent(event)
     this.#checkSession(event)
-    this.#checkWork(event)
+    this.#checkWork(event, before)
     this.streams.onEvent(event)
   }
 
@@ -194,9 +196,17 @@ export class Namespace {
     else if (agent.state.hub !== this.hub) session.connection.displace()
   }
 
-  /** What agents of this hub can do may have changed, or that others are there for work that these have lost. */
-  #checkWork({ agent }: RegistryEvent): void {
+  #capabilitiesOf(agentId: string): readonly string[] {
+    return this.replica.get(agentId)?.record.registration.capabilities ?? []
+  }
+
+  /**
+   * What agents of this hub can do may have changed, or that others are there for work that these have lost. `before`: what the agent
+   * could do until now.
+   */
+  #checkWork({ agent }: RegistryEvent, before: readonly string[]): void {
     if (!agent) return
+    this.work.onChance(before)
     const { capabilities, concurrency } = agent.registration
     const worker = this.#sessions.get(agent.id)?.worker
     if (worker) this.work.change(worker, capabilities, concurrency)
@@ -209,9 +219,12 @@ export class Namespace {
     // An agent that the store does not know any more, or not as being here, registers again when it connects again; all do
     // where the store went back, since fences and numbers are in use here that it will give again.
     for (const session of this.#sessions.values()) {
-      const state = this.replica.get(session.agentId)?.record.state
-      if (wentBack || !state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
+      const record = this.replica.get(session.agentId)?.record
+      if (wentBack || !record?.state.connected || record.state.hub !== this.hub)
+        session.connection.close('hub_failed')
+      else this.work.change(session.worker, record.registration.capabilities, record.registration.concurrency)
     }
+    this.work.lookAgain()
   }
 
   #onSignal(signal: Signal): void {

@@ -11,8 +11,8 @@ export interface ReplicaSyncOptions {
   readonly registry: Registry
   readonly replica: Replica
   readonly log: Log
-  /** An event was applied to the replica. */
-  readonly onEvent: (event: RegistryEvent) => void
+  /** Applies the next event to the replica. */
+  readonly apply: (event: RegistryEvent) => void
   /** The replica was loaded anew. `wentBack`: the store has lost what this hub had seen of it. */
   readonly onReload: (wentBack: boolean) => void
   readonly onError: (error: unknown) => void
@@ -48,7 +48,7 @@ export class ReplicaSync {
 
   /** An event as a signal or an answer brought it, in whatever order. */
   take(event: RegistryEvent): void {
-    const { replica, onEvent } = this.#options
+    const { replica, apply } = this.#options
     const next = replica.revision + 1
     if (event.revision < next || this.#closed) return
     if (event.revision > next) {
@@ -62,8 +62,7 @@ export class ReplicaSync {
       current = this.#early.get(replica.revision + 1)
     ) {
       this.#early.delete(current.revision)
-      replica.apply(current)
-      onEvent(current)
+      apply(current)
     }
     this.#resolveWaiters()
   }

@@ -22,6 +22,10 @@ interface Served {
   busy: boolean
   /** Nobody here had room when there was something to claim; whoever gives back a reservation tries again. */
   short: boolean
+  /** Since the claim under way was made, somebody may have room, or may have what was not for them then. */
+  chance: boolean
+  /** Grows with each claim: the queue that was claimed from longest ago goes first, or one could starve another. */
+  turn: number
 }
 
 /**
@@ -38,6 +42,13 @@ export class Work {
   readonly #due = new Set<string>()
   #settling: { readonly worker: Worker; readonly hold: Hold }[] = []
   readonly #underWay = new Set<Promise<void>>()
+  /** The store is being asked what they hold; one question each. */
+  readonly #asking = new Set<Worker>()
+  /** To be done as soon as the store may answer again. */
+  readonly #toAsk = new Set<Worker>()
+  readonly #toClaim = new Set<string>()
+  #again: NodeJS.Timeout | null = null
+  #turns = 0
   #scheduled = false
   #retry: NodeJS.Timeout | null = null
   #tick: { readonly at: number; readonly timer: NodeJS.Timeout } | null = null
@@ -58,7 +69,7 @@ export class Work {
   #serve(worker: Worker, capability: string): void {
     let served = this.#served.get(capability)
     if (!served) {
-      served = { workers: new Set(), waiting: true, busy: false, short: false }
+      served = { workers: new Set(), waiting: true, busy: false, short: false, chance: false, turn: 0 }
       this.#served.set(capability, served)
     }
     served.workers.add(worker)
@@ -99,8 +110,16 @@ export class Work {
 
   /** Workers of these queues have room, or agents elsewhere came or went: what waited for others may be for somebody here now. */
   onChance(capabilities: readonly string[]): void {
-    for (const capability of capabilities)
-      if (this.#served.get(capability)?.waiting === true) this.#claimLater(capability)
+    for (const capability of capabilities) {
+      const served = this.#served.get(capability)
+      if (served?.busy) served.chance = true
+      else if (served?.waiting) this.#claimLater(capability)
+    }
+  }
+
+  /** Nobody can say any more what was missed: something may wait in every queue. */
+  lookAgain(): void {
+    this.onQueued([...this.#served.keys()])
   }
 
   /** The worker has room, or may have. */
@@ -111,21 +130,38 @@ export class Work {
   /** Asks the store again what this worker holds, until it answers: the answer to a claim, or word of a loss, may have been lost. */
   ask(worker: Worker): void {
     if (worker.stopped || this.#closed) return
-    this.#queues.held(this.#namespace, worker.agentId).then(
-      (stored) => {
-        worker.reconcile(stored)
-        this.onQueued(worker.capabilities)
-      },
-      (error: unknown) => {
-        this.#onError(error)
-        this.#askLater([worker])
-      },
-    )
+    if (this.#asking.has(worker)) {
+      // What is lost now the question under way may have come too early for.
+      this.#askLater([worker])
+      return
+    }
+    this.#asking.add(worker)
+    worker.beginReconcile()
+    this.#queues
+      .held(this.#namespace, worker.agentId)
+      .then(
+        (stored) => {
+          worker.reconcile(stored)
+          this.onQueued(worker.capabilities)
+        },
+        (error: unknown) => {
+          this.#onError(error)
+          this.#askLater([worker])
+        },
+      )
+      .finally(() => this.#asking.delete(worker))
   }
 
   #askLater(workers: readonly Worker[]): void {
-    setTimeout(() => {
-      for (const worker of workers) this.ask(worker)
+    for (const worker of workers) this.#toAsk.add(worker)
+    this.#again ??= setTimeout(() => {
+      this.#again = null
+      const asked = [...this.#toAsk]
+      const claimed = [...this.#toClaim]
+      this.#toAsk.clear()
+      this.#toClaim.clear()
+      for (const worker of asked) this.ask(worker)
+      for (const capability of claimed) this.#claimLater(capability)
     }, RETRY_MS).unref()
   }
 
@@ -147,7 +183,8 @@ export class Work {
     setImmediate(() => {
       this.#scheduled = false
       this.#settleAll()
-      const due = [...this.#due]
+      const turnOf = (capability: string): number => this.#served.get(capability)?.turn ?? 0
+      const due = [...this.#due].toSorted((a, b) => turnOf(a) - turnOf(b))
       this.#due.clear()
       for (const capability of due) this.#claim(capability)
     })
@@ -179,17 +216,20 @@ export class Work {
     }
     served.short = false
     served.waiting = false
+    served.chance = false
     served.busy = true
+    served.turn = ++this.#turns
     const asked = claimants.map(({ worker, room }) => worker.reserve(room))
     const run = this.#queues
       .claim(this.#namespace, capability, asked)
       .then(
         ({ tasks, left }) => this.#claimed(served, capability, claimants, tasks, left),
-        (error: unknown) => this.#claimFailed(served, claimants, error),
+        (error: unknown) => this.#claimFailed(served, capability, claimants, error),
       )
       .finally(() => {
         this.#underWay.delete(run)
-        if (served.workers.size === 0) this.#served.delete(capability)
+        if (served.workers.size === 0 && this.#served.get(capability) === served)
+          this.#served.delete(capability)
       })
     this.#underWay.add(run)
   }
@@ -210,8 +250,8 @@ export class Work {
     const workerById = new Map(claimants.map(({ worker }) => [worker.agentId, worker]))
     for (const task of tasks) workerById.get(task.agentId)?.take(task)
     // More came while the claim was under way, or it took all it asked for: then there may be room for more. What is left
-    // otherwise is not for these workers now: the next of them that has room asks for it.
-    if (served.waiting || (left > 0 && tasks.length >= asked)) {
+    // otherwise was not for these workers then: the next one that has room asks for it.
+    if (served.waiting || (left > 0 && (tasks.length >= asked || served.chance))) {
       served.waiting = true
       this.#claimLater(capability)
     } else if (left > 0) {
@@ -231,6 +271,7 @@ export class Work {
   /** Whether messages were claimed is not known: the store is asked when it answers again. */
   #claimFailed(
     served: Served,
+    capability: string,
     claimants: readonly { readonly worker: Worker; readonly room: number }[],
     error: unknown,
   ): void {
@@ -238,6 +279,7 @@ export class Work {
     served.busy = false
     served.waiting = true
     for (const { worker, room } of claimants) worker.unreserve(room)
+    this.#toClaim.add(capability)
     this.#askLater(claimants.map(({ worker }) => worker))
   }
 
@@ -340,6 +382,7 @@ export class Work {
   async close(): Promise<void> {
     this.#closed = true
     if (this.#tick) clearTimeout(this.#tick.timer)
+    if (this.#again) clearTimeout(this.#again)
     await this.flush()
     if (this.#retry) clearTimeout(this.#retry)
   }

@@ -35,6 +35,11 @@ export class Worker {
   readonly #held = new Map<string, Held>()
   /** Settled or given back here, and the store may not know it yet: id → claim. */
   readonly #ending = new Map<string, number>()
+  /** Lost before they could be pushed, id → claim: word of a loss may overtake the answer to the claim. */
+  readonly #lostEarly = new Map<string, number>()
+  /** What was taken, ended or lost since the store was asked what the client holds: of these its answer may be old. */
+  #changed: Set<string> | null = null
+  #unsure = false
   #concurrency: number
   #reserved = 0
   /** It could do more, but its window was full. */
@@ -83,12 +88,14 @@ export class Worker {
   /** The client is welcomed; `tasks` is what it held before and holds still. */
   start(tasks: readonly Task[]): void {
     this.#started = true
-    for (const task of tasks) this.#push(task)
+    for (const task of tasks) this.take(task)
     this.#work.add(this)
+    if (this.#unsure) this.#work.ask(this)
   }
 
   /** Claims for it are under way; `release` gives the places back. */
   reserve(room: number): Claimant {
+    if (this.#reserved === 0) this.#lostEarly.clear()
     this.#reserved += room
     this.#delivery.takePlaces(room)
     const { agentId, fence } = this.sender
@@ -103,11 +110,13 @@ export class Worker {
   /** Pushes a claimed message; one that the client has already, or has done with, is not pushed again. */
   take(task: Task): void {
     if (this.#held.get(task.id)?.claim === task.claim || this.#ending.get(task.id) === task.claim) return
+    if (this.#lostEarly.get(task.id) === task.claim) return
     if (this.#stopped) this.#work.giveBack(this, task, unpushed(this.sender, task))
     else this.#push(task)
   }
 
   #push({ id, capability, claim, text, attempt }: Task): void {
+    this.#changed?.add(id)
     if (!this.#held.has(id)) this.#delivery.takePlaces(1)
     this.#held.set(id, { capability, claim })
     this.#outbox.push(withAttempt(text, attempt))
@@ -117,6 +126,7 @@ export class Worker {
   #drop(id: string): Held | undefined {
     const held = this.#held.get(id)
     if (!held || !this.#held.delete(id)) return undefined
+    this.#changed?.add(id)
     this.#delivery.takePlaces(-1)
     return held
   }
@@ -164,18 +174,34 @@ export class Worker {
 
   /** The store took it away. */
   revoke(id: string, claim: number, reason: string): void {
-    if (this.#held.get(id)?.claim !== claim || !this.#drop(id)) return
+    if (this.#held.get(id)?.claim !== claim || !this.#drop(id)) {
+      this.#changed?.add(id)
+      if (!this.#started || this.#reserved > 0) this.#lostEarly.set(id, claim)
+      return
+    }
     this.#outbox.push(JSON.stringify({ type: 'revoked', ids: [id], reason }))
     this.#work.onRoom(this)
   }
 
-  /** `stored` is all that the store says this agent holds: what is missing here is pushed, what is missing there is taken away. */
+  /** The store is about to be asked what this agent holds. */
+  beginReconcile(): void {
+    this.#changed = new Set(this.#ending.keys())
+  }
+
+  /**
+   * `stored` is all that the store said this agent held: what is missing here is pushed, what is missing there is taken away. What
+   * changed since it was asked is left alone.
+   */
   reconcile(stored: readonly Task[]): void {
-    if (this.#stopped) return
+    const changed = this.#changed ?? new Set()
+    this.#changed = null
+    // Before its welcome the client is pushed nothing.
+    if (!this.#started) this.#unsure = true
+    if (!this.#started || this.#stopped) return
     const claimById = new Map(stored.map(({ id, claim }) => [id, claim]))
     for (const [id, { claim }] of [...this.#held])
-      if (claimById.get(id) !== claim) this.revoke(id, claim, 'holder_lost')
-    for (const task of stored) this.take(task)
+      if (!changed.has(id) && claimById.get(id) !== claim) this.revoke(id, claim, 'holder_lost')
+    for (const task of stored) if (!changed.has(task.id)) this.take(task)
   }
 
   /** Nothing is pushed any more. What the client holds stays its own for the grace period. */

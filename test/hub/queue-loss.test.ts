@@ -54,6 +54,21 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
     expect(await bob.next('message')).toEqual({ ...second, attempt: 2 })
   })
 
+  test('waits for the agent that lost it until the others, who were preferred, give the capability up', async () => {
+    await using mesh = await startSpan(core, hubs)
+    await using alice = await join(mesh.near, 'alice', asker)
+    await using busy = await join(mesh.near, 'busy')
+    await send(alice, NLP, 'first')
+    await busy.next('message')
+    await using bob = await join(mesh.far, 'bob')
+    await send(alice, NLP, 'second')
+    const second = await bob.next('message')
+    nack(bob, second)
+    expect(await pushed(alice, bob)).toEqual([])
+    await busy.request({ type: 'update', capabilities: ['ocr'] })
+    expect(await bob.next('message', () => true, 2_000)).toEqual({ ...second, attempt: 2 })
+  })
+
   test('is pushed to nobody before delayMs, and frees its holder for other work at once', async () => {
     await using mesh = await startSpan(core, hubs)
     await using alice = await join(mesh.near, 'alice', asker)

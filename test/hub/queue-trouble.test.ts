@@ -1,33 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Signal } from '../../src/core/bus.ts'
-import type { Queues } from '../../src/core/queues.ts'
 import type { Core } from '../../src/server.ts'
 import { CORES, startMesh } from '../support/hubs.ts'
+import { withQueues } from '../support/queues.ts'
 import { ack, join, pushed, seen, send, sendAll } from '../support/talk.ts'
 
 const NLP = { capability: 'nlp' }
 const asker = { capabilities: ['asking'] }
 const gone = (): MeshError => new MeshError('store_unavailable', 'the store does not answer')
-
-/** The queues of `core` with some operations replaced. */
-function withQueues(core: Core, replaced: Partial<Queues>): Core {
-  const { queues } = core
-  return {
-    ...core,
-    queues: {
-      claim: queues.claim.bind(queues),
-      resume: queues.resume.bind(queues),
-      held: queues.held.bind(queues),
-      extend: queues.extend.bind(queues),
-      settle: queues.settle.bind(queues),
-      release: queues.release.bind(queues),
-      tick: queues.tick.bind(queues),
-      size: queues.size.bind(queues),
-      ...replaced,
-    },
-  }
-}
 
 describe.each(CORES)('work, on %s', (kind) => {
   test('whose claim was made and not answered is found, pushed once, and never more than there is room for', async () => {
