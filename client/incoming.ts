@@ -126,7 +126,7 @@ export class Incoming {
   /** A message frame came. */
   receive(message: Message): void {
     if (message.transient !== true) {
-      if (this.settlements.repeat(message.id)) return
+      if (this.settlements.repeat(message.id, message)) return
       const held = this.#held.get(message.id)
       if (held !== undefined) {
         held.session = this.#session
@@ -378,6 +378,6 @@ export class Incoming {
     this.#held.delete(message.id)
     if (message.transient === true) return
     const delayMs = Math.max(0, Math.round(nack.delayMs ?? this.#limits.redeliveryDelayMs))
-    this.settlements.nack(message.id, nack, delayMs, held.session === this.#session)
+    this.settlements.nack(message.id, message.attempt, nack, delayMs, held.session === this.#session)
   }
 }

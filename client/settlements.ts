@@ -1,7 +1,17 @@
 import { LIMITS } from '../protocol/limits.ts'
 import { idFrames } from './id-frames.ts'
+import type { Message } from '../protocol/pushes.ts'
 import type { Nack } from './nack.ts'
 import type { Line } from './writer.ts'
+
+interface Refused {
+  readonly line: string
+  readonly attempt: number
+}
+
+/** Whether what comes is what was refused, and no new try of it: sent again from the dead letters, or work that others had meanwhile. */
+const isSame = (refused: Refused, { attempt, via }: Pick<Message, 'attempt' | 'via'>): boolean =>
+  attempt > refused.attempt && (via !== 'queue' || attempt === refused.attempt + 1)
 
 function trim(remembered: Set<string> | Map<string, unknown>): void {
   if (remembered.size <= LIMITS.processedIds) return
@@ -16,8 +26,8 @@ function trim(remembered: Set<string> | Map<string, unknown>): void {
 export class Settlements {
   readonly #write: (line: Line) => void
   readonly #processed = new Set<string>()
-  /** Given back while the hub could not hear it: the `nack` to answer with when the message comes. */
-  readonly #refused = new Map<string, string>()
+  /** Given back while the hub could not hear it: the `nack` to answer with when the message comes again. */
+  readonly #refused = new Map<string, Refused>()
   #acks: string[] = []
   #scheduled = false
 
@@ -25,13 +35,15 @@ export class Settlements {
     this.#write = write
   }
 
-  /** Whether `id` is settled; then the hub has been told so again. */
-  repeat(id: string): boolean {
-    const nack = this.#refused.get(id)
-    if (nack !== undefined) {
+  /** Whether `id` is settled; then the hub has been told so again. `message`: as it came. */
+  repeat(id: string, message?: Pick<Message, 'attempt' | 'via'>): boolean {
+    const refused = this.#refused.get(id)
+    if (refused !== undefined) {
       this.#refused.delete(id)
-      this.#write(nack)
-      return true
+      if (message === undefined || isSame(refused, message)) {
+        this.#write(refused.line)
+        return true
+      }
     }
     if (!this.#processed.has(id)) return false
     this.#acknowledge(id)
@@ -44,15 +56,18 @@ export class Settlements {
     this.#acknowledge(id)
   }
 
-  /** Gives `id` back; `held`: the hub has pushed it in the session that is open, so it listens. */
-  nack(id: string, { message, requeue }: Nack, delayMs: number, held: boolean): void {
+  /**
+   * Gives a message back, which came at that attempt; `held`: the hub has pushed it in the session that is open, so it
+   * listens.
+   */
+  nack(id: string, attempt: number, { message, requeue }: Nack, delayMs: number, held: boolean): void {
     const reason = message.slice(0, LIMITS.stringChars)
     const line = JSON.stringify({ type: 'nack', id, requeue, delayMs, reason })
     if (held) {
       this.#write(line)
       return
     }
-    this.#refused.set(id, line)
+    this.#refused.set(id, { line, attempt })
     trim(this.#refused)
   }
 

@@ -90,6 +90,10 @@ export class Work {
   /** The worker's registration has changed. */
   change(worker: Worker, capabilities: readonly string[], concurrency: number): void {
     worker.concurrency = concurrency
+    if (!worker.started) {
+      worker.capabilities = capabilities
+      return
+    }
     for (const capability of worker.capabilities)
       if (!capabilities.includes(capability)) this.#unserve(worker, capability)
     const added = capabilities.filter((capability) => !worker.capabilities.includes(capability))

@@ -64,6 +64,10 @@ export class Worker {
     this.#concurrency = concurrency
   }
 
+  get started(): boolean {
+    return this.#started
+  }
+
   get stopped(): boolean {
     return this.#stopped
   }

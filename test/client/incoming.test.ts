@@ -202,6 +202,25 @@ describe('incoming messages', () => {
     expect(running.length).toBe(2)
   })
 
+  it.each([
+    ['sent again from the dead letters', {}, { attempt: 1 }],
+    ['work that others had meanwhile', { via: 'queue' }, { via: 'queue', attempt: 3 }],
+  ])('whose handler threw while there was no connection run again as %s', async (_, first, next) => {
+    const { box, push, told, lost, resume } = incoming()
+    const { handler, running } = stepwise()
+    box.handle(null, handler)
+    push('m1', first)
+    lost()
+    running[0]?.fail(new Nack('no', { requeue: false }))
+    await told()
+    resume()
+    push('m1', next)
+    await told()
+    expect(running.length).toBe(2)
+    running[1]?.end()
+    expect(await told()).toEqual([ack('m1')])
+  })
+
   it('may be answered by what their handler returns; they are acknowledged when the reply is stored', async () => {
     const { box, push, told, replies } = incoming()
     box.handle('query', ({ payload }) => ({ echo: payload }))

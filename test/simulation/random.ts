@@ -1,0 +1,58 @@
+import crypto from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
+import { nanoid } from 'nanoid'
+
+/** Numbers that follow from a seed (mulberry32). */
+export class Random {
+  #state: number
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0
+  }
+
+  /** From 0 up to 1. */
+  readonly next = (): number => {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0
+    let mixed = this.#state
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+
+  /** A number from `min` up to `max`. */
+  between(min: number, max: number): number {
+    return min + this.next() * (max - min)
+  }
+
+  /** An integer from 0 to `count - 1`. */
+  below(count: number): number {
+    return Math.floor(this.next() * count)
+  }
+
+  chance(share: number): boolean {
+    return this.next() < share
+  }
+
+  pick<Item>(items: readonly Item[]): Item {
+    return items[this.below(items.length)] as Item
+  }
+}
+
+// What nanoid asks for at its first use decides how much it keeps ahead.
+const POOL = nanoid().length * 128
+
+/** From now on all that is random in this process follows from `seed`. */
+export function installRandom(seed: number): void {
+  const random = new Random(seed)
+  const fill = <Bytes extends NodeJS.ArrayBufferView>(bytes: Bytes): Bytes => {
+    const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    for (let i = 0; i < view.length; i++) view[i] = random.below(256)
+    return bytes
+  }
+  Math.random = random.next
+  Object.assign(crypto.webcrypto, { getRandomValues: fill })
+  Object.assign(crypto, { randomBytes: (size: number) => fill(Buffer.alloc(size)) })
+  syncBuiltinESMExports()
+  // Uses up what nanoid keeps from before.
+  nanoid(POOL)
+}
