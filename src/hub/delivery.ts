@@ -4,6 +4,7 @@ import type { Cursor } from '../core/broadcasts.ts'
 import type { Core } from '../core/core.ts'
 import type { Entry, Lane, RejectResult } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
+import { Expirer } from './expirer.ts'
 import { Feed } from './feed.ts'
 import type { LogReader } from './log-reader.ts'
 import { idOf } from './message-text.ts'
@@ -55,6 +56,7 @@ export class Delivery {
   readonly #options: DeliveryOptions
   readonly #held = new Map<string, Place>()
   readonly #rejected: Rejected
+  readonly #expirer: Expirer
   readonly settled: Settled
   readonly #lanes: Record<Lane, Feed<Arrived>>
   readonly #log: Feed<WiredBroadcast>
@@ -75,6 +77,7 @@ export class Delivery {
     this.#rejected = new Rejected((id, place) => {
       this.#pushAgain(id, place).catch(options.onError)
     })
+    this.#expirer = new Expirer({ ...options, onExpired: (place) => this.settled.add(place) })
     this.#marks = {
       inbox: parseMarks(marks.inbox),
       replies: parseMarks(marks.replies),
@@ -156,14 +159,13 @@ export class Delivery {
 
   #takeEntry(lane: Lane, entry: Arrived): void {
     if (lane === 'inbox' && this.#moved.delete(entry.number)) return
-    const { namespace, agentId, core, onError } = this.#options
     const now = Date.now()
+    const place = placeOf(lane === 'replies' ? REPLIES : INBOX, entry.number)
     if (entry.expiresAt !== null && entry.expiresAt <= now) {
-      core.inboxes.expire(namespace, { agentId, lane, numbers: [entry.number] }).catch(onError)
+      this.#expirer.expire(place)
       return
     }
     const id = entry.id ?? idOf(entry.text)
-    const place = placeOf(lane === 'replies' ? REPLIES : INBOX, entry.number)
     const twin = this.#placeOfId(id)
     if (twin !== undefined && sourceOf(twin) === LOG) {
       this.#move(id, twin, place)
@@ -192,7 +194,7 @@ export class Delivery {
   }
 
   #takeBroadcast(entry: WiredBroadcast): void {
-    const { namespace, agentId, core, outbox, onError } = this.#options
+    const { agentId, outbox } = this.#options
     if (this.settled.hasLog(entry.number) || !entry.isFor(agentId)) return
     this.settled.open(entry.number)
     if (this.#placeOfId(entry.id) !== undefined) {
@@ -201,10 +203,7 @@ export class Delivery {
       return
     }
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
-      this.settled.add(placeOf(LOG, entry.number))
-      core.broadcasts
-        .reject(namespace, { agentId, number: entry.number, requeue: false, delayMs: 0, reason: 'expired' })
-        .catch(onError)
+      this.#expirer.expire(placeOf(LOG, entry.number))
       return
     }
     this.#count.inbox++
@@ -362,7 +361,7 @@ export class Delivery {
       this.#free(place)
     } else if (entry.expiresAt !== null && entry.expiresAt <= now) {
       this.#free(place)
-      if (source !== 'log') await core.inboxes.expire(namespace, { agentId, lane: source, numbers: [number] })
+      this.#expirer.expire(place)
     } else {
       this.#held.set(id, place)
       outbox.push(withAttempt(entry.text, attemptOf(this.#marks[source], number, entry.rejections)))
@@ -393,5 +392,6 @@ export class Delivery {
     this.#lanes.replies.stop()
     this.#log.stop()
     this.#rejected.stop()
+    this.#expirer.stop()
   }
 }

@@ -25,6 +25,17 @@ export interface PendingSendOptions {
   readonly refusal: MeshError | null
 }
 
+/** What ends a seq, or says that it has ended before. */
+const ENDS: ReadonlySet<SendOutcome['outcome']> = new Set([
+  'stored',
+  'broadcast',
+  'queued',
+  'counted',
+  'duplicate',
+  'refused',
+  'too_old',
+])
+
 /** A send that waits for the store's answer: what the store is handed, and what becomes of the answer. One object a send. */
 export class PendingSend implements Commit {
   readonly sender: Sender
@@ -77,6 +88,7 @@ export class PendingSend implements Commit {
 
   onOutcome(outcome: SendOutcome): void {
     this.#session.end()
+    if (this.seq !== null && ENDS.has(outcome.outcome)) this.#session.endSeq(this.seq)
     switch (outcome.outcome) {
       case 'stored': {
         const { to } = this

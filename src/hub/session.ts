@@ -31,8 +31,10 @@ export class Session {
   #count = 0
   #unanswered = 0
   #openSeq: number | null = null
-  /** The greatest seq that the store ever failed to take. */
+  /** The greatest seq that was ever left open. */
   #lostSeq = 0
+  /** The greatest seq that the store has ended; all lesser ones are ended too. */
+  #endedSeq = 0
   #answered: (() => void)[] = []
   #ended = false
   #fenced = false
@@ -81,6 +83,8 @@ export class Session {
         throw new MeshError('bad_frame', 'seq needs a producer: name one in hello, or send without seq')
       }
       if (this.#openSeq !== null && seq > this.#openSeq) {
+        // It is open as well: a greater one that comes before it is sent again must not be taken for a gap.
+        if (seq > this.#lostSeq) this.#lostSeq = seq
         throw openBefore(this.#openSeq)
       }
       if (this.#unanswered >= LIMITS.producerWindow) {
@@ -107,8 +111,15 @@ export class Session {
     for (const resolve of answered) resolve()
   }
 
-  /** The store did not take this seq: it stays open. */
+  /** The store has ended this seq. */
+  endSeq(seq: number): void {
+    if (seq > this.#endedSeq) this.#endedSeq = seq
+    if (this.#openSeq !== null && this.#openSeq <= seq) this.#openSeq = null
+  }
+
+  /** The store did not take this seq: it stays open, unless it was sent once more and taken meanwhile. */
   leaveOpen(seq: number): void {
+    if (seq <= this.#endedSeq) return
     if (this.#openSeq === null || seq < this.#openSeq) this.#openSeq = seq
     if (seq > this.#lostSeq) this.#lostSeq = seq
   }

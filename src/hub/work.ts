@@ -20,8 +20,8 @@ interface Served {
   waiting: boolean
   /** A claim is under way. */
   busy: boolean
-  /** Nobody here had room when there was something to claim; whoever gives back a reservation tries again. */
-  short: boolean
+  /** Workers passed over by the latest claim, for their room was reserved for other queues: tried again when they have it back. */
+  readonly skipped: Set<Worker>
   /** Since the claim under way was made, somebody may have room, or may have what was not for them then. */
   chance: boolean
   /** Grows with each claim: the queue that was claimed from longest ago goes first, or one could starve another. */
@@ -69,7 +69,7 @@ export class Work {
   #serve(worker: Worker, capability: string): void {
     let served = this.#served.get(capability)
     if (!served) {
-      served = { workers: new Set(), waiting: true, busy: false, short: false, chance: false, turn: 0 }
+      served = { workers: new Set(), waiting: true, busy: false, skipped: new Set(), chance: false, turn: 0 }
       this.#served.set(capability, served)
     }
     served.workers.add(worker)
@@ -84,6 +84,7 @@ export class Work {
   #unserve(worker: Worker, capability: string): void {
     const served = this.#served.get(capability)
     served?.workers.delete(worker)
+    served?.skipped.delete(worker)
     if (served?.workers.size === 0 && !served.busy) this.#served.delete(capability)
   }
 
@@ -195,11 +196,13 @@ export class Work {
   }
 
   /** Who has room, the least busy first, with how much of it may be asked for. */
-  #claimants(workers: ReadonlySet<Worker>): { readonly worker: Worker; readonly room: number }[] {
+  #claimants(served: Served): { readonly worker: Worker; readonly room: number }[] {
     const free: { worker: Worker; room: number }[] = []
-    for (const worker of workers) {
+    served.skipped.clear()
+    for (const worker of served.workers) {
       const { room } = worker
       if (room > 0) free.push({ worker, room })
+      else if (worker.isReserved) served.skipped.add(worker)
     }
     if (free.length > 1) free.sort((a, b) => b.room - a.room)
     let left = CLAIM_MAX
@@ -213,12 +216,8 @@ export class Work {
   #claim(capability: string): void {
     const served = this.#served.get(capability)
     if (!served?.waiting || served.busy || this.#paused || this.#closed) return
-    const claimants = this.#claimants(served.workers)
-    if (claimants.length === 0) {
-      served.short = true
-      return
-    }
-    served.short = false
+    const claimants = this.#claimants(served)
+    if (claimants.length === 0) return
     served.waiting = false
     served.chance = false
     served.busy = true
@@ -261,15 +260,13 @@ export class Work {
     } else if (left > 0) {
       served.waiting = true
     }
-    for (const { worker } of claimants) this.#retryShort(worker)
+    for (const { worker } of claimants) this.#retrySkipped(worker)
   }
 
   /** A reservation was given back: queues that found no room meanwhile try again. */
-  #retryShort({ capabilities }: Worker): void {
-    for (const capability of capabilities) {
-      const served = this.#served.get(capability)
-      if (served?.short && served.waiting) this.#claimLater(capability)
-    }
+  #retrySkipped(worker: Worker): void {
+    for (const capability of worker.capabilities)
+      if (this.#served.get(capability)?.skipped.delete(worker)) this.onChance([capability])
   }
 
   /** Whether messages were claimed is not known: the store is asked when it answers again. */
@@ -282,7 +279,10 @@ export class Work {
     this.#onError(error)
     served.busy = false
     served.waiting = true
-    for (const { worker, room } of claimants) worker.unreserve(room)
+    for (const { worker, room } of claimants) {
+      worker.unreserve(room)
+      this.#retrySkipped(worker)
+    }
     this.#toClaim.add(capability)
     this.#askLater(claimants.map(({ worker }) => worker))
   }

@@ -82,6 +82,11 @@ export class Worker {
     return Math.max(0, Math.min(free, room))
   }
 
+  /** Claims for it are under way. */
+  get isReserved(): boolean {
+    return this.#reserved > 0
+  }
+
   /** The window has room again. */
   onRoom(): void {
     if (!this.#cramped) return
@@ -122,6 +127,8 @@ export class Worker {
   #push({ id, capability, claim, text, attempt }: Task): void {
     this.#changed?.add(id)
     if (!this.#held.has(id)) this.#delivery.takePlaces(1)
+    // Word of the loss was lost: it is new work now.
+    else this.#tellRevoked(id, 'ack_timeout')
     this.#held.set(id, { capability, claim })
     this.#outbox.push(withAttempt(text, attempt))
   }
@@ -183,8 +190,12 @@ export class Worker {
       if (!this.#started || this.#reserved > 0) this.#lostEarly.set(id, claim)
       return
     }
-    this.#outbox.push(JSON.stringify({ type: 'revoked', ids: [id], reason }))
+    this.#tellRevoked(id, reason)
     this.#work.onRoom(this)
+  }
+
+  #tellRevoked(id: string, reason: string): void {
+    this.#outbox.push(JSON.stringify({ type: 'revoked', ids: [id], reason }))
   }
 
   /** The store is about to be asked what this agent holds. */

@@ -3,7 +3,7 @@ import { MeshError } from '../../protocol/errors.ts'
 import type { SendResult } from '../../protocol/replies.ts'
 import type { Core, HubServer } from '../../src/server.ts'
 import type { AgentOptions, TestAgent } from '../support/agent.ts'
-import { CORES } from '../support/hubs.ts'
+import { CORES, startMesh } from '../support/hubs.ts'
 import {
   ack,
   join,
@@ -409,4 +409,31 @@ test.each(CORES)('a stored seq outlives its hub on %s', async (core) => {
   expect(await send(again, 'bob', 1, { seq: 1 })).toEqual({ ...first, duplicate: true })
   expect(await receive(bob, 1)).toMatchObject([{ id: first.id }])
   expect(await pushed(again, bob)).toEqual([])
+})
+
+test('a seq that was sent twice, failed late once and was stored the other time does not hold up greater ones', async () => {
+  let calls = 0
+  let fail: () => void = () => undefined
+  const wrap = (core: Core): Core => ({
+    ...core,
+    sends: {
+      store: (namespace, batch) => {
+        if (++calls > 1) return core.sends.store(namespace, batch)
+        return new Promise((_resolve, reject) => {
+          fail = () => reject(new MeshError('store_unavailable', 'the store does not answer'))
+        })
+      },
+    },
+  })
+  await using mesh = await startMesh('memory', 1, {}, wrap)
+  await using alice = await join(mesh.hub(0), 'alice', { producer: 'p1' })
+  const first = alice.answer(sendFrame('alice', 'one', { seq: 1, ref: 'first' }))
+  // The first one is on its way to the store.
+  await alice.roundTrip()
+  const second = await alice.request(sendFrame('alice', 'one', { seq: 1, ref: 'second' }))
+  expect(second).toMatchObject({ recipients: 1 })
+  fail()
+  expect(await first).toMatchObject({ type: 'error', error: { code: 'store_unavailable' } })
+  expect(await send(alice, 'alice', 'two', { seq: 2 })).toMatchObject({ recipients: 1 })
+  expect(await read(alice, 2)).toEqual(['one', 'two'])
 })

@@ -38,15 +38,14 @@ export class Random {
   }
 }
 
-// What nanoid asks for at its first use decides how much it keeps ahead.
-const POOL = nanoid().length * 128
-
 /** From now on all that is random in this process follows from `seed`. */
 export function installRandom(seed: number): void {
   const random = new Random(seed)
+  let filled = 0
   const fill = <Bytes extends NodeJS.ArrayBufferView>(bytes: Bytes): Bytes => {
     const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let i = 0; i < view.length; i++) view[i] = random.below(256)
+    filled++
     return bytes
   }
   Math.random = random.next
@@ -54,5 +53,5 @@ export function installRandom(seed: number): void {
   Object.assign(crypto, { randomBytes: (size: number) => fill(Buffer.alloc(size)) })
   syncBuiltinESMExports()
   // Uses up what nanoid keeps from before.
-  nanoid(POOL)
+  while (filled === 0) nanoid(1)
 }
