@@ -1,3 +1,4 @@
+import { MeshError } from '../protocol/errors.ts'
 import type {
   DeadLetterInfo,
   DeadLettersListResult,
@@ -68,11 +69,21 @@ export class DeadLetters {
    * stored is in `failed` and stays. Asked again after a reconnection, it counts what the last try did.
    */
   redrive(choice: DeadLetterChoice, options: WaitOptions = {}): Promise<DeadLettersRedriveResult> {
-    return this.#ask({ type: 'dead-letters.redrive', ...choice }, options)
+    return this.#choose('dead-letters.redrive', choice, options)
   }
 
   /** Deletes them. Asked again after a reconnection, it counts what the last try did. */
   purge(choice: DeadLetterChoice, options: WaitOptions = {}): Promise<DeadLettersPurgeResult> {
-    return this.#ask({ type: 'dead-letters.purge', ...choice }, options)
+    return this.#choose('dead-letters.purge', choice, options)
+  }
+
+  /** Refuses a field without a value: it would be left out on its way, and mean any. */
+  async #choose<Result>(type: string, choice: DeadLetterChoice, options: WaitOptions): Promise<Result> {
+    const [empty] = Object.entries('where' in choice ? choice.where : choice).filter(
+      ([, value]) => value == null,
+    )
+    if (empty !== undefined)
+      throw new MeshError('bad_frame', `${empty[0]} has no value; give it one or leave it out`)
+    return this.#ask({ type, ...choice }, options)
   }
 }

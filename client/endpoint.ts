@@ -253,7 +253,7 @@ export class Endpoint {
       void this.ask({ type: 'update', status, statusReason }, {})
     }
     this.#outgoing.resume()
-    this.incoming.resume(welcome.limits.ackTimeoutMs)
+    this.incoming.resume(welcome.limits.ackTimeoutMs, welcome.work)
     this.subscriptions.resume()
     if (this.#closing) this.#lifecycle.drain()
     this.#onWelcomed()

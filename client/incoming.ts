@@ -13,6 +13,7 @@ import { Settlements } from './settlements.ts'
 import type { Incident } from './status.ts'
 import type { Scope } from './scope.ts'
 import { isAsyncIterable } from './streamed-answer.ts'
+import { Unhandled } from './unhandled.ts'
 import type { Line } from './writer.ts'
 
 export interface IncomingPort {
@@ -51,11 +52,12 @@ interface Held {
   readonly line: string
   /** The session that pushed it last. */
   session: number
-  /** Since when a handler of its type is missing, in milliseconds since 1970. */
-  since: number
   /** Null: no handler has it yet. */
   run: HandlerRun | null
 }
+
+/** Milliseconds that work waits for a handler here while there are others. */
+const UNHANDLED_WORK_MS = 1_000
 
 /** Order holds among a sender's direct messages, its responses and its broadcasts, each for itself; a queue's work has none. */
 function lineOf({ id, from, via, messageType }: Message): string {
@@ -79,9 +81,8 @@ export class Incoming {
   readonly #held = new Map<string, Held>()
   readonly #work: Hall = { lines: new Lines(), running: 0 }
   readonly #talk: Hall = { lines: new Lines(), running: 0 }
-  readonly #unhandled = new Set<Held>()
+  readonly #unhandled = new Unhandled<Held>((held) => this.#giveBack(held))
   readonly #runs = new Set<HandlerRun>()
-  #unhandledTimer: ReturnType<typeof setTimeout> | null = null
   #session = 0
   /** Handlers that run, and values they returned that are not stored yet. */
   #unsettled = 0
@@ -111,8 +112,7 @@ export class Incoming {
    */
   handle(subject: string | null, handler: Handler, options: HandlerOptions = {}): () => void {
     const remove = this.#handlers.add(subject, handler, options)
-    const waited = [...this.#unhandled]
-    this.#unhandled.clear()
+    const waited = this.#unhandled.take()
     for (const held of waited) this.#enqueue(held, false)
     this.pump()
     return () => {
@@ -147,7 +147,6 @@ export class Incoming {
       hall,
       line: lineOf(message),
       session: this.#session,
-      since: Date.now(),
       run: null,
     }
     if (message.transient !== true) this.#held.set(message.id, held)
@@ -183,8 +182,13 @@ export class Incoming {
   }
 
   /** A session is open; the hub takes back work that it has heard nothing of for `ackTimeoutMs` (0: never). */
-  resume(ackTimeoutMs = 0): void {
+  resume(ackTimeoutMs = 0, work: readonly string[] | null = null): void {
     this.#progress.ackTimeoutMs = ackTimeoutMs
+    if (work !== null) {
+      const isWork = ({ hall, message }: Held): boolean => hall === this.#work && message.transient !== true
+      const lost = [...this.#held.values()].filter((held) => isWork(held) && !work.includes(held.message.id))
+      this.revoked({ type: 'revoked', ids: lost.map(({ message }) => message.id), reason: 'holder_lost' })
+    }
     this.settlements.resume()
   }
 
@@ -210,8 +214,7 @@ export class Incoming {
   /** Starts no more handlers. */
   stop(): void {
     this.#stopped = true
-    if (this.#unhandledTimer !== null) clearTimeout(this.#unhandledTimer)
-    this.#unhandledTimer = null
+    this.#unhandled.stop()
   }
 
   /** Resolves when no handler runs and each returned reply is stored. */
@@ -243,25 +246,24 @@ export class Incoming {
       hall.lines.add(line, held)
       return
     }
-    this.#unhandled.add(held)
-    if (this.#handlers.size === 0) return
-    if (isNew) this.#port.emit({ type: 'unhandled', message })
-    else held.since = Date.now()
-    this.#unhandledTimer ??= setTimeout(() => this.#expireUnhandled(), this.#limits.unhandledTimeoutMs)
+    const hasOthers = this.#handlers.size > 0
+    if (isNew && hasOthers) this.#port.emit({ type: 'unhandled', message })
+    this.#unhandled.add(held, hasOthers ? this.#patience(held) : Infinity)
   }
 
-  #expireUnhandled(): void {
-    this.#unhandledTimer = null
-    if (this.#handlers.size === 0) return
-    const dueAt = Date.now() - this.#limits.unhandledTimeoutMs
-    for (const held of this.#unhandled) {
-      if (held.since > dueAt) continue
-      this.#unhandled.delete(held)
-      this.#nack(held, new Nack(`no handler for "${held.message.messageType}"`, { requeue: false }))
-    }
-    const [oldest] = this.#unhandled
-    if (oldest === undefined) return
-    this.#unhandledTimer = setTimeout(() => this.#expireUnhandled(), Math.max(1, oldest.since - dueAt))
+  /** How long a message may wait for a handler while there are others: work not long, for other agents may have one. */
+  #patience({ hall }: Held): number {
+    const { unhandledTimeoutMs } = this.#limits
+    return hall === this.#work ? Math.min(UNHANDLED_WORK_MS, unhandledTimeoutMs) : unhandledTimeoutMs
+  }
+
+  /** No handler came for it. */
+  #giveBack(held: Held): void {
+    const isWork = held.hall === this.#work
+    const { messageType, capability } = held.message
+    const what = isWork ? `work "${capability ?? ''}"` : `"${messageType}"`
+    if (this.#handlers.size === 0) this.#unhandled.add(held, Infinity)
+    else this.#nack(held, new Nack(`no handler for ${what}`, { requeue: isWork }))
   }
 
   async #run(held: Held): Promise<void> {

@@ -210,8 +210,11 @@ export const streamCancelSchema = z.object({
 })
 
 const positions = z.array(text).check(z.minLength(1), z.maxLength(LIMITS.idsMax))
-/** Which dead letters: those that match every field given. */
-export const deadWhereSchema = z.object({
+/**
+ * Which dead letters: those that match every field given. The one place where an unknown field is refused: ignored, a misspelt
+ * one would mean all of them.
+ */
+export const deadWhereSchema = z.strictObject({
   agentId: z.nullish(target),
   capability: z.nullish(target),
   from: z.nullish(target),

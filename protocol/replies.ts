@@ -39,6 +39,8 @@ export interface Welcome {
   readonly revision: number
   /** Entries that wait in both lanes. */
   readonly pending: number
+  /** Ids of the work that the agent still holds, which is pushed again; what it held otherwise belongs to others now. */
+  readonly work: readonly string[]
   /** The hub's clock, ISO 8601 UTC. */
   readonly time: string
   readonly heartbeat: { readonly intervalMs: number; readonly timeoutMs: number }

@@ -218,6 +218,11 @@ export class Connection implements Beating, Reader {
     })
   }
 
+  /** Calls back once, when something is heard of the client, or the connection ends. */
+  whenHeard(heard: () => void): void {
+    this.#onHeard.push(heard)
+  }
+
   #tellHeard(): void {
     const waiting = this.#onHeard
     this.#onHeard = []

@@ -2,8 +2,8 @@ import type { Nack } from '../../protocol/commands.ts'
 import { withAttempt } from '../core/attempts.ts'
 import type { Claimant, Hold, Release, Task } from '../core/queues.ts'
 import type { Sender } from '../core/sends.ts'
+import type { Connection } from './connection.ts'
 import type { Delivery } from './delivery.ts'
-import type { Outbox } from './outbox.ts'
 import type { Work } from './work.ts'
 
 export interface WorkerOptions {
@@ -12,7 +12,7 @@ export interface WorkerOptions {
   /** Messages of work queues it takes at once. */
   readonly concurrency: number
   readonly delivery: Delivery
-  readonly outbox: Outbox
+  readonly connection: Pick<Connection, 'outbox' | 'ping' | 'whenHeard'>
   readonly work: Work
 }
 
@@ -30,7 +30,7 @@ export class Worker {
   capabilities: readonly string[]
   readonly sender: Sender
   readonly #delivery: Delivery
-  readonly #outbox: Outbox
+  readonly #connection: WorkerOptions['connection']
   readonly #work: Work
   readonly #held = new Map<string, Held>()
   /** Settled or given back here, and the store may not know it yet: id → claim. */
@@ -44,15 +44,17 @@ export class Worker {
   #reserved = 0
   /** It could do more, but its window was full. */
   #cramped = false
+  /** It let work time out, and nothing was heard of it since: what hangs or is frozen must not draw one message after another. */
+  #isSilent = false
   #started = false
   #stopped = false
 
-  constructor({ sender, capabilities, concurrency, delivery, outbox, work }: WorkerOptions) {
+  constructor({ sender, capabilities, concurrency, delivery, connection, work }: WorkerOptions) {
     this.sender = sender
     this.capabilities = capabilities
     this.#concurrency = concurrency
     this.#delivery = delivery
-    this.#outbox = outbox
+    this.#connection = connection
     this.#work = work
   }
 
@@ -74,7 +76,7 @@ export class Worker {
 
   /** How many messages it takes now; never below 0. */
   get room(): number {
-    if (!this.#started || this.#stopped) return 0
+    if (!this.#started || this.#stopped || this.#isSilent) return 0
     const free = this.#concurrency - this.#held.size - this.#reserved
     if (free <= 0) return 0
     const { room } = this.#delivery
@@ -130,7 +132,7 @@ export class Worker {
     // Word of the loss was lost: it is new work now.
     else this.#tellRevoked(id, 'ack_timeout')
     this.#held.set(id, { capability, claim })
-    this.#outbox.push(withAttempt(text, attempt))
+    this.#connection.outbox.push(withAttempt(text, attempt))
   }
 
   /** The client does not hold it any more. */
@@ -191,11 +193,23 @@ export class Worker {
       return
     }
     this.#tellRevoked(id, reason)
-    this.#work.onRoom(this)
+    if (reason === 'ack_timeout') this.#wait()
+    else this.#work.onRoom(this)
+  }
+
+  /** Until the client says something, if only a pong. */
+  #wait(): void {
+    if (this.#isSilent) return
+    this.#isSilent = true
+    this.#connection.whenHeard(() => {
+      this.#isSilent = false
+      this.#work.onRoom(this)
+    })
+    this.#connection.ping()
   }
 
   #tellRevoked(id: string, reason: string): void {
-    this.#outbox.push(JSON.stringify({ type: 'revoked', ids: [id], reason }))
+    this.#connection.outbox.push(JSON.stringify({ type: 'revoked', ids: [id], reason }))
   }
 
   /** The store is about to be asked what this agent holds. */

@@ -90,6 +90,16 @@ describe('dead letters', () => {
     expect(await purging).toEqual({ purged: 4 })
   })
 
+  it('are not chosen by a field without a value, which would mean all of them', async () => {
+    await using hub = await startScriptedHub()
+    const [client] = await hub.join()
+    for (const reason of [undefined, null] as unknown as string[]) {
+      const refused = { code: 'bad_frame', message: 'reason has no value; give it one or leave it out' }
+      await expect(client.deadLetters.purge({ where: { reason } })).rejects.toMatchObject(refused)
+      await expect(client.deadLetters.redrive({ where: { reason } })).rejects.toMatchObject(refused)
+    }
+  })
+
   it('are refused as the hub says, and waited for no longer than asked', async () => {
     await using hub = await startScriptedHub()
     const [client, socket] = await hub.join()

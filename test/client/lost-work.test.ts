@@ -179,3 +179,25 @@ describe('revoked work', () => {
     expect([handler.mock.calls.length, incidents]).toEqual([1, []])
   })
 })
+
+describe('work that this agent does not hold any more when it is back', () => {
+  it('is taken from its handler at once; what it still holds goes on', async () => {
+    const { box, push, told, incidents, lost, resume } = incoming()
+    const { handler, running } = stepwise()
+    box.handle(null, handler)
+    push('w1', WORK)
+    push('w2', WORK)
+    push('m1', { from: 'a3' })
+    lost()
+    resume(3000, ['w2'])
+    const signals = running.map(({ context }) => context.signal)
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, false, false])
+    expect(signals[0]?.reason).toMatchObject({ name: 'RevokedError' })
+    expect(incidents).toMatchObject([{ type: 'revoked', message: { id: 'w1' }, reason: 'holder_lost' }])
+    for (const { end } of running) end()
+    push('w2', { ...WORK, attempt: 2 })
+    push('m1', { from: 'a3', attempt: 2 })
+    const frames = (await told()) as { readonly ids: readonly string[] }[]
+    expect(new Set(frames.flatMap(({ ids }) => ids))).toEqual(new Set(['w2', 'm1']))
+  })
+})

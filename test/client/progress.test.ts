@@ -31,13 +31,16 @@ describe('progress', () => {
 
   it('covers work that waits for a place, but not messages that do, nor work without a handler', async () => {
     const { box, push, told, resume } = incoming({ concurrency: 1 })
-    resume(3000)
+    resume(2700)
     box.handle('notification', stepwise().handler)
     for (const id of ['w1', 'w2']) push(id, WORK)
     push('w3', { ...WORK, messageType: 'gossip' })
     for (const id of ['m1', 'm2']) push(id)
-    await vi.advanceTimersByTimeAsync(1000)
+    await vi.advanceTimersByTimeAsync(900)
     expect(await told()).toEqual([progress('w1', 'w2', 'm1')])
+    // Which others may have a handler for.
+    await vi.advanceTimersByTimeAsync(100)
+    expect(await told()).toMatchObject([{ type: 'nack', id: 'w3', requeue: true }])
   })
 
   it('is told every 20 s by a hub that takes nothing back, and at another pace when another hub says so', async () => {

@@ -252,6 +252,11 @@ describe.each(PLACES)('dead letters, on %s with %i hub(s)', (core, hubs) => {
       expect((await alice.refusal({ type, positions: ['x'] })).message).toContain('"x"')
       expect((await alice.refusal({ type, positions: [] })).code).toBe('bad_frame')
     }
+    for (const where of [{ messageID: 'x' }, { reason: null }]) {
+      const error = await alice.refusal({ type: 'dead-letters.purge', where })
+      expect(error.code).toBe('bad_frame')
+      expect(error.message).toContain(Object.keys(where)[0])
+    }
     expect((await alice.refusal({ type: 'dead-letters.list', cursor: 'nonsense' })).code).toBe('bad_frame')
     expect((await alice.refusal({ type: 'dead-letters.list', where: { reason: 3 } })).code).toBe('bad_frame')
   })

@@ -114,6 +114,25 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
     expect(await carol.next('message')).toEqual({ ...one, attempt: 2 })
     expect(performance.now() - at).toBeGreaterThanOrEqual(490)
     expect(performance.now() - at).toBeLessThan(1_500)
+    await using back = await reconnect(mesh.near, bob)
+    expect(back.welcome.work).toEqual([])
+  })
+
+  test('is not given to one that let it time out and says nothing any more, until it does', async () => {
+    await using mesh = await startSpan(core, hubs, { ackTimeoutMs: 300 })
+    await using alice = await join(mesh.near, 'alice', asker)
+    await using frozen = await join(mesh.far, 'frozen', { autoPong: false })
+    await send(alice, NLP, 'one')
+    const one = await frozen.next('message')
+    await frozen.next('revoked')
+    await frozen.next('ping')
+    await using carol = await join(mesh.near, 'carol')
+    expect(await carol.next('message')).toEqual({ ...one, attempt: 2 })
+    await send(alice, NLP, 'two')
+    expect(await pushed(alice, frozen)).toEqual([])
+    frozen.send({ type: 'pong' })
+    expect(await read(frozen, 1)).toEqual(['two'])
+    ack(carol, one)
   })
 
   test('is its holder’s again when it comes back in time, on whatever hub, and its late acknowledgement counts', async () => {
@@ -125,6 +144,7 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
     await using carol = await join(mesh.near, 'carol')
     await bob.cut()
     await using back = await reconnect(mesh.near, bob)
+    expect(back.welcome.work).toEqual([one.id])
     expect(await back.next('message')).toEqual({ ...one, attempt: 2 })
     expect(await pushed(alice, carol)).toEqual([])
     await send(alice, NLP, 'two')

@@ -226,6 +226,39 @@ describe.each(CORES)('work, on %s, where answers and signals overtake each other
     expect(taken).toEqual(['n1', 'o1', 'n2', 'o2'])
   })
 
+  test('goes to who was passed over, for its room was reserved for another queue, when it has it back', async () => {
+    const gate = new Gate()
+    let passed = 0
+    await using mesh = await startMesh(kind, 1, {}, (core) =>
+      withQueues(core, {
+        claim: async (namespace, capability, claimants) => {
+          const answer = core.queues.claim(namespace, capability, claimants)
+          if (capability === 'ocr') return gate.pass(answer)
+          if ((await answer).left > 0) passed++
+          return answer
+        },
+      }),
+    )
+    const store = await mesh.store()
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob', { capabilities: ['nlp', 'ocr'] })
+    await send(alice, NLP, 'one')
+    const one = await bob.next('message')
+    await using carol = await join(mesh.hub(0), 'carol')
+    await send(alice, NLP, 'two')
+    const two = await carol.next('message')
+    ack(bob, one)
+    await bob.roundTrip()
+    gate.close()
+    store.bus.publish('default', null, { kind: 'queued', capabilities: ['ocr'] })
+    await gate.full()
+    passed = 0
+    carol.send({ type: 'nack', id: two.id })
+    await expect.poll(() => passed).toBe(1)
+    gate.open()
+    expect(await bob.next('message')).toEqual({ ...two, attempt: 2 })
+  })
+
   test('is asked for by one question at a time, however much fails while the store is away', async () => {
     let away = false
     let asked = 0

@@ -64,9 +64,9 @@ export function incoming(options: { concurrency?: number; window?: number } = {}
       lines.length = 0
       box.lost()
     },
-    resume(ackTimeoutMs = 60_000) {
+    resume(ackTimeoutMs = 60_000, work: readonly string[] | null = null) {
       state.online = true
-      box.resume(ackTimeoutMs)
+      box.resume(ackTimeoutMs, work)
     },
     revoke: (...ids: string[]) => box.revoked({ type: 'revoked', ids, reason: 'ack_timeout' }),
   }

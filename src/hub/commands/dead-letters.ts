@@ -75,6 +75,13 @@ async function* chosen(
       'name dead letters either by "positions" or by "where" ({} means all); not both, not neither',
     )
   }
+  const empty = Object.entries(where ?? {}).find(([, value]) => value === null)
+  if (empty) {
+    throw new MeshError(
+      'bad_frame',
+      `where.${empty[0]} is null, which would mean any; give it a value or leave it out`,
+    )
+  }
   const { core, name } = namespace
   if (positions) {
     const known = [...new Set(positions.map(parsePosition))]

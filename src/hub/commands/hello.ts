@@ -64,7 +64,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
     return
   }
   connection.welcome(namespace, opened)
-  connection.push(welcomeText(connection, namespace, frame, { agentId, session, registered }))
+  connection.push(welcomeText(connection, namespace, frame, { agentId, session, registered, tasks }))
   opened.delivery.start()
   opened.worker.start(tasks)
 }
@@ -170,7 +170,7 @@ function openSession(
     capabilities: registration.capabilities,
     concurrency: registration.concurrency,
     delivery,
-    outbox: connection.outbox,
+    connection,
     work: namespace.work,
   })
   const session = new Session(connection, namespace, sender, registered.producerBase, delivery, worker)
@@ -178,11 +178,18 @@ function openSession(
   return session
 }
 
+interface Opened {
+  readonly agentId: string
+  readonly session: string
+  readonly registered: Registered
+  readonly tasks: readonly Task[]
+}
+
 function welcomeText(
   connection: Connection,
   namespace: Namespace,
   frame: Hello,
-  agent: { readonly agentId: string; readonly session: string; readonly registered: Registered } | null,
+  agent: Opened | null,
 ): string {
   const { hub } = connection
   const { heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageBytes, ackTimeoutMs } = hub.settings
@@ -198,6 +205,7 @@ function welcomeText(
     leader: namespace.replica.leader,
     revision: namespace.replica.revision,
     pending: agent?.registered.pending ?? 0,
+    work: agent?.tasks.map(({ id }) => id) ?? [],
     time: new Date().toISOString(),
     heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
     limits: {
