@@ -41,11 +41,11 @@ export class Random {
 /** From now on all that is random in this process follows from `seed`. */
 export function installRandom(seed: number): void {
   const random = new Random(seed)
-  let filled = 0
+  const pool = { filled: 0 }
   const fill = <Bytes extends NodeJS.ArrayBufferView>(bytes: Bytes): Bytes => {
     const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     for (let i = 0; i < view.length; i++) view[i] = random.below(256)
-    filled++
+    pool.filled++
     return bytes
   }
   Math.random = random.next
@@ -53,5 +53,5 @@ export function installRandom(seed: number): void {
   Object.assign(crypto, { randomBytes: (size: number) => fill(Buffer.alloc(size)) })
   syncBuiltinESMExports()
   // Uses up what nanoid keeps from before.
-  while (filled === 0) nanoid(1)
+  while (pool.filled === 0) nanoid(1)
 }

@@ -150,7 +150,7 @@ export class World {
     else if (kind < 0.65) random.pick(this.agents).rest()
     else if (kind < 0.85 && this.#hubs.length > 0) random.pick(this.#hubs).store.cut(random.between(1, 800))
     else if (kind < 0.93 && this.#hubs.length > 1) this.#killHub()
-    else if (this.#hubs.length < 3) void this.#startLater()
+    else if (this.#hubs.length < 3) this.#startLater()
   }
 
   /** Without waiting for it: time is under way. */

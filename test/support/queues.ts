@@ -38,6 +38,10 @@ export class Gate {
     for (const go of this.#waiting.splice(0)) go()
   }
 
+  get isFull(): boolean {
+    return this.#waiting.length > 0
+  }
+
   /** Resolves when an answer waits. */
   async full(): Promise<void> {
     if (this.#waiting.length > 0) return
