@@ -42,7 +42,8 @@ export class RedisBus implements Bus {
   publish(namespace: string, hub: string | null, signal: Signal): void {
     const keys = this.#store.keys.of(namespace)
     const channel = hub === null ? keys.feedChannel : keys.hubChannel(hub)
-    this.#store.connections.call('PUBLISH', channel, `J\n${JSON.stringify(signal)}`).catch(this.#onError)
+    const { connections } = this.#store
+    connections.call(connections.publishCommand, channel, `J\n${JSON.stringify(signal)}`).catch(this.#onError)
   }
 }
 

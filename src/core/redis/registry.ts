@@ -98,11 +98,8 @@ export class RedisRegistry implements Registry {
   }
 
   async due(namespace: string, limit: number): Promise<readonly string[]> {
-    return (await this.#store.scripts.run(
-      'due',
-      [this.#store.keys.of(namespace).deadlines],
-      [limit],
-    )) as string[]
+    const keys = this.#store.keys.of(namespace)
+    return (await this.#store.run(keys, 'due', [keys.deadlines], [limit])) as string[]
   }
 
   async expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]> {
@@ -119,7 +116,7 @@ export class RedisRegistry implements Registry {
 
   async snapshot(namespace: string): Promise<RegistrySnapshot> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run('snapshot', [keys.meta, keys.agents, keys.state], [])
+    const reply = await this.#store.run(keys, 'snapshot', [keys.meta, keys.agents, keys.state], [])
     const [meta, registrations, states] = reply as [(string | null)[], HashReply, HashReply]
     const stateById = new Map<string, string>()
     for (let i = 0; i < states.length; i += 2) stateById.set(states[i] ?? '', states[i + 1] ?? '')
@@ -133,7 +130,8 @@ export class RedisRegistry implements Registry {
 
   async since(namespace: string, revision: number, limit: number): Promise<EventsSince> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run(
+    const reply = await this.#store.run(
+      keys,
       'since',
       [keys.meta, keys.events],
       [revision, revision + 1, limit],

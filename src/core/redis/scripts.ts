@@ -54,22 +54,28 @@ const read = (name: string): string => readFileSync(new URL(`./lua/${name}.lua`,
 
 /** One atomic operation a file in lua/, run by its hash. */
 export class Scripts {
-  readonly #connections: Connections
   readonly #scripts = new Map<ScriptName, Script>()
 
-  constructor(connections: Connections) {
-    this.#connections = connections
+  constructor() {
     for (const [name, preludes] of Object.entries(PRELUDES) as [ScriptName, readonly string[]][]) {
       const source = [...preludes, name].map(read).join('\n')
       this.#scripts.set(name, { source, sha: createHash('sha1').update(source).digest('hex') })
     }
-    connections.keepLoaded([...this.#scripts.values()].map(({ source }) => source))
+  }
+
+  get sources(): string[] {
+    return Array.from(this.#scripts.values(), ({ source }) => source)
   }
 
   /** @throws MeshError `store_unavailable` */
-  run(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+  run(
+    connections: Connections,
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<ScriptReply> {
     const script = this.#scripts.get(name)
     if (!script) throw new Error(`no script ${name}`)
-    return this.#connections.run(script.sha, script.source, keys, args)
+    return connections.run(script.sha, script.source, keys, args)
   }
 }

@@ -10,16 +10,36 @@ import type { ScriptName, Scripts } from './scripts.ts'
 export const INLINE_MAX = 65_536
 
 /** What every part of the Redis core works with. */
-export interface Store {
+export class Store {
   readonly connections: Connections
-  readonly scripts: Scripts
   readonly keys: Keys
   readonly limits: CoreLimits
+  readonly #scripts: Scripts
+
+  constructor(connections: Connections, scripts: Scripts, keys: Keys, limits: CoreLimits) {
+    this.connections = connections
+    this.#scripts = scripts
+    this.keys = keys
+    this.limits = limits
+  }
+
+  /**
+   * Runs a script of a namespace; null: of the mesh.
+   * @throws MeshError `store_unavailable`
+   */
+  run(
+    _namespace: NamespaceKeys | null,
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<ScriptReply> {
+    return this.#scripts.run(this.connections, name, keys, args)
+  }
 }
 
 /** ARGV[1..4] of the scripts that use lua/_dead.lua. */
-export function preludeArgs({ limits }: Store, keys: NamespaceKeys): Argument[] {
-  return ['PUBLISH', keys.root, limits.eventsMax, limits.deadMax]
+export function preludeArgs({ limits, connections }: Store, keys: NamespaceKeys): Argument[] {
+  return [connections.publishCommand, keys.root, limits.eventsMax, limits.deadMax]
 }
 
 /** ARGV[1..7] of the scripts that use lua/_tasks.lua. */
@@ -34,7 +54,7 @@ export function taskArgs(store: Store, keys: NamespaceKeys): Argument[] {
  * @throws MeshError `store_unavailable`
  */
 export async function runWithSenders(
-  { scripts }: Store,
+  store: Store,
   name: ScriptName,
   namespace: NamespaceKeys,
   keys: readonly string[],
@@ -43,7 +63,7 @@ export async function runWithSenders(
   const senders = new Set<string>()
   for (;;) {
     const lanes = Array.from(senders, (sender) => namespace.lane(sender, 'replies'))
-    const reply = await scripts.run(name, [...keys, ...lanes], [...args, ...senders, senders.size])
+    const reply = await store.run(namespace, name, [...keys, ...lanes], [...args, ...senders, senders.size])
     if (!Array.isArray(reply) || reply[0] !== 'senders') return reply
     for (const sender of reply.slice(1)) senders.add(String(sender))
   }

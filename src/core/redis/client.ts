@@ -1,0 +1,180 @@
+import { Redis, type RedisOptions } from 'ioredis'
+import type { RedisAddress, RedisTarget } from './redis-url.ts'
+
+/** Without the one option that would change what replies look like. */
+type DriverOptions = Omit<RedisOptions, 'replyMapping'>
+
+const COMMAND_TIMEOUT_MS = 5_000
+const CONNECT_TIMEOUT_MS = 5_000
+const RETRY_MAX_MS = 2_000
+
+export type Argument = string | number
+/** What a script answers; RESP2 shapes. */
+export type ScriptReply = string | number | null | ScriptReply[]
+
+/** Certificates for TLS, PEM. Absent: the authorities that Node trusts, and no certificate of one's own. */
+export interface RedisTls {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+export interface ClientOptions {
+  readonly target: RedisTarget
+  /** The node of a Cluster that is meant. */
+  readonly address: RedisAddress
+  readonly tls: RedisTls
+  /** The server that answers is ready, and by this INFO it is known. */
+  readonly onReady: (info: string) => void
+  readonly onError: (error: Error) => void
+  /** The connection was lost. */
+  readonly onLost?: () => void
+  readonly onText?: (channel: string, text: string) => void
+  /** A Cluster's node has taken back a subscription: its slot moved. */
+  readonly onMoved?: () => void
+}
+
+const retryMs = (times: number): number =>
+  Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** Math.min(times, 10))
+
+/** What the certificate has to say is the name that was dialled, also where a Sentinel or a node of a Cluster named it. */
+const tlsOptions = ({ ca, cert, key }: RedisTls): object => ({
+  ...(ca === undefined ? {} : { ca }),
+  ...(cert === undefined ? {} : { cert }),
+  ...(key === undefined ? {} : { key }),
+})
+
+/** @param hasMet whether there has been a connection: the first one fails where no Sentinel answers, later ones are tried for ever */
+function driverOptions({ target, address, tls }: ClientOptions, hasMet: () => boolean): DriverOptions {
+  const secure = target.tls ? { tls: tlsOptions(tls) } : {}
+  const login = {
+    ...(target.username === null ? {} : { username: target.username }),
+    ...(target.password === null ? {} : { password: target.password }),
+  }
+  const common: DriverOptions = {
+    ...secure,
+    ...login,
+    db: target.db,
+    lazyConnect: true,
+    protocol: 2,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    retryStrategy: retryMs,
+  }
+  if (target.kind !== 'sentinel') return { ...common, host: address.host, port: address.port }
+  return {
+    ...common,
+    sentinels: [...target.addresses],
+    name: target.primaryName ?? '',
+    ...(target.sentinelUsername === null ? {} : { sentinelUsername: target.sentinelUsername }),
+    ...(target.sentinelPassword === null ? {} : { sentinelPassword: target.sentinelPassword }),
+    ...(target.tls ? { sentinelTLS: tlsOptions(tls), enableTLSForSentinelMode: true } : {}),
+    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
+    sentinelRetryStrategy: (times) => (hasMet() ? retryMs(times) : null),
+    // Whom the Sentinels have made a replica takes no writes: ask them again.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+  }
+}
+
+/**
+ * One connection to one server, which comes back by itself. The only file that knows ioredis.
+ *
+ * By default ioredis keeps commands while it is not connected and sends unanswered ones again after a reconnection: that
+ * would store twice. Here a command that cannot be answered is rejected, and who sent it decides.
+ */
+export class Client {
+  readonly #redis: Redis
+  #ready = false
+  #onMet: (failure: Error | null) => void = () => undefined
+  readonly #met: Promise<void>
+
+  constructor(options: ClientOptions) {
+    let met = false
+    const redis = new Redis(driverOptions(options, () => met))
+    this.#redis = redis
+    this.#met = new Promise<void>((resolve, reject) => {
+      this.#onMet = (failure) => (failure ? reject(failure) : resolve())
+    })
+    this.#met.catch(() => undefined)
+    const lost = (): void => {
+      const was = this.#ready
+      this.#ready = false
+      if (was) options.onLost?.()
+    }
+    redis.on('error', options.onError)
+    redis.on('close', lost)
+    redis.on('ready', () => {
+      redis.info().then(
+        (info) => {
+          if (redis.status !== 'ready') return
+          this.#ready = met = true
+          options.onReady(info)
+          this.#onMet(null)
+        },
+        // The connection is lost again, or of no use: this user may not ask.
+        (error: Error) => {
+          options.onError(error)
+          this.#onMet(error)
+          this.reconnect()
+        },
+      )
+    })
+    const { onText, onMoved } = options
+    if (onText) {
+      redis.on('message', onText)
+      redis.on('smessage', onText)
+    }
+    if (onMoved) redis.on('moved', onMoved)
+  }
+
+  /** Whether the server can be asked: connected, and known. */
+  get ready(): boolean {
+    return this.#ready
+  }
+
+  /** The first connection; afterwards it comes back by itself. Rejects where it fails, after `onError`. */
+  async connect(): Promise<void> {
+    await this.#redis.connect()
+    await this.#met
+  }
+
+  /** Never resends. Rejects with what the server or ioredis says. */
+  async call(command: string, ...args: Argument[]): Promise<ScriptReply> {
+    return this.#answer(this.#redis.call(command, ...args))
+  }
+
+  async evalsha(sha: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+    return this.#answer(this.#redis.evalsha(sha, keys.length, ...keys, ...args))
+  }
+
+  async subscribe(channels: readonly string[], sharded: boolean): Promise<void> {
+    await this.#answer(sharded ? this.#redis.ssubscribe(...channels) : this.#redis.subscribe(...channels))
+  }
+
+  async unsubscribe(channels: readonly string[], sharded: boolean): Promise<void> {
+    await this.#answer(sharded ? this.#redis.sunsubscribe(...channels) : this.#redis.unsubscribe(...channels))
+  }
+
+  async #answer(reply: Promise<unknown>): Promise<ScriptReply> {
+    try {
+      return (await reply) as ScriptReply
+    } catch (error) {
+      // Half open, or a server that hangs: what comes after would wait behind it.
+      if (error instanceof Error && error.message === 'Command timed out') this.reconnect()
+      throw error
+    }
+  }
+
+  /** Ends this connection and makes another. */
+  reconnect(): void {
+    if (this.#redis.status === 'ready' || this.#redis.status === 'connect') this.#redis.disconnect(true)
+  }
+
+  close(): void {
+    this.#redis.disconnect()
+  }
+}
