@@ -30,9 +30,16 @@ export class RedisBus implements Bus {
     const onText = (text: string): void => {
       for (const signal of parseSignals(text)) if (open) onSignal(signal)
     }
-    await connections.subscribe(channels, onText, onGap)
+    const letGo = this.#store.epochs.hold(keys)
+    try {
+      await connections.subscribe(channels, onText, onGap)
+    } catch (error) {
+      letGo()
+      throw error
+    }
     return {
       close: async () => {
+        if (open) letGo()
         open = false
         await connections.unsubscribe(channels, onText, onGap)
       },

@@ -1,12 +1,18 @@
 import { MeshError } from '../../../protocol/errors.ts'
 
-/** What the store answers instead of running a script whose namespace has begun anew: see lua/_epoch.lua. */
-export const EPOCH_ENDED = 'EPOCH'
-
 export const unavailable = (reason: string): MeshError =>
   new MeshError('store_unavailable', `the store does not answer (${reason}); try again`, {
     retryAfterMs: 500,
   })
+
+/** What this hub knew of the namespace may not hold any more: the store was emptied, restarted, or is another server. */
+export class EpochEnded extends MeshError {
+  constructor() {
+    super('store_unavailable', 'the store may have lost data and is being read anew; try again', {
+      retryAfterMs: 500,
+    })
+  }
+}
 
 /**
  * A failed command, as every operation of the core tells it: `store_unavailable`, or an Error where a script has a defect, which no
@@ -15,6 +21,8 @@ export const unavailable = (reason: string): MeshError =>
 export function toStoreError(thrown: unknown): Error {
   if (thrown instanceof MeshError) return thrown
   const reason = thrown instanceof Error ? thrown.message : String(thrown)
+  // See lua/_epoch.lua.
+  if (reason.startsWith('EPOCH ')) return new EpochEnded()
   if (/^(ERR|WRONGTYPE) /.test(reason)) return new Error(`Redis refused a command: ${reason}`)
   return unavailable(reason)
 }

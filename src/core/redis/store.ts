@@ -1,7 +1,9 @@
 import type { CoreLimits } from '../core.ts'
 import type { Argument, Connections, ScriptReply } from './connections.ts'
+import { Epochs } from './epochs.ts'
 import type { Keys, NamespaceKeys } from './keys.ts'
-import type { ScriptName, Scripts } from './scripts.ts'
+import { hasEpoch, type ScriptName, type Scripts } from './scripts.ts'
+import { EpochEnded } from './store-error.ts'
 
 /**
  * Texts above this many bytes are left out of signals and read from the store: a subscriber that falls behind is cut off
@@ -14,26 +16,43 @@ export class Store {
   readonly connections: Connections
   readonly keys: Keys
   readonly limits: CoreLimits
+  readonly epochs: Epochs
   readonly #scripts: Scripts
 
   constructor(connections: Connections, scripts: Scripts, keys: Keys, limits: CoreLimits) {
     this.connections = connections
     this.#scripts = scripts
+    this.epochs = new Epochs(connections, scripts)
     this.keys = keys
     this.limits = limits
   }
 
   /**
-   * Runs a script of a namespace; null: of the mesh.
-   * @throws MeshError `store_unavailable`
+   * Runs a script of the mesh, for which `namespace` is null, or of a namespace: all that is run with the same NamespaceKeys happens in one
+   * epoch or not at all. `keys` and `args` are lent: both are longer meanwhile.
+   * @throws MeshError `store_unavailable`; EpochEnded, which is one
    */
-  run(
-    _namespace: NamespaceKeys | null,
+  async run(
+    namespace: NamespaceKeys | null,
     name: ScriptName,
-    keys: readonly string[],
-    args: readonly Argument[],
+    keys: string[],
+    args: Argument[],
   ): Promise<ScriptReply> {
-    return this.#scripts.run(this.connections, name, keys, args)
+    if (namespace === null || !hasEpoch(name)) return this.#scripts.run(this.connections, name, keys, args)
+    // No turn is waited for where the epoch is known: calls reach the store in the order they are made in.
+    namespace.epoch ??= this.epochs.current(namespace) ?? (await this.epochs.open(namespace))
+    const { epoch } = namespace
+    keys.push(namespace.meta)
+    args.push(epoch)
+    try {
+      return await this.#scripts.run(this.connections, name, keys, args)
+    } catch (error) {
+      if (error instanceof EpochEnded) this.epochs.end(namespace, epoch)
+      throw error
+    } finally {
+      keys.pop()
+      args.pop()
+    }
   }
 }
 
