@@ -25,6 +25,8 @@ export interface RedisCluster {
   readonly replicas: readonly ClusterNode[]
   /** The primary that serves the slot of a key when the cluster begins. */
   ownerOf(key: string): Promise<ClusterNode>
+  /** Moves the slot of a key, with all that is in it, from one primary to another, as redis-cli's reshard does. */
+  moveSlot(key: string, from: ClusterNode, to: ClusterNode): Promise<void>
   stop(): Promise<void>
 }
 
@@ -121,6 +123,19 @@ export async function startCluster(count = 3, withReplicas = true): Promise<Redi
         const owner = primaries[Math.floor((slot * count) / SLOTS)]
         if (!owner) throw new Error(`no node has slot ${slot}`)
         return owner
+      },
+      async moveSlot(key, from, to) {
+        const slot = Number(await first.client.call('CLUSTER', 'KEYSLOT', key))
+        const [fromId, toId] = [await from.id(), await to.id()]
+        await to.client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId)
+        await from.client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId)
+        for (;;) {
+          const keys = (await from.client.call('CLUSTER', 'GETKEYSINSLOT', slot, 10)) as string[]
+          if (keys.length === 0) break
+          await from.client.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5_000, 'KEYS', ...keys)
+        }
+        for (const { client } of [to, from, ...primaries.filter((node) => node !== to && node !== from)])
+          await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
       },
       stop,
     }

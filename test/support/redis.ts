@@ -47,6 +47,12 @@ async function answersPing(port: number): Promise<boolean> {
   })
 }
 
+// A test process that gives up before `stop` must not leave a server behind.
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /** Flags of redis-server, without the dashes; several values with spaces between. */
 export type RedisFlags = Readonly<Record<string, string | number>>
 
@@ -63,10 +69,8 @@ export async function launchRedis(
       : { port, bind: '127.0.0.1', save: '', appendonly: 'no', dir: directory, ...flags }
   const args = Object.entries(all).flatMap(([flag, value]) => [`--${flag}`, ...String(value).split(' ')])
   const child = spawn(findRedisServer(), [...configFile, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  // A test process that gives up before `stop` must not leave a server behind.
-  const killNow = (): void => void child.kill('SIGKILL')
-  process.once('exit', killNow)
-  child.once('exit', () => process.off('exit', killNow))
+  running.add(child)
+  child.once('exit', () => running.delete(child))
   let log = ''
   child.stdout.on('data', (text: Buffer) => (log += text.toString()))
   child.stderr.on('data', (text: Buffer) => (log += text.toString()))

@@ -7,6 +7,8 @@ type DriverOptions = Omit<RedisOptions, 'replyMapping'>
 const COMMAND_TIMEOUT_MS = 5_000
 const CONNECT_TIMEOUT_MS = 5_000
 const RETRY_MAX_MS = 2_000
+/** How long the other side may take to agree that a connection ends. */
+const DISCONNECT_TIMEOUT_MS = 200
 
 export type Argument = string | number
 /** What a script answers; RESP2 shapes. */
@@ -29,6 +31,8 @@ export interface ClientOptions {
   readonly onError: (error: Error) => void
   /** The connection was lost. */
   readonly onLost?: () => void
+  /** A command was not answered in time: the connection is half open or the server hangs, and another one is made. */
+  readonly onTimeout?: () => void
   readonly onText?: (channel: string, text: string) => void
   /** A Cluster's node has taken back a subscription: its slot moved. */
   readonly onMoved?: () => void
@@ -63,6 +67,7 @@ function driverOptions({ target, address, tls }: ClientOptions, hasMet: () => bo
     autoResubscribe: false,
     commandTimeout: COMMAND_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     retryStrategy: retryMs,
   }
   if (target.kind !== 'sentinel') return { ...common, host: address.host, port: address.port }
@@ -88,6 +93,7 @@ function driverOptions({ target, address, tls }: ClientOptions, hasMet: () => bo
  */
 export class Client {
   readonly #redis: Redis
+  readonly #onTimeout: (() => void) | undefined
   #ready = false
   #onMet: (failure: Error | null) => void = () => undefined
   readonly #met: Promise<void>
@@ -96,6 +102,7 @@ export class Client {
     let met = false
     const redis = new Redis(driverOptions(options, () => met))
     this.#redis = redis
+    this.#onTimeout = options.onTimeout
     this.#met = new Promise<void>((resolve, reject) => {
       this.#onMet = (failure) => (failure ? reject(failure) : resolve())
     })
@@ -164,7 +171,10 @@ export class Client {
       return (await reply) as ScriptReply
     } catch (error) {
       // Half open, or a server that hangs: what comes after would wait behind it.
-      if (error instanceof Error && error.message === 'Command timed out') this.reconnect()
+      if (error instanceof Error && error.message === 'Command timed out') {
+        this.reconnect()
+        this.#onTimeout?.()
+      }
       throw error
     }
   }

@@ -46,6 +46,8 @@ export class ServerNode {
       onError,
       onLost,
       onReady: (info) => this.#meet(info),
+      // The same line is likely to be dead for the subscription as well, which would not notice for long.
+      onTimeout: () => this.subscriber.renew(),
     })
     this.subscriber = new Subscriber(
       {

@@ -75,6 +75,11 @@ export class Subscriber {
     for (const part of this.#parts(channels)) await this.#client.unsubscribe(part, this.#options.sharded)
   }
 
+  /** Makes another connection: this one is suspected to be dead. */
+  renew(): void {
+    this.#client.reconnect()
+  }
+
   /** Uses another channel for the canary: the server does not have the slot of the old one any more. */
   watch(canary: string): void {
     this.#canary = canary
@@ -107,6 +112,7 @@ export class Subscriber {
 
   async #subscribeAll(): Promise<void> {
     this.#awaited = false
+    const before = new Set(this.#channels)
     try {
       await this.#subscribe([this.#canary, ...this.#channels])
     } catch (error) {
@@ -115,7 +121,7 @@ export class Subscriber {
       else this.#client.reconnect()
       return
     }
-    this.#options.onGap(this.#channels)
+    if (before.size > 0) this.#options.onGap(before)
   }
 
   #hear(channel: string, text: string): void {
