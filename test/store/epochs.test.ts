@@ -66,6 +66,7 @@ describe.each(LOSSES)('when the store was %s', (what, lose) => {
   test('numbers known from before delete nothing of what has them now', async () => {
     const { near, begin, ids } = await start()
     expect(await begin()).toEqual(['new1', 'new2', 'new3'])
+    await expect.poll(() => near.core.problems(), { interval: 5, timeout: 5_000 }).toEqual([])
     const settle = near.core.inboxes.settle(NS, [{ agentId: 'alice', lane: 'inbox', numbers: [1, 2, 3] }])
     await expect(settle).rejects.toMatchObject({ code: 'store_unavailable' })
     expect(await ids()).toEqual(['new1', 'new2', 'new3'])

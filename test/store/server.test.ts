@@ -12,6 +12,12 @@ import { freePort, type RedisFlags, type RedisServer, startRedis } from '../supp
 const pem = (name: string): string => fileURLToPath(new URL(`../support/tls/${name}`, import.meta.url))
 const read = (name: string): string => readFileSync(pem(name), 'utf8')
 
+/** What docs/operations.md says that a hub needs. */
+const RIGHTS =
+  /`ACL SETUSER meshwire on >password ([^`]+)`/.exec(
+    readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8'),
+  )?.[1] ?? ''
+
 async function serve(flags: RedisFlags): Promise<RedisServer> {
   const redis = await startRedis(flags)
   onTestFinished(() => redis.stop())
@@ -25,7 +31,7 @@ async function tlsPort(): Promise<number> {
     'tls-cert-file': pem('server.crt'),
     'tls-key-file': pem('server.key'),
     'tls-ca-cert-file': pem('ca.crt'),
-    user: 'meshwire on >s3cret ~* &* +@all',
+    user: `meshwire on >s3cret ${RIGHTS}`,
   })
   return port
 }
