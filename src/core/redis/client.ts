@@ -1,5 +1,8 @@
-import { Redis, type RedisOptions } from 'ioredis'
-import type { RedisAddress, RedisTarget } from './redis-url.ts'
+import { createConnection, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { connect as connectTls, type ConnectionOptions } from 'node:tls'
+import { AbstractConnector, Redis, type RedisOptions } from 'ioredis'
+import { addressText, type RedisAddress, type RedisTarget } from './redis-url.ts'
 
 /** Without the one option that would change what replies look like. */
 type DriverOptions = Omit<RedisOptions, 'replyMapping'>
@@ -41,47 +44,117 @@ export interface ClientOptions {
 const retryMs = (times: number): number =>
   Math.random() * Math.min(RETRY_MAX_MS, 50 * 2 ** Math.min(times, 10))
 
-/** What the certificate has to say is the name that was dialled, also where a Sentinel or a node of a Cluster named it. */
-const tlsOptions = ({ ca, cert, key }: RedisTls): object => ({
+const tlsOptions = ({ ca, cert, key }: RedisTls): ConnectionOptions => ({
   ...(ca === undefined ? {} : { ca }),
   ...(cert === undefined ? {} : { cert }),
   ...(key === undefined ? {} : { key }),
 })
 
-/** @param hasMet whether there has been a connection: the first one fails where no Sentinel answers, later ones are tried for ever */
-function driverOptions({ target, address, tls }: ClientOptions, hasMet: () => boolean): DriverOptions {
-  const secure = target.tls ? { tls: tlsOptions(tls) } : {}
-  const login = {
-    ...(target.username === null ? {} : { username: target.username }),
-    ...(target.password === null ? {} : { password: target.password }),
+const login = (username: string | null, password: string | null): DriverOptions => ({
+  ...(username === null ? {} : { username }),
+  ...(password === null ? {} : { password }),
+})
+
+/** Finds out whom to dial; rejects where that is of no use any more. */
+type Locate = (isWanted: () => boolean) => Promise<RedisAddress>
+
+/**
+ * How ioredis gets its sockets. Its own connectors listen for one error only: a TLS socket may have another one after it, which
+ * would end the process.
+ */
+const connectorTo = (locate: Locate, tls: ConnectionOptions | null): new () => AbstractConnector =>
+  class extends AbstractConnector {
+    constructor() {
+      super(DISCONNECT_TIMEOUT_MS)
+    }
+
+    async connect(): Promise<Socket> {
+      this.connecting = true
+      const address = await locate(() => this.connecting)
+      if (!this.connecting) throw new Error('Connection is closed.')
+      const socket = tls ? connectTls({ ...tls, ...address }) : createConnection({ ...address })
+      socket.on('error', (error) => {
+        this.firstError = error
+      })
+      this.stream = socket
+      return socket
+    }
   }
-  const common: DriverOptions = {
-    ...secure,
-    ...login,
-    db: target.db,
-    lazyConnect: true,
-    protocol: 2,
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    autoResubscribe: false,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
-    retryStrategy: retryMs,
+
+/** What every connection has in common, to Sentinels as well. */
+const commonOptions = (locate: Locate, tls: ConnectionOptions | null): DriverOptions => ({
+  // ioredis has to know whether it waits for a handshake.
+  ...(tls ? { tls } : {}),
+  Connector: connectorTo(locate, tls),
+  lazyConnect: true,
+  protocol: 2,
+  maxRetriesPerRequest: 0,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  commandTimeout: COMMAND_TIMEOUT_MS,
+  connectTimeout: CONNECT_TIMEOUT_MS,
+})
+
+/** Whom one Sentinel calls the primary. */
+async function askSentinel(sentinel: RedisAddress, { target, tls }: ClientOptions): Promise<RedisAddress> {
+  const redis = new Redis({
+    ...commonOptions(() => Promise.resolve(sentinel), target.tls ? tlsOptions(tls) : null),
+    ...login(target.sentinelUsername, target.sentinelPassword),
+    enableReadyCheck: false,
+    retryStrategy: null,
+  })
+  let failure: Error | null = null
+  redis.on('error', (error: Error) => (failure ??= error))
+  try {
+    await redis.connect()
+    const reply = await redis.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', target.primaryName ?? '')
+    const [host, port] = (reply ?? []) as string[]
+    if (host === undefined) throw new Error(`it knows no primary ${target.primaryName}`)
+    return { host, port: Number(port) }
+  } catch (error) {
+    const reason = failure ?? (error as Error)
+    throw new Error(`Sentinel ${addressText(sentinel)}: ${reason.message}`, { cause: error })
+  } finally {
+    redis.disconnect()
   }
-  if (target.kind !== 'sentinel') return { ...common, host: address.host, port: address.port }
+}
+
+/**
+ * Asks one Sentinel after another, and begins again after a while where none answers.
+ * @param hasMet whether there has been a connection: the first one fails where no Sentinel answers, later ones are tried for ever
+ */
+function askSentinels(options: ClientOptions, hasMet: () => boolean): Locate {
+  const sentinels = [...options.target.addresses]
+  return async (isWanted) => {
+    for (let round = 1; ; round++) {
+      for (const sentinel of [...sentinels]) {
+        if (!isWanted()) throw new Error('Connection is closed.')
+        // Who is wrong or slow is asked last the next time.
+        sentinels.push(...sentinels.splice(sentinels.indexOf(sentinel), 1))
+        try {
+          return await askSentinel(sentinel, options)
+        } catch (error) {
+          options.onError(error as Error)
+        }
+      }
+      if (!hasMet()) throw new Error('no Sentinel tells where the primary is')
+      await delay(retryMs(round))
+    }
+  }
+}
+
+function driverOptions(options: ClientOptions, hasMet: () => boolean): DriverOptions {
+  const { target, address, tls } = options
+  const isNamed = target.kind === 'sentinel'
+  const locate = isNamed ? askSentinels(options, hasMet) : () => Promise.resolve(address)
   return {
-    ...common,
-    sentinels: [...target.addresses],
-    name: target.primaryName ?? '',
-    ...(target.sentinelUsername === null ? {} : { sentinelUsername: target.sentinelUsername }),
-    ...(target.sentinelPassword === null ? {} : { sentinelPassword: target.sentinelPassword }),
-    ...(target.tls ? { sentinelTLS: tlsOptions(tls), enableTLSForSentinelMode: true } : {}),
-    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
-    sentinelRetryStrategy: (times) => (hasMet() ? retryMs(times) : null),
+    ...commonOptions(locate, target.tls ? tlsOptions(tls) : null),
+    ...login(target.username, target.password),
+    db: target.db,
+    retryStrategy: retryMs,
     // Whom the Sentinels have made a replica takes no writes: ask them again.
-    reconnectOnError: (error) => error.message.startsWith('READONLY'),
+    ...(isNamed ? { reconnectOnError: (error) => error.message.startsWith('READONLY') } : {}),
   }
 }
 
@@ -118,6 +191,11 @@ export class Client {
       redis.info().then(
         (info) => {
           if (redis.status !== 'ready') return
+          // Sentinels may be late: it is not the primary any more, or not yet.
+          if (options.target.kind === 'sentinel' && /^role:slave/m.test(info)) {
+            this.reconnect()
+            return
+          }
           this.#ready = met = true
           options.onReady(info)
           this.#onMet(null)
