@@ -3,6 +3,8 @@ import { z } from 'zod'
 const flag = (min: number, max: number, preset: number, description: string) =>
   z.coerce.number().int().min(min).max(max).default(preset).describe(description)
 
+const file = (description: string) => z.string().min(1).optional().describe(description)
+
 const DAY_MS = 86_400_000
 
 /** Every setting: flag `--grace-ms`, variable `MESHWIRE_GRACE_MS`, option `graceMs`. 0 switches a limit off. */
@@ -11,11 +13,17 @@ export const settingsSchema = z.object({
   port: flag(0, 65_535, 7171, 'Port to listen on; 0 takes any free one.'),
   redisUrl: z
     .string()
-    .regex(/^rediss?:\/\//, 'must start with redis:// or rediss://')
+    .regex(
+      /^rediss?(-sentinel|-cluster)?:\/\//,
+      'must start with redis://, redis-sentinel:// or redis-cluster://, or rediss… of each for TLS',
+    )
     .optional()
     .describe(
-      'Redis 7.0 or later that keeps the mesh, like redis://127.0.0.1:6379; absent: everything stays in this process.',
+      'Redis 7.0 or later that keeps the mesh, like redis://127.0.0.1:6379, or Sentinels or a Cluster that do; absent: everything stays in this process.',
     ),
+  redisCa: file('PEM file of the authorities that may certify Redis; absent: those Node trusts.'),
+  redisCert: file("PEM file of this hub's own certificate, for a Redis that asks for one."),
+  redisKey: file('PEM file of the key to that certificate.'),
   keyPrefix: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 _ . -')
@@ -104,8 +112,18 @@ const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${l
 export const flagOf = (name: SettingName): string => `--${kebab(name)}`
 
 /** `graceMs` → `MESHWIRE_GRACE_MS`; `redisUrl` → `REDIS_URL` */
-export const variableOf = (name: SettingName): string =>
-  name === 'redisUrl' ? 'REDIS_URL' : `MESHWIRE_${kebab(name).replaceAll('-', '_').toUpperCase()}`
+export const variableOf = (name: SettingName): string => {
+  const variable = kebab(name).replaceAll('-', '_').toUpperCase()
+  return name.startsWith('redis') ? variable : `MESHWIRE_${variable}`
+}
+
+/** A setting as an error shows it: without the password of a URL. */
+const shown = (name: SettingName, value: unknown): string =>
+  JSON.stringify(name === 'redisUrl' ? String(value).replace(/\/\/.*@/, '//…@') : value)
+
+/** What is wrong with one setting, in all its spellings. */
+export const issueText = (name: SettingName, value: unknown, issue: string): string =>
+  `${flagOf(name)} (${variableOf(name)}) is ${shown(name, value)}: ${issue}`
 
 /**
  * Checks settings and fills in defaults.
@@ -117,7 +135,7 @@ export function parseSettings(input: Partial<Record<SettingName, unknown>>): Set
   if (result.success) return result.data
   const lines = result.error.issues.map((issue) => {
     const name = String(issue.path[0]) as SettingName
-    return `${flagOf(name)} (${variableOf(name)}) is ${JSON.stringify(given[name])}: ${issue.message}`
+    return issueText(name, given[name], issue.message)
   })
   throw new ConfigError(lines.join('\n'))
 }

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { parseSettings, type Settings } from './config.ts'
+import { ConfigError, issueText, parseSettings, type SettingName, type Settings } from './config.ts'
 import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
+import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
 import { Hub } from './hub/hub.ts'
 import { createLog, type Log } from './observability/log.ts'
@@ -49,20 +50,42 @@ function packageVersion(): string {
   return 'unknown'
 }
 
+/** The file that a setting names, or undefined. @throws ConfigError */
+function readSetting(settings: Settings, name: SettingName): string | undefined {
+  const path = settings[name]
+  if (path === undefined) return undefined
+  try {
+    return readFileSync(String(path), 'utf8')
+  } catch (error) {
+    throw new ConfigError(issueText(name, path, (error as Error).message))
+  }
+}
+
 async function openCore(settings: Settings, log: Log): Promise<Core> {
   const limits: CoreLimits = settings
   if (settings.redisUrl === undefined) return createMemoryCore({ limits })
+  const tls = {
+    ca: readSetting(settings, 'redisCa'),
+    cert: readSetting(settings, 'redisCert'),
+    key: readSetting(settings, 'redisKey'),
+  }
   let down = false
-  return connectRedisCore({
-    url: settings.redisUrl,
-    keyPrefix: settings.keyPrefix,
-    limits,
-    onError: (error) => {
-      if (error && !down) log.error({ err: error }, 'store connection failed')
-      if (!error && down) log.info({}, 'store connection is back')
-      down = error !== null
-    },
-  })
+  try {
+    return await connectRedisCore({
+      url: settings.redisUrl,
+      tls,
+      keyPrefix: settings.keyPrefix,
+      limits,
+      onError: (error) => {
+        if (error && !down) log.error({ err: error }, 'store connection failed')
+        if (!error && down) log.info({}, 'store connection is back')
+        down = error !== null
+      },
+    })
+  } catch (error) {
+    if (!(error instanceof RedisUrlError)) throw error
+    throw new ConfigError(issueText('redisUrl', settings.redisUrl, error.message))
+  }
 }
 
 /**

@@ -31,7 +31,10 @@ const RULES = z.toJSONSchema(settingsSchema).properties as unknown as Readonly<R
 /** Bounds that are sentences rather than numbers. */
 const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
   host: 'not empty',
-  redisUrl: 'redis://… or rediss://…',
+  redisUrl: 'as below',
+  redisCa: 'not empty',
+  redisCert: 'not empty',
+  redisKey: 'not empty',
   keyPrefix: '1 to 64 of A-Z a-z 0-9 _ . -',
 }
 

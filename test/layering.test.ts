@@ -112,13 +112,13 @@ describe('the checker refuses', () => {
       'ioredis as a value',
       'src/core/redis/inboxes.ts',
       `import { Redis } from 'ioredis'`,
-      'only src/core/redis/connections.ts imports ioredis; the files beside it may import its types',
+      'only src/core/redis/client.ts imports ioredis; the files beside it may import its types',
     ],
     [
       'ioredis as a type outside its folder',
       'src/hub/hub.ts',
       `import type { Redis } from 'ioredis'`,
-      'only src/core/redis/connections.ts imports ioredis; the files beside it may import its types',
+      'only src/core/redis/client.ts imports ioredis; the files beside it may import its types',
     ],
     [
       'the environment',

@@ -126,9 +126,9 @@ function breachOfLayer(file: SourceFile, layer: Layer, { specifier }: Import): s
 
 function breachOfRedis(file: SourceFile, { specifier, typeOnly }: Import): string | null {
   if (specifier !== 'ioredis' && !specifier.startsWith('ioredis/')) return null
-  if (file.path === 'src/core/redis/connections.ts' || file.path.startsWith('bench/')) return null
+  if (file.path === 'src/core/redis/client.ts' || file.path.startsWith('bench/')) return null
   if (typeOnly && file.path.startsWith('src/core/redis/')) return null
-  return 'only src/core/redis/connections.ts imports ioredis; the files beside it may import its types'
+  return 'only src/core/redis/client.ts imports ioredis; the files beside it may import its types'
 }
 
 const ENVIRONMENT =

@@ -22,6 +22,8 @@ export interface Core {
   readonly deadLetters: DeadLetters
   readonly leases: Leases
   readonly bus: Bus
+  /** Why a message that is sent now might not be stored or not arrive, a sentence each; empty: it would. Asks the store. */
+  problems(): Promise<readonly string[]>
   /** Ends connections and timers; what is stored stays (in memory: is gone). */
   close(): Promise<void>
 }

@@ -135,6 +135,11 @@ export type ChangeResult =
   | { readonly outcome: 'fenced' }
 
 export interface RegistrySnapshot {
+  /**
+   * Names the time in which the store has lost nothing. Where it is another one than before, the store may be older than what was seen of it: all that was
+   * learned in the epoch before (revisions, numbers of entries, cursors, fences) is void.
+   */
+  readonly epoch: string
   readonly revision: number
   readonly agents: readonly AgentRecord[]
   readonly leader: string | null
@@ -144,7 +149,7 @@ export interface RegistrySnapshot {
 export interface EventsSince {
   /** In revision order, starting with `revision + 1`. */
   readonly events: readonly RegistryEvent[]
-  /** False where the events after `revision` are not kept any more, or `revision` lies in the future: list anew. */
+  /** False where the events after `revision` are not kept any more, `revision` lies in the future, or the epoch has ended: list anew. */
   readonly complete: boolean
 }
 
@@ -176,7 +181,10 @@ export interface Registry {
    * by `leave`, has no reason for its status any more.
    */
   expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]>
-  /** The registry as of one revision. A namespace begins with its first snapshot: from then on its revisions count without gaps. */
+  /**
+   * The registry as of one revision. A namespace begins with its first snapshot: from then on its revisions count without gaps. Where an epoch
+   * has ended, whoever is subscribed (`Bus`) is refused everything else with `store_unavailable` until it asks for this.
+   */
   snapshot(namespace: string): Promise<RegistrySnapshot>
   /** Events after `revision`, at most `limit`. */
   since(namespace: string, revision: number, limit: number): Promise<EventsSince>

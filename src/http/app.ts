@@ -5,6 +5,7 @@ import { WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Hub } from '../hub/hub.ts'
 import { health } from './routes/health.ts'
+import { ready } from './routes/ready.ts'
 
 const PATH = '/mesh'
 
@@ -12,6 +13,7 @@ const PATH = '/mesh'
 export function createApp(hub: Hub, version: string): FastifyInstance {
   const app = fastify({ forceCloseConnections: true })
   app.register(health(hub, version))
+  app.register(ready(hub))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

@@ -109,7 +109,12 @@ export class Delivery {
     )
   }
 
-  /** What is still to be settled names entries that are gone, or others by now. */
+  /** The store has lost data: all numbers here name entries that are gone, or others by now. Nothing is pushed or settled any more. */
+  forget(): void {
+    this.#options.settler.drop(this.settled)
+    this.stop()
+  }
+
   #wentBack(): void {
     this.#options.settler.drop(this.settled)
     this.#options.onWentBack()

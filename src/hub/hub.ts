@@ -8,6 +8,7 @@ import { Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Namespace } from './namespace.ts'
 import { Flusher } from './outbox.ts'
+import { Readiness } from './readiness.ts'
 import { Reaper } from './reaper.ts'
 import type { HubSettings } from './settings.ts'
 
@@ -39,6 +40,7 @@ export class Hub {
   readonly #open = new Map<string, Namespace>()
   readonly #endings = new Set<Promise<unknown>>()
   readonly #reaper: Reaper
+  readonly #readiness: Readiness
   #draining = false
   #onEmpty: (() => void) | null = null
 
@@ -54,6 +56,7 @@ export class Hub {
       timeoutMs: settings.heartbeatTimeoutMs,
     })
     this.#reaper = new Reaper(this)
+    this.#readiness = new Readiness(core)
   }
 
   /** Takes the first lease. @throws MeshError `store_unavailable` */
@@ -63,6 +66,12 @@ export class Hub {
 
   get draining(): boolean {
     return this.#draining
+  }
+
+  /** Why a message that is sent through this hub now might not arrive, a sentence each; empty: it would. Never rejects. */
+  async problems(): Promise<readonly string[]> {
+    const problems = await this.#readiness.problems()
+    return this.#draining ? ['this hub is shutting down', ...problems] : problems
   }
 
   get connectionCount(): number {

@@ -22,6 +22,9 @@ import { Work } from './work.ts'
 /** How long heartbeats are told after somebody asked for them, and how often that is asked again. */
 const WANTED_MS = 30_000
 const WANT_AGAIN_MS = 10_000
+/** Agents asked to come back in a second, after the store has lost data, and the most that this may take. */
+const RETURNS_PER_SECOND = 500
+const RETURN_SPREAD_MS = 10_000
 /** Each session's lanes are asked for lost signals once in so many looks. */
 const SWEEP_SLICES = 30
 
@@ -60,6 +63,8 @@ export class Namespace {
   #slice = 0
   #connections = 0
   #idleSince = Date.now()
+  /** The revision that the store's epoch began with here, where it is not the first: sessions before it are void. */
+  #begunAt = 0
   #closed = false
   readonly #pauses = new Set<() => void>()
 
@@ -136,6 +141,7 @@ export class Namespace {
   /** Why a session that was being opened is over already, as far as this hub knows; null where it is not. */
   endOf(session: Session): CloseReason | null {
     const state = this.replica.get(session.agentId)?.record.state
+    if (session.sender.fence < this.#begunAt) return 'hub_failed'
     if (this.#sessions.get(session.agentId) !== session) return 'taken_over'
     if (state?.connected && state.hub !== this.hub) return 'taken_over'
     return state?.connected ? null : 'hub_failed'
@@ -216,12 +222,20 @@ export class Namespace {
   /** The replica was loaded anew. */
   #onReload(wentBack: boolean): void {
     this.watchers.onReset()
-    // An agent that the store does not know any more, or not as being here, registers again when it connects again; all do
-    // where the store went back, since fences and numbers are in use here that it will give again.
+    if (wentBack) {
+      this.#begunAt = this.replica.revision
+      const spreadMs = Math.min(RETURN_SPREAD_MS, (this.#sessions.size / RETURNS_PER_SECOND) * 1_000)
+      // Numbers are in use here that the store may give again; its agents come back and begin anew.
+      for (const session of this.#sessions.values()) {
+        session.forget()
+        setTimeout(() => session.connection.close('hub_failed'), Math.random() * spreadMs)
+      }
+      return
+    }
+    // An agent that the store does not know as being here registers again when it connects again.
     for (const session of this.#sessions.values()) {
       const record = this.replica.get(session.agentId)?.record
-      if (wentBack || !record?.state.connected || record.state.hub !== this.hub)
-        session.connection.close('hub_failed')
+      if (!record?.state.connected || record.state.hub !== this.hub) session.connection.close('hub_failed')
       else this.work.change(session.worker, record.registration.capabilities, record.registration.concurrency)
     }
     this.work.lookAgain()

@@ -76,14 +76,21 @@ export class Reaper {
     const now = Date.now()
     const sweep = now - this.#sweptAt >= SWEEP_EVERY_MS
     if (sweep) this.#sweptAt = now
-    for (const namespace of [...this.#hub.namespaces]) {
-      await this.#lookAt(namespace)
-      if (sweep) {
-        await this.#hub.core.inboxes.expireAbsent(namespace.name, LOOK_MAX)
-        namespace.sweep(now)
+    const namespaces = [...this.#hub.namespaces]
+    const failures: unknown[] = []
+    for (const namespace of namespaces) {
+      try {
+        await this.#lookAt(namespace)
+        if (sweep) await this.#hub.core.inboxes.expireAbsent(namespace.name, LOOK_MAX)
+      } catch (error) {
+        // Each may be on another node of a Cluster.
+        failures.push(error)
+        namespace.onStoreError(error)
       }
+      if (sweep) namespace.sweep(now)
       if (namespace.isIdle(now, NAMESPACE_IDLE_MS)) await this.#hub.closeNamespace(namespace)
     }
+    if (failures.length > 0 && failures.length === namespaces.length) throw failures[0]
   }
 
   async #lookAt(namespace: Namespace): Promise<void> {

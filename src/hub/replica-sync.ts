@@ -5,6 +5,8 @@ import type { Replica } from './replica.ts'
 /** How long an event may be missing before the store is asked for it. */
 const GAP_MS = 50
 const EVENTS_PAGE = 1_000
+/** How long after a failure the store is asked again. */
+const RETRY_MS = 1_000
 
 export interface ReplicaSyncOptions {
   readonly namespace: string
@@ -13,7 +15,7 @@ export interface ReplicaSyncOptions {
   readonly log: Log
   /** Applies the next event to the replica. */
   readonly apply: (event: RegistryEvent) => void
-  /** The replica was loaded anew. `wentBack`: the store has lost what this hub had seen of it. */
+  /** The replica was loaded anew. `wentBack`: the store may have lost some of what this hub had seen of it. */
   readonly onReload: (wentBack: boolean) => void
   readonly onError: (error: unknown) => void
 }
@@ -83,12 +85,21 @@ export class ReplicaSync {
     }, GAP_MS)
   }
 
+  #retry(): void {
+    if (this.#closed) return
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      void this.catchUp()
+    }, RETRY_MS)
+  }
+
   /** Reads missing events from the store, or the registry anew where they are gone. Never rejects. */
   async catchUp(): Promise<void> {
     this.#catchingUp ??= this.#readEvents()
       .catch((error: unknown) => {
         this.#options.onError(error)
-        this.#schedule()
+        this.#retry()
       })
       .finally(() => {
         this.#catchingUp = null
@@ -111,13 +122,12 @@ export class ReplicaSync {
     }
   }
 
-  /** Loads the registry anew. @returns whether the store went back: then what it told meanwhile looked old and was not taken */
+  /** Loads the registry anew. @returns whether an epoch has ended: then what was told meanwhile looked old and was not taken */
   async #reload(): Promise<boolean> {
     const { namespace, registry, replica, log, onReload } = this.#options
-    const known = replica.revision
     const snapshot = await registry.snapshot(namespace)
     if (this.#closed) return false
-    const wentBack = snapshot.revision < known
+    const wentBack = snapshot.epoch !== replica.epoch
     // Events that came meanwhile have closed the gap.
     if (!wentBack && snapshot.revision <= replica.revision) return false
     log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')

@@ -20,6 +20,7 @@ const moves = ({ registration: old }: AgentRecord, { registration: next }: Agent
  * down. It changes by events only, in revision order; whoever applies them keeps the order.
  */
 export class Replica {
+  #epoch = ''
   #revision = 0
   #leader: LeaderInfo = { agentId: null, term: 0 }
   readonly #agents = new Map<string, ReplicaAgent>()
@@ -27,6 +28,11 @@ export class Replica {
   readonly #byCapability = new AgentIndex()
   readonly #byGroup = new AgentIndex()
   #sorted = new SortedAgents()
+
+  /** The store's epoch that it was loaded in. */
+  get epoch(): string {
+    return this.#epoch
+  }
 
   get revision(): number {
     return this.#revision
@@ -60,10 +66,11 @@ export class Replica {
     return this.#byGroup.get(group)
   }
 
-  load({ revision, agents, leader, term }: RegistrySnapshot): void {
+  load({ epoch, revision, agents, leader, term }: RegistrySnapshot): void {
     const known = new Map(this.#agents)
     this.#agents.clear()
     this.#idByName.clear()
+    this.#epoch = epoch
     this.#revision = revision
     this.#leader = { agentId: leader, term }
     for (const record of agents) {

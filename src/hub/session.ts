@@ -38,6 +38,7 @@ export class Session {
   #answered: (() => void)[] = []
   #ended = false
   #fenced = false
+  #forgotten = false
 
   constructor(
     connection: Connection,
@@ -141,6 +142,12 @@ export class Session {
     if (!this.#ended) this.connection.close('hub_failed')
   }
 
+  /** The store has lost data: what this session knows of it is void, and its client has to come back. */
+  forget(): void {
+    this.#forgotten = true
+    this.#delivery.forget()
+  }
+
   /** Resolves when every send that began has its answer. */
   async #allAnswered(): Promise<void> {
     if (this.#unanswered === 0) return
@@ -162,7 +169,7 @@ export class Session {
       fence: this.sender.fence,
       departure,
       graceMs: settings.graceMs,
-      marks: this.#delivery.marks(),
+      marks: this.#forgotten ? null : this.#delivery.marks(),
     }
     while (!this.namespace.closed) {
       try {

@@ -13,6 +13,7 @@ export class Settled {
   /** Acknowledged and not yet deleted. */
   #numbers: Record<Lane, number[]> = { inbox: [], replies: [] }
   readonly #logPushed: () => number
+  #void = false
 
   /** @param logPushed the last number of the log that was looked at */
   constructor(agentId: string, settler: Settler, cursor: Cursor, logPushed: () => number) {
@@ -23,7 +24,19 @@ export class Settled {
     this.#logPushed = logPushed
   }
 
+  /** What is here names entries that are gone, or others by now: none of it is ever told. */
+  forget(): void {
+    this.#void = true
+    this.#numbers = { inbox: [], replies: [] }
+  }
+
+  /** Nothing of it is to be told. */
+  get isVoid(): boolean {
+    return this.#void
+  }
+
   add(place: Place): void {
+    if (this.#void) return
     const source = sourceOf(place)
     if (source === LOG) {
       this.#cursor.settle(numberOf(place))
@@ -53,6 +66,7 @@ export class Settled {
 
   /** Not deleted after all. */
   putBack(lane: Lane, numbers: readonly number[]): void {
+    if (this.#void) return
     this.#numbers[lane] = [...numbers, ...this.#numbers[lane]]
   }
 
@@ -68,6 +82,6 @@ export class Settled {
 
   /** The log was read beyond the stored cursor, be it that nothing of it was owed to this agent. */
   get hasReadLog(): boolean {
-    return this.#logPushed() > this.#logStart
+    return !this.#void && this.#logPushed() > this.#logStart
   }
 }

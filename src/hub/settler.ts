@@ -68,6 +68,7 @@ export class Settler {
       }
       if (!failed) continue
       for (const { settled, lane, numbers } of call) {
+        if (settled.isVoid) continue
         settled.putBack(lane, numbers)
         this.#sessions.add(settled)
       }
@@ -95,6 +96,7 @@ export class Settler {
       }
       if (!failed) continue
       for (const { settled, ...cursor } of call) {
+        if (settled.isVoid) continue
         settled.putBackCursor(cursor)
         this.#cursors.add(settled)
       }
@@ -102,8 +104,9 @@ export class Settler {
     if (failed) this.#cursorTimer ??= setTimeout(() => void this.flushCursors(), RETRY_MS)
   }
 
-  /** The agent is gone, and what it acknowledged with it. */
+  /** The agent is gone, and what it acknowledged with it; or the entries it names are others by now. */
   drop(settled: Settled): void {
+    settled.forget()
     this.#sessions.delete(settled)
     this.#cursors.delete(settled)
   }

@@ -18,10 +18,10 @@ export function registryWatchSuite({ openCore, openPair }: CoreFactory): void {
     test('a namespace begins with its first snapshot: the first change follows that revision', async () => {
       const [one, two] = await openPair()
       const before = Date.now()
-      const { revision, ...empty } = await one.registry.snapshot(NS)
+      const { epoch, revision, ...empty } = await one.registry.snapshot(NS)
       expect(empty).toEqual({ agents: [], leader: null, term: 0 })
       expect(revision).toBeGreaterThanOrEqual((before - 1) * 1000)
-      expect(await two.registry.snapshot(NS)).toEqual({ revision, ...empty })
+      expect(await two.registry.snapshot(NS)).toEqual({ epoch, revision, ...empty })
       expect(await two.registry.since(NS, revision, 10)).toEqual({ events: [], complete: true })
       const { events } = await join(one, 'alice')
       expect(events[0]?.revision).toBe(revision + 1)

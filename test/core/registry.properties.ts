@@ -99,11 +99,13 @@ class ModelRegistry {
 /** What a hub knows that listed once and then only heard events. */
 class Replica {
   readonly #agents = new Map<string, AgentRecord>()
+  readonly epoch: string
   revision: number
   leader: string | null = null
   term = 0
 
-  constructor({ revision, agents }: RegistrySnapshot) {
+  constructor({ epoch, revision, agents }: RegistrySnapshot) {
+    this.epoch = epoch
     this.revision = revision
     for (const record of agents) this.#agents.set(record.id, record)
   }
@@ -127,7 +129,7 @@ class Replica {
 
   snapshot(): RegistrySnapshot {
     const { revision, leader, term } = this
-    return sorted({ revision, agents: [...this.#agents.values()], leader, term })
+    return sorted({ epoch: this.epoch, revision, agents: [...this.#agents.values()], leader, term })
   }
 }
 
@@ -289,7 +291,7 @@ async function registryRun(core: Core, namespace: string, steps: readonly Step[]
     const expected = agents.filter(({ state }) => state.connected && state.hub === hub)
     same(
       live.toSorted((a, b) => (a.agentId < b.agentId ? -1 : 1)),
-      sorted({ revision: 0, agents: expected, leader: null, term: 0 }).agents.map(({ id }) => ({
+      sorted({ epoch: '', revision: 0, agents: expected, leader: null, term: 0 }).agents.map(({ id }) => ({
         agentId: id,
         fence: model.agents.get(id)?.fence,
       })),

@@ -193,6 +193,7 @@ async function startWithDeafHub(core: (typeof CORES)[number]): Promise<Mesh & { 
       queues: one.queues,
       deadLetters: one.deadLetters,
       leases: one.leases,
+      problems: () => one.problems(),
       bus: {
         lossy: true,
         subscribe,

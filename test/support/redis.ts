@@ -8,7 +8,7 @@ import { findRedisServer } from '../../scripts/find-redis-server.mjs'
 
 const START_TIMEOUT_MS = 10_000
 
-/** A redis-server of its own, empty and without persistence. */
+/** A redis-server of its own, empty, and without persistence where nothing else is asked for. */
 export interface RedisServer {
   readonly url: string
   readonly port: number
@@ -16,7 +16,7 @@ export interface RedisServer {
   stop(): Promise<void>
   /** Ends it like a crash; what it held is lost. */
   kill(): Promise<void>
-  /** Starts it again, empty, on the same port, after `kill`. */
+  /** Starts it again on the same port, after `kill`; empty, where nothing else was asked for. */
   restart(): Promise<void>
   /** It stays connected and does nothing, until `resume`. */
   pause(): void
@@ -24,7 +24,7 @@ export interface RedisServer {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -47,19 +47,30 @@ async function answersPing(port: number): Promise<boolean> {
   })
 }
 
-async function launch(port: number, directory: string): Promise<ChildProcess> {
-  const flags = {
-    '--port': String(port),
-    '--bind': '127.0.0.1',
-    '--save': '',
-    '--appendonly': 'no',
-    '--dir': directory,
-  }
-  const child = spawn(findRedisServer(), Object.entries(flags).flat(), { stdio: ['ignore', 'pipe', 'pipe'] })
-  // A test process that gives up before `stop` must not leave a server behind.
-  const killNow = (): void => void child.kill('SIGKILL')
-  process.once('exit', killNow)
-  child.once('exit', () => process.off('exit', killNow))
+// A test process that gives up before `stop` must not leave a server behind.
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** Flags of redis-server, without the dashes; several values with spaces between. */
+export type RedisFlags = Readonly<Record<string, string | number>>
+
+/** Starts redis-server with these flags, and waits until it answers on `port`; its TLS port needs no TLS to be tried. */
+export async function launchRedis(
+  port: number,
+  directory: string,
+  flags: RedisFlags = {},
+  configFile: readonly string[] = [],
+): Promise<ChildProcess> {
+  const all =
+    configFile.length > 0
+      ? flags
+      : { port, bind: '127.0.0.1', save: '', appendonly: 'no', dir: directory, ...flags }
+  const args = Object.entries(all).flatMap(([flag, value]) => [`--${flag}`, ...String(value).split(' ')])
+  const child = spawn(findRedisServer(), [...configFile, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
   let log = ''
   child.stdout.on('data', (text: Buffer) => (log += text.toString()))
   child.stderr.on('data', (text: Buffer) => (log += text.toString()))
@@ -75,7 +86,7 @@ async function launch(port: number, directory: string): Promise<ChildProcess> {
   return child
 }
 
-async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+export async function endRedis(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
   // A paused process takes a SIGTERM only after it goes on.
@@ -84,23 +95,23 @@ async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<
   await exit
 }
 
-/** Starts a real redis-server on a free port, and answers when it serves. */
-export async function startRedis(): Promise<RedisServer> {
+/** Starts a real redis-server on a free port, and answers when it serves. With `appendonly yes` a restart loses nothing. */
+export async function startRedis(flags: RedisFlags = {}): Promise<RedisServer> {
   const directory = await mkdtemp(join(tmpdir(), 'meshwire-redis-'))
   const port = await freePort()
-  let child = await launch(port, directory)
+  let child = await launchRedis(port, directory, flags)
   const stop = async (): Promise<void> => {
-    await end(child, 'SIGTERM')
+    await endRedis(child, 'SIGTERM')
     await rm(directory, { recursive: true, force: true })
   }
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     stop,
-    kill: () => end(child, 'SIGKILL'),
+    kill: () => endRedis(child, 'SIGKILL'),
     restart: async () => {
-      await end(child, 'SIGKILL')
-      child = await launch(port, directory)
+      await endRedis(child, 'SIGKILL')
+      child = await launchRedis(port, directory, flags)
     },
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),

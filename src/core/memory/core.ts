@@ -33,6 +33,7 @@ export function createMemoryCore({ limits, now = Date.now }: MemoryCoreOptions):
     deadLetters: new MemoryDeadLetters(namespaces),
     leases: new MemoryLeases(settings),
     bus,
+    problems: () => Promise.resolve([]),
     close: async () => bus.close(),
   }
 }

@@ -133,7 +133,13 @@ export class MemoryRegistry implements Registry {
     namespace.fixRevision()
     const agents: AgentRecord[] = []
     for (const agent of namespace.agents.values()) agents.push(agent.record)
-    return { revision: namespace.revision, agents, leader: namespace.leader, term: namespace.term }
+    return {
+      epoch: 'memory',
+      revision: namespace.revision,
+      agents,
+      leader: namespace.leader,
+      term: namespace.term,
+    }
   }
 
   async since(name: string, revision: number, limit: number): Promise<EventsSince> {

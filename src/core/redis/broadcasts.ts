@@ -21,7 +21,8 @@ export class RedisBroadcasts implements Broadcasts {
 
   async open(namespace: string, agentId: string): Promise<Cursor & { head: number }> {
     const keys = this.#store.keys.of(namespace)
-    const reply = (await this.#store.scripts.run(
+    const reply = (await this.#store.run(
+      keys,
       'open-log',
       [keys.broadcasts, keys.cursors, keys.settled(agentId), keys.dead],
       [...preludeArgs(this.#store, keys), agentId],
@@ -36,7 +37,7 @@ export class RedisBroadcasts implements Broadcasts {
     limit: number,
   ): Promise<{ entries: BroadcastEntry[]; head: number }> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run('read-log', [keys.broadcasts], [after, limit])
+    const reply = await this.#store.run(keys, 'read-log', [keys.broadcasts], [after, limit])
     const [head, ...entries] = reply as [number, ...EntryReply[]]
     return {
       head,
@@ -59,7 +60,8 @@ export class RedisBroadcasts implements Broadcasts {
     const keys = this.#store.keys.of(namespace)
     const args: Argument[] = preludeArgs(this.#store, keys)
     for (const { agentId, upTo, beyond } of cursors) args.push(agentId, upTo, beyond.length, ...beyond)
-    await this.#store.scripts.run(
+    await this.#store.run(
+      keys,
       'settle-log',
       [keys.broadcasts, keys.cursors, ...cursors.map(({ agentId }) => keys.settled(agentId))],
       args,
@@ -69,7 +71,8 @@ export class RedisBroadcasts implements Broadcasts {
   async reject(namespace: string, rejection: Rejection): Promise<RejectResult> {
     const keys = this.#store.keys.of(namespace)
     const { agentId } = rejection
-    const reply = await this.#store.scripts.run(
+    const reply = await this.#store.run(
+      keys,
       'reject-log',
       [
         keys.broadcasts,

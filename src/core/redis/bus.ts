@@ -30,9 +30,16 @@ export class RedisBus implements Bus {
     const onText = (text: string): void => {
       for (const signal of parseSignals(text)) if (open) onSignal(signal)
     }
-    await connections.subscribe(channels, onText, onGap)
+    const letGo = this.#store.epochs.hold(keys)
+    try {
+      await connections.subscribe(channels, onText, onGap)
+    } catch (error) {
+      letGo()
+      throw error
+    }
     return {
       close: async () => {
+        if (open) letGo()
         open = false
         await connections.unsubscribe(channels, onText, onGap)
       },
@@ -42,7 +49,8 @@ export class RedisBus implements Bus {
   publish(namespace: string, hub: string | null, signal: Signal): void {
     const keys = this.#store.keys.of(namespace)
     const channel = hub === null ? keys.feedChannel : keys.hubChannel(hub)
-    this.#store.connections.call('PUBLISH', channel, `J\n${JSON.stringify(signal)}`).catch(this.#onError)
+    const { connections } = this.#store
+    connections.call(connections.publishCommand, channel, `J\n${JSON.stringify(signal)}`).catch(this.#onError)
   }
 }
 

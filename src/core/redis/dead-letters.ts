@@ -34,7 +34,7 @@ export class RedisDeadLetters implements DeadLetters {
 
   async count(namespace: string): Promise<{ kept: number; dropped: number }> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run('count-dead', [keys.dead, keys.meta], [])
+    const reply = await this.#store.run(keys, 'count-dead', [keys.dead, keys.meta], [])
     const [kept = 0, dropped = 0] = reply as number[]
     return { kept, dropped }
   }
@@ -77,7 +77,7 @@ export class RedisDeadLetters implements DeadLetters {
     const known = positions.filter((position) => POSITION.test(position))
     if (known.length === 0) return 0
     const keys = this.#store.keys.of(namespace)
-    return (await this.#store.scripts.run('purge-dead', [keys.dead, keys.meta], known)) as number
+    return (await this.#store.run(keys, 'purge-dead', [keys.dead, keys.meta], known)) as number
   }
 }
 

@@ -31,7 +31,8 @@ export class RedisInboxes implements Inboxes {
     limit: number,
   ): Promise<{ entries: Entry[]; head: number }> {
     const keys = this.#store.keys.of(namespace)
-    const reply = (await this.#store.scripts.run(
+    const reply = (await this.#store.run(
+      keys,
       'read',
       [keys.lane(agentId, lane), keys.rejections(agentId)],
       [after, limit, letterOf(lane)],
@@ -63,14 +64,14 @@ export class RedisInboxes implements Inboxes {
       for (const number of numbers) args.push(`0-${number}`)
     }
     if (args.length === 0) return
-    const receipts = (await this.#store.scripts.run('settle', scriptKeys, args)) === 1
+    const receipts = (await this.#store.run(keys, 'settle', scriptKeys, args)) === 1
     if (!receipts) return
     await runWithSenders(
       this.#store,
       'settle-receipts',
       keys,
       [keys.sessions, ...scriptKeys],
-      ['PUBLISH', keys.root, ...args],
+      [this.#store.connections.publishCommand, keys.root, ...args],
     )
   }
 
@@ -104,7 +105,7 @@ export class RedisInboxes implements Inboxes {
       'progress',
       keys,
       [keys.sessions, keys.receipts(agentId)],
-      ['PUBLISH', keys.root, agentId, letterOf(lane), ...numbers],
+      [this.#store.connections.publishCommand, keys.root, agentId, letterOf(lane), ...numbers],
     )
   }
 
@@ -114,7 +115,7 @@ export class RedisInboxes implements Inboxes {
 
   async expireAbsent(namespace: string, limit: number): Promise<number> {
     const keys = this.#store.keys.of(namespace)
-    const due = (await this.#store.scripts.run('due', [keys.expiries], [limit])) as string[]
+    const due = (await this.#store.run(keys, 'due', [keys.expiries], [limit])) as string[]
     const lanes = new Map<string, { agentId: string; lane: Lane; numbers: number[] }>()
     for (const member of due) {
       const [, letter = '', number = '', agentId = ''] = EXPIRY.exec(member) ?? []

@@ -11,6 +11,7 @@ export class Keys {
     this.#prefix = prefix
   }
 
+  /** The keys for one call. */
   of(namespace: string): NamespaceKeys {
     return new NamespaceKeys(`${this.#prefix}:{${namespace}}:`)
   }
@@ -29,12 +30,14 @@ export class Keys {
 export class NamespaceKeys {
   /** What every key and channel of the namespace starts with. */
   readonly root: string
+  /** The epoch that the call these keys were made for belongs to; null: it has not asked the store yet. */
+  epoch: string | null = null
 
   constructor(root: string) {
     this.root = root
   }
 
-  /** hash: revision, leader, term; `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged */
+  /** hash: epoch, server, revision, leader, term; `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged */
   get meta(): string {
     return `${this.root}meta`
   }

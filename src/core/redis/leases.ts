@@ -9,8 +9,9 @@ export class RedisLeases implements Leases {
   }
 
   async renew(hub: string, namespaces: readonly string[]): Promise<{ lapsed: boolean }> {
-    const { keys, limits, scripts } = this.#store
-    const reply = await scripts.run(
+    const { keys, limits } = this.#store
+    const reply = await this.#store.run(
+      null,
       'renew-lease',
       [keys.hubs, keys.hubNamespaces(hub)],
       [hub, limits.hubLeaseMs, ...namespaces],
@@ -19,8 +20,8 @@ export class RedisLeases implements Leases {
   }
 
   async expired(): Promise<readonly { hub: string; namespaces: readonly string[] }[]> {
-    const { connections, keys, scripts } = this.#store
-    const hubs = (await scripts.run('due', [keys.hubs], [100])) as string[]
+    const { connections, keys } = this.#store
+    const hubs = (await this.#store.run(null, 'due', [keys.hubs], [100])) as string[]
     return Promise.all(
       hubs.map(async (hub) => ({
         hub,

@@ -13,6 +13,8 @@ import type {
   UpdateRequest,
 } from '../registry.ts'
 import { parseEvent, parseRecord } from './event-text.ts'
+import type { ScriptReply } from './connections.ts'
+import { EpochEnded } from './store-error.ts'
 import { runWithSenders, taskArgs, type Store } from './store.ts'
 
 type HashReply = string[]
@@ -98,11 +100,8 @@ export class RedisRegistry implements Registry {
   }
 
   async due(namespace: string, limit: number): Promise<readonly string[]> {
-    return (await this.#store.scripts.run(
-      'due',
-      [this.#store.keys.of(namespace).deadlines],
-      [limit],
-    )) as string[]
+    const keys = this.#store.keys.of(namespace)
+    return (await this.#store.run(keys, 'due', [keys.deadlines], [limit])) as string[]
   }
 
   async expire(namespace: string, agentId: string): Promise<readonly RegistryEvent[]> {
@@ -119,7 +118,10 @@ export class RedisRegistry implements Registry {
 
   async snapshot(namespace: string): Promise<RegistrySnapshot> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run('snapshot', [keys.meta, keys.agents, keys.state], [])
+    // What is known of an epoch before is done with.
+    const epoch = await this.#store.epochs.open(keys)
+    keys.epoch = epoch
+    const reply = await this.#store.run(keys, 'snapshot', [keys.meta, keys.agents, keys.state], [])
     const [meta, registrations, states] = reply as [(string | null)[], HashReply, HashReply]
     const stateById = new Map<string, string>()
     for (let i = 0; i < states.length; i += 2) stateById.set(states[i] ?? '', states[i + 1] ?? '')
@@ -128,16 +130,24 @@ export class RedisRegistry implements Registry {
       const id = registrations[i] ?? ''
       agents.push(parseRecord(id, registrations[i + 1] ?? '', stateById.get(id) ?? ''))
     }
-    return { revision: Number(meta[0] ?? 0), agents, leader: meta[1] || null, term: Number(meta[2] ?? 0) }
+    return {
+      epoch,
+      revision: Number(meta[0] ?? 0),
+      agents,
+      leader: meta[1] || null,
+      term: Number(meta[2] ?? 0),
+    }
   }
 
   async since(namespace: string, revision: number, limit: number): Promise<EventsSince> {
     const keys = this.#store.keys.of(namespace)
-    const reply = await this.#store.scripts.run(
-      'since',
-      [keys.meta, keys.events],
-      [revision, revision + 1, limit],
-    )
+    let reply: ScriptReply
+    try {
+      reply = await this.#store.run(keys, 'since', [keys.meta, keys.events], [revision, revision + 1, limit])
+    } catch (error) {
+      if (error instanceof EpochEnded) return { events: [], complete: false }
+      throw error
+    }
     const [current, first, ...texts] = reply as (string | null)[]
     const latest = Number(current ?? 0)
     const complete =

@@ -13,6 +13,7 @@ const REGISTRY = [...TASKS, '_registry'] as const
  * same way (elect, number, tell), so these stand once; everything else is in the operation's own file.
  */
 const PRELUDES = {
+  open: [],
   register: REGISTRY,
   update: REGISTRY,
   leave: REGISTRY,
@@ -52,24 +53,36 @@ interface Script {
 
 const read = (name: string): string => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
 
+/** The scripts that no epoch concerns: they change nothing of a namespace, or begin one. */
+const OUTSIDE: ReadonlySet<ScriptName> = new Set<ScriptName>(['open', 'due', 'count-dead', 'renew-lease'])
+
+/** Whether a script is given its namespace's epoch: see lua/_epoch.lua. */
+export const hasEpoch = (name: ScriptName): boolean => !OUTSIDE.has(name)
+
 /** One atomic operation a file in lua/, run by its hash. */
 export class Scripts {
-  readonly #connections: Connections
   readonly #scripts = new Map<ScriptName, Script>()
 
-  constructor(connections: Connections) {
-    this.#connections = connections
+  constructor() {
     for (const [name, preludes] of Object.entries(PRELUDES) as [ScriptName, readonly string[]][]) {
-      const source = [...preludes, name].map(read).join('\n')
+      const source = [...(hasEpoch(name) ? ['_epoch'] : []), ...preludes, name].map(read).join('\n')
       this.#scripts.set(name, { source, sha: createHash('sha1').update(source).digest('hex') })
     }
-    connections.keepLoaded([...this.#scripts.values()].map(({ source }) => source))
+  }
+
+  get sources(): string[] {
+    return Array.from(this.#scripts.values(), ({ source }) => source)
   }
 
   /** @throws MeshError `store_unavailable` */
-  run(name: ScriptName, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+  run(
+    connections: Connections,
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<ScriptReply> {
     const script = this.#scripts.get(name)
     if (!script) throw new Error(`no script ${name}`)
-    return this.#connections.run(script.sha, script.source, keys, args)
+    return connections.run(script.sha, script.source, keys, args)
   }
 }

@@ -14,9 +14,10 @@ export class RedisSends implements Sends {
   }
 
   async store(namespace: string, batch: readonly Send[]): Promise<readonly SendOutcome[]> {
-    const call = new SendCall(this.#store.keys.of(namespace))
+    const keys = this.#store.keys.of(namespace)
+    const call = new SendCall(keys)
     for (const send of batch) call.add(send)
-    const reply = (await this.#store.scripts.run('send', call.keys(), call.args(this.#store))) as (
+    const reply = (await this.#store.run(keys, 'send', call.keys(), call.args(this.#store))) as (
       | number
       | string
     )[]
@@ -159,9 +160,9 @@ class SendCall {
     ]
   }
 
-  args({ limits }: Store): Argument[] {
+  args({ limits, connections }: Store): Argument[] {
     return [
-      'PUBLISH',
+      connections.publishCommand,
       this.#keys.root,
       this.#sender?.hub ?? '',
       limits.inboxMax,

@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto'
+import { MeshError } from '../../../protocol/errors.ts'
+import { Channels } from './channels.ts'
+import type { Argument, Connections, ConnectionsOptions, ScriptReply } from './connections.ts'
+import { targetText } from './redis-url.ts'
+import { UnfitServer } from './server-checks.ts'
+import { ServerNode } from './server-node.ts'
+import { toStoreError } from './store-error.ts'
+
+/** Connections to one Redis, or to the one that Sentinels call the primary. */
+export class SingleServer implements Connections {
+  readonly publishCommand = 'PUBLISH'
+  readonly #channels = new Channels()
+  readonly #node: ServerNode
+  #opened = false
+  #failure: Error | null = null
+
+  private constructor(options: ConnectionsOptions) {
+    const { target, keyPrefix, onError } = options
+    const [address = { host: '', port: 0 }] = target.addresses
+    this.#node = new ServerNode(
+      {
+        ...options,
+        address,
+        onError: (error) => {
+          if (this.#opened) onError(error)
+          else this.#failure ??= error
+        },
+        onReady: (changed) => {
+          if (this.#opened) onError(null)
+          if (changed) this.#channels.gap()
+        },
+        onLost: () => undefined,
+        onText: (channel, text) => this.#channels.hear(channel, text),
+        onGap: (channels) => this.#channels.gap(channels),
+        onMoved: () => undefined,
+      },
+      `${keyPrefix}:{canary}:${randomBytes(9).toString('base64url')}`,
+    )
+  }
+
+  /** @throws MeshError `store_unavailable` where nothing answers, UnfitServer where the server must not keep a mesh */
+  static async open(options: ConnectionsOptions): Promise<SingleServer> {
+    const server = new SingleServer(options)
+    try {
+      await server.#node.connect()
+      if (server.#node.unfit) throw server.#node.unfit
+    } catch (error) {
+      server.close()
+      // What `connect` rejects with says less than the event before it.
+      throw explainOpening(options, error instanceof UnfitServer ? error : (server.#failure ?? error))
+    }
+    server.#opened = true
+    return server
+  }
+
+  serverOf(): string {
+    return this.#node.serverId
+  }
+
+  async run(
+    sha: string,
+    source: string,
+    keys: readonly string[],
+    args: readonly Argument[],
+  ): Promise<ScriptReply> {
+    try {
+      return await this.#node.run(sha, source, keys, args)
+    } catch (error) {
+      throw toStoreError(error)
+    }
+  }
+
+  async call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
+    try {
+      return await this.#node.call(command, key, ...args)
+    } catch (error) {
+      throw toStoreError(error)
+    }
+  }
+
+  async subscribe(
+    channels: readonly string[],
+    onText: (text: string) => void,
+    onGap: () => void,
+  ): Promise<void> {
+    this.#channels.add(channels, onText, onGap)
+    try {
+      await this.#node.subscriber.add(channels)
+    } catch (error) {
+      await this.unsubscribe(channels, onText, onGap)
+      throw toStoreError(error)
+    }
+  }
+
+  async unsubscribe(
+    channels: readonly string[],
+    onText: (text: string) => void,
+    onGap: () => void,
+  ): Promise<void> {
+    const unused = this.#channels.delete(channels, onText, onGap)
+    if (unused.length === 0) return
+    try {
+      await this.#node.subscriber.delete(unused)
+    } catch (error) {
+      throw toStoreError(error)
+    }
+  }
+
+  tellGap(channels: ReadonlySet<string>): void {
+    this.#channels.gap(channels)
+  }
+
+  problems(): Promise<string[]> {
+    return this.#node.problems()
+  }
+
+  close(): void {
+    this.#node.close()
+  }
+}
+
+/** Why the store could not be opened, as an operator needs it. */
+export function explainOpening({ target }: ConnectionsOptions, cause: unknown): Error {
+  if (cause instanceof UnfitServer) return cause
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new MeshError(
+    'store_unavailable',
+    `${targetText(target)} does not let this hub in (${reason}); start it, or correct REDIS_URL`,
+  )
+}

@@ -1,0 +1,160 @@
+import { Redis } from 'ioredis'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { Core } from '../../src/core/core.ts'
+import { connectRedisCore } from '../../src/core/redis/core.ts'
+import { INBOX, placeOf } from '../../src/hub/place.ts'
+import { Settled } from '../../src/hub/settled.ts'
+import { Settler } from '../../src/hub/settler.ts'
+import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent } from '../support/core.ts'
+import { type RedisServer, startRedis } from '../support/redis.ts'
+
+/** A core as a hub uses it: it is subscribed, and remembers what it is told. */
+async function openHub(url: string, hub: string): Promise<{ core: Core; gaps: () => number }> {
+  const core = closeAfterTest(await connectRedisCore({ url, keyPrefix: 'mesh', limits: CORE_LIMITS }))
+  let gaps = 0
+  await core.bus.subscribe(
+    NS,
+    hub,
+    () => undefined,
+    () => (gaps += 1),
+  )
+  await core.registry.snapshot(NS)
+  return { core, gaps: () => gaps }
+}
+
+const LOSSES: readonly (readonly [
+  what: string,
+  lose: (redis: RedisServer, client: Redis) => Promise<unknown>,
+])[] = [
+  ['restarted with what it had saved earlier', (redis) => redis.restart()],
+  ['emptied', (_redis, client) => client.flushall()],
+]
+
+describe.each(LOSSES)('when the store was %s', (what, lose) => {
+  const start = async () => {
+    const redis = await startRedis()
+    onTestFinished(() => redis.stop())
+    const client = new Redis(redis.url)
+    client.on('error', () => undefined)
+    onTestFinished(() => client.disconnect())
+    const near = await openHub(redis.url, 'hub-1')
+    const far = await openHub(redis.url, 'hub-2')
+    const joined = await join(near.core, 'alice')
+    await client.save()
+    for (let i = 1; i <= 3; i++) await store(near.core, sendOf(joined.sender, toAgent('alice'), `lost${i}`))
+    const { epoch, revision } = await near.core.registry.snapshot(NS)
+    await lose(redis, client)
+    /** The other hub is the first to notice, and gives the same numbers again. */
+    const begin = async (): Promise<string[]> => {
+      const snapshot = (): Promise<string | null> =>
+        far.core.registry.snapshot(NS).then(
+          (found) => found.epoch,
+          () => null,
+        )
+      await expect.poll(snapshot, { interval: 5, timeout: 5_000 }).not.toBeNull()
+      const again = await join(far.core, 'alice', { proved: true, hub: 'hub-2' })
+      for (let i = 1; i <= 3; i++) await store(far.core, sendOf(again.sender, toAgent('alice'), `new${i}`))
+      return ids()
+    }
+    const ids = async (): Promise<string[]> => {
+      const { entries } = await far.core.inboxes.read(NS, 'alice', 'inbox', 0, 10)
+      return entries.map(({ text }) => (JSON.parse(text) as { id: string }).id)
+    }
+    return { near, far, joined, epoch, revision, begin, ids }
+  }
+
+  test('numbers known from before delete nothing of what has them now', async () => {
+    const { near, begin, ids } = await start()
+    expect(await begin()).toEqual(['new1', 'new2', 'new3'])
+    await expect.poll(() => near.core.problems(), { interval: 5, timeout: 5_000 }).toEqual([])
+    const settle = near.core.inboxes.settle(NS, [{ agentId: 'alice', lane: 'inbox', numbers: [1, 2, 3] }])
+    await expect(settle).rejects.toMatchObject({ code: 'store_unavailable' })
+    expect(await ids()).toEqual(['new1', 'new2', 'new3'])
+  })
+
+  test('whoever knows something of before is refused until it reads the registry anew, and is told to', async () => {
+    const { near, joined, epoch, revision, begin } = await start()
+    const before = near.gaps()
+    await begin()
+    const send = (): Promise<unknown> => store(near.core, sendOf(joined.sender, toAgent('alice'), 'late'))
+    await expect(send()).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    await expect(send()).rejects.toMatchObject({ code: 'store_unavailable' })
+    await expect.poll(near.gaps, { interval: 5 }).toBeGreaterThan(before)
+    const since = (): Promise<unknown> => near.core.registry.since(NS, revision, 100)
+    await expect
+      .poll(() => since().catch(() => null), { interval: 5 })
+      .toEqual({ events: [], complete: false })
+    const fresh = await near.core.registry.snapshot(NS)
+    expect(fresh.epoch).not.toBe(epoch)
+    expect(fresh.revision).toBeGreaterThan(revision)
+    expect(await send()).toEqual({ outcome: 'fenced' })
+  })
+
+  test('revisions, terms and fences are beyond all there were', async () => {
+    const { far, joined, revision, begin } = await start()
+    await begin()
+    const again = await join(far.core, 'bob', { hub: 'hub-2' })
+    expect(again.fence).toBeGreaterThan(revision + 1_000)
+    expect(again.fence).toBeGreaterThan(joined.fence)
+    const { term, leader } = await far.core.registry.snapshot(NS)
+    expect(leader).toBe('alice')
+    expect(term).toBeGreaterThan(0)
+    expect(what).not.toBe('')
+  })
+})
+
+test('a core that nobody is subscribed on goes on after the store was restarted: it knows nothing of before', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  const core = closeAfterTest(
+    await connectRedisCore({ url: redis.url, keyPrefix: 'mesh', limits: CORE_LIMITS }),
+  )
+  await join(core, 'alice')
+  await redis.restart()
+  const due = (): Promise<unknown> => core.registry.sessionsOf(NS, 'hub-1').catch(() => null)
+  await expect.poll(due, { interval: 5, timeout: 5_000 }).toEqual([])
+  expect((await join(core, 'alice')).resumed).toBe(false)
+})
+
+test('a connection that was lost and is back, to the same server, ends no epoch', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  const { core, gaps } = await openHub(redis.url, 'hub-1')
+  const { sender } = await join(core, 'alice')
+  const { epoch } = await core.registry.snapshot(NS)
+  const client = new Redis(redis.url)
+  onTestFinished(() => client.disconnect())
+  await client.call('CLIENT', 'KILL', 'TYPE', 'normal')
+  await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await expect.poll(gaps, { interval: 5, timeout: 5_000 }).toBe(1)
+  const send = (): Promise<unknown> => store(core, sendOf(sender, toAgent('alice'), 'm')).catch(() => null)
+  await expect.poll(send, { interval: 5 }).toMatchObject({ outcome: 'stored' })
+  expect((await core.registry.snapshot(NS)).epoch).toBe(epoch)
+})
+
+test('acknowledgements of a session that is void are not tried again', async () => {
+  const told: (readonly number[])[] = []
+  let fail: (error: Error) => void = () => undefined
+  const core = {
+    inboxes: {
+      settle: (_namespace: string, settlements: readonly { numbers: readonly number[] }[]) => {
+        told.push(...settlements.map(({ numbers }) => numbers))
+        return told.length === 1 ? new Promise((_, reject) => (fail = reject)) : Promise.resolve()
+      },
+    },
+    broadcasts: { settle: () => Promise.resolve() },
+  } as unknown as Core
+  const settler = new Settler(NS, core)
+  const make = (): Settled => new Settled('alice', settler, { upTo: 0, beyond: [] }, () => 0)
+  const [old, young] = [make(), make()]
+  old.add(placeOf(INBOX, 1))
+  const flushed = settler.flush()
+  await expect.poll(() => told, { interval: 1 }).toEqual([[1]])
+  settler.drop(old)
+  old.add(placeOf(INBOX, 2))
+  fail(new Error('gone'))
+  await flushed
+  young.add(placeOf(INBOX, 3))
+  await settler.close()
+  expect(told).toEqual([[1], [3]])
+})

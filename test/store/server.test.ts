@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { connectRedisCore } from '../../src/core/redis/core.ts'
+import { unfitness, UnfitServer } from '../../src/core/redis/server-checks.ts'
+import { parseRedisUrl } from '../../src/core/redis/redis-url.ts'
+import { startHub } from '../../src/server.ts'
+import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent } from '../support/core.ts'
+import { freePort, type RedisFlags, type RedisServer, startRedis } from '../support/redis.ts'
+
+const pem = (name: string): string => fileURLToPath(new URL(`../support/tls/${name}`, import.meta.url))
+const read = (name: string): string => readFileSync(pem(name), 'utf8')
+
+/** What docs/operations.md says that a hub needs. */
+const RIGHTS =
+  /`ACL SETUSER meshwire on >password ([^`]+)`/.exec(
+    readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8'),
+  )?.[1] ?? ''
+
+async function serve(flags: RedisFlags): Promise<RedisServer> {
+  const redis = await startRedis(flags)
+  onTestFinished(() => redis.stop())
+  return redis
+}
+
+async function tlsPort(): Promise<number> {
+  const port = await freePort()
+  await serve({
+    'tls-port': port,
+    'tls-cert-file': pem('server.crt'),
+    'tls-key-file': pem('server.key'),
+    'tls-ca-cert-file': pem('ca.crt'),
+    user: `meshwire on >s3cret ${RIGHTS}`,
+  })
+  return port
+}
+
+const open = (url: string, tls = {}): ReturnType<typeof connectRedisCore> =>
+  connectRedisCore({ url, tls, keyPrefix: 'mesh', limits: CORE_LIMITS })
+
+describe('a Redis with TLS that asks for a certificate, a user and a password', () => {
+  test('is the store of a hub that has them', async () => {
+    const port = await tlsPort()
+    const hub = await startHub({
+      port: 0,
+      logLevel: 'silent',
+      redisUrl: `rediss://meshwire:s3cret@localhost:${port}/1`,
+      redisCa: pem('ca.crt'),
+      redisCert: pem('client.crt'),
+      redisKey: pem('client.key'),
+    })
+    onTestFinished(() => hub.close())
+    const tls = { ca: read('ca.crt'), cert: read('client.crt'), key: read('client.key') }
+    const core = closeAfterTest(await open(`rediss://meshwire:s3cret@127.0.0.1:${port}/1`, tls))
+    const { sender } = await join(core, 'alice')
+    expect(await store(core, sendOf(sender, toAgent('alice'), 'm1'))).toMatchObject({ outcome: 'stored' })
+    // In database 1, where this one is not.
+    const other = closeAfterTest(await open(`rediss://meshwire:s3cret@127.0.0.1:${port}`, tls))
+    expect((await other.registry.snapshot(NS)).agents).toEqual([])
+  })
+
+  test('is not trusted without its authority, and the error says why', async () => {
+    const port = await tlsPort()
+    await expect(open(`rediss://meshwire:s3cret@127.0.0.1:${port}`)).rejects.toThrow(
+      /Redis at 127\.0\.0\.1:\d+ \(TLS\) does not let this hub in \(.*certificate/,
+    )
+  })
+
+  test('does not let a hub with a wrong password in, and the error does not tell the password', async () => {
+    const port = await tlsPort()
+    const tls = { ca: read('ca.crt'), cert: read('client.crt'), key: read('client.key') }
+    const opening = open(`rediss://meshwire:guess@127.0.0.1:${port}`, tls)
+    await expect(opening).rejects.toThrow(/WRONGPASS/)
+    await expect(opening).rejects.not.toThrow(/guess/)
+  })
+
+  test('cannot be had with a file that is not there, and the error names the setting', async () => {
+    const start = startHub({
+      port: 0,
+      logLevel: 'silent',
+      redisUrl: 'rediss://127.0.0.1:1',
+      redisCa: '/nowhere/ca.crt',
+    })
+    await expect(start).rejects.toThrow(/--redis-ca \(REDIS_CA\) is "\/nowhere\/ca.crt": ENOENT/)
+  })
+})
+
+describe('a hub does not start', () => {
+  const BIG = '100mb'
+  test('where Redis may throw messages away, and says what mends it', async () => {
+    const redis = await serve({ maxmemory: BIG, 'maxmemory-policy': 'allkeys-lru' })
+    await expect(open(redis.url)).rejects.toThrow(UnfitServer)
+    await expect(open(redis.url)).rejects.toThrow(
+      /maxmemory-policy is allkeys-lru.*CONFIG SET maxmemory-policy noeviction/,
+    )
+    const client = new Redis(redis.url)
+    onTestFinished(() => client.disconnect())
+    await client.config('SET', 'maxmemory-policy', 'noeviction')
+    closeAfterTest(await open(redis.url))
+  })
+
+  test('but does where no memory is limited, whatever the policy', async () => {
+    const redis = await serve({ 'maxmemory-policy': 'allkeys-lru' })
+    closeAfterTest(await open(redis.url))
+  })
+
+  test('on a replica', async () => {
+    const primary = await serve({})
+    const replica = await serve({ replicaof: `127.0.0.1 ${primary.port}` })
+    await expect(open(replica.url)).rejects.toThrow(/is a replica, which takes no writes: name its primary/)
+  })
+
+  test('on a node of a Cluster that it takes for a server', async () => {
+    const node = await serve({ 'cluster-enabled': 'yes', 'cluster-port': await freePort() })
+    await expect(open(node.url)).rejects.toThrow(/is a node of a Cluster: write redis-cluster:\/\//)
+  })
+
+  test('on a server that it takes for a Cluster, or for Sentinels', async () => {
+    const redis = await serve({})
+    await expect(open(`redis-cluster://127.0.0.1:${redis.port}`)).rejects.toThrow(/cluster support disabled/)
+    await expect(open(`redis-sentinel://127.0.0.1:${redis.port}/m`)).rejects.toThrow(
+      /the Redis that the Sentinels at .* call m does not let this hub in/,
+    )
+  })
+
+  test('on a version that is too old', () => {
+    const target = parseRedisUrl('redis://h')
+    expect(unfitness('redis_version:6.2.7\r\n', target)?.message).toMatch(
+      /version 6\.2\.7: Meshwire needs Redis 7/,
+    )
+    expect(unfitness('redis_version:7.0.0\r\n', target)).toBeNull()
+    expect(unfitness('redis_version:10.0.0\r\n', target)).toBeNull()
+  })
+})

@@ -1,0 +1,113 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { endRedis, freePort, launchRedis } from './redis.ts'
+
+const SENTINELS = 3
+const DOWN_AFTER_MS = 1_000
+const TIMEOUT_MS = 20_000
+
+interface Server {
+  readonly port: number
+  readonly client: Redis
+  kill(): Promise<void>
+  pause(): void
+  resume(): void
+}
+
+/** A primary with a replica, watched by three Sentinels. */
+export interface RedisWithSentinels {
+  readonly url: string
+  readonly primary: Server
+  readonly replica: Server
+  readonly sentinelPorts: readonly number[]
+  /** The port of whom the Sentinels call the primary. */
+  primaryPort(): Promise<number>
+  stop(): Promise<void>
+}
+
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + TIMEOUT_MS
+  while (!(await holds().catch(() => false))) {
+    if (Date.now() > deadline) throw new Error(`the Sentinels do not come to this: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Starts a primary, a replica and three Sentinels on free ports. */
+export async function startSentinels(): Promise<RedisWithSentinels> {
+  const directory = await mkdtemp(join(tmpdir(), 'meshwire-sentinel-'))
+  const ends: (() => Promise<void>)[] = []
+  const stop = async (): Promise<void> => {
+    await Promise.all(ends.map((end) => end()))
+    await rm(directory, { recursive: true, force: true })
+  }
+  const place = async (port: number): Promise<string> => {
+    const own = join(directory, String(port))
+    await mkdir(own)
+    return own
+  }
+  const start = async (flags: Record<string, string | number>, config: string | null): Promise<Server> => {
+    const port = await freePort()
+    const own = await place(port)
+    const file = join(own, 'sentinel.conf')
+    if (config !== null) await writeFile(file, `port ${port}\nbind 127.0.0.1\ndir ${own}\n${config}`)
+    const child = await launchRedis(port, own, flags, config === null ? [] : [file, '--sentinel'])
+    const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null })
+    client.on('error', () => undefined)
+    ends.push(async () => {
+      client.disconnect()
+      await endRedis(child, 'SIGKILL')
+    })
+    return {
+      port,
+      client,
+      kill: () => endRedis(child, 'SIGKILL'),
+      pause: () => void child.kill('SIGSTOP'),
+      resume: () => void child.kill('SIGCONT'),
+    }
+  }
+  try {
+    const fast = { 'repl-diskless-sync-delay': 0, 'repl-ping-replica-period': 1 }
+    const primary = await start(fast, null)
+    const replica = await start({ ...fast, replicaof: `127.0.0.1 ${primary.port}` }, null)
+    await until('the replica is in sync', async () =>
+      (await replica.client.info('replication')).includes('master_link_status:up'),
+    )
+    const config = [
+      `sentinel monitor mymaster 127.0.0.1 ${primary.port} 2`,
+      `sentinel down-after-milliseconds mymaster ${DOWN_AFTER_MS}`,
+      'sentinel failover-timeout mymaster 4000',
+      'sentinel parallel-syncs mymaster 1',
+      '',
+    ].join('\n')
+    const sentinels = await Promise.all(Array.from({ length: SENTINELS }, () => start({}, config)))
+    const asked = sentinels[0] as Server
+    for (const { client } of sentinels) {
+      await until('all know all', async () => {
+        const fields = (await client.call('SENTINEL', 'MASTER', 'mymaster')) as string[]
+        const value = (name: string): number => Number(fields[fields.indexOf(name) + 1])
+        return value('num-other-sentinels') === SENTINELS - 1 && value('num-slaves') === 1
+      })
+    }
+    return {
+      url: `redis-sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/mymaster`,
+      primary,
+      replica,
+      sentinelPorts: sentinels.map(({ port }) => port),
+      async primaryPort() {
+        const [, port] = (await asked.client.call(
+          'SENTINEL',
+          'GET-MASTER-ADDR-BY-NAME',
+          'mymaster',
+        )) as string[]
+        return Number(port)
+      },
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
