@@ -32,6 +32,8 @@ interface Arrived extends Entry {
 export interface DeliveryOptions {
   readonly namespace: string
   readonly agentId: string
+  /** Of the session. */
+  readonly fence: number
   readonly core: Core
   readonly outbox: Outbox
   readonly settler: Settler
@@ -192,7 +194,7 @@ export class Delivery {
   }
 
   #takeBroadcast(entry: WiredBroadcast): void {
-    const { namespace, agentId, core, outbox, onError } = this.#options
+    const { namespace, agentId, fence, core, outbox, onError } = this.#options
     if (this.settled.hasLog(entry.number) || !entry.isFor(agentId)) return
     this.settled.open(entry.number)
     if (this.#placeOfId(entry.id) !== undefined) {
@@ -202,9 +204,15 @@ export class Delivery {
     }
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
       this.settled.add(placeOf(LOG, entry.number))
-      core.broadcasts
-        .reject(namespace, { agentId, number: entry.number, requeue: false, delayMs: 0, reason: 'expired' })
-        .catch(onError)
+      const rejection = {
+        agentId,
+        fence,
+        number: entry.number,
+        requeue: false,
+        delayMs: 0,
+        reason: 'expired',
+      }
+      core.broadcasts.reject(namespace, rejection).catch(onError)
       return
     }
     this.#count.inbox++
@@ -297,10 +305,11 @@ export class Delivery {
     this.#begun.delete(id)
     // From now on the client does not hold it: an `ack` that follows is ignored.
     this.#held.delete(id)
-    const { namespace, agentId, core } = this.#options
+    const { namespace, agentId, fence, core } = this.#options
     const source = SOURCES[sourceOf(place)] ?? 'inbox'
     const rejection = {
       agentId,
+      fence,
       number: numberOf(place),
       requeue: requeue ?? true,
       delayMs: delayMs ?? 0,

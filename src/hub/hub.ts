@@ -6,6 +6,7 @@ import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
 import { Flusher } from './outbox.ts'
 import { Reaper } from './reaper.ts'
@@ -38,6 +39,7 @@ export class Hub {
   readonly #namespaces = new Map<string, Promise<Namespace>>()
   readonly #open = new Map<string, Namespace>()
   readonly #endings = new Set<Promise<unknown>>()
+  readonly #lease: Lease
   readonly #reaper: Reaper
   #draining = false
   #onEmpty: (() => void) | null = null
@@ -53,7 +55,8 @@ export class Hub {
       intervalMs: settings.heartbeatIntervalMs,
       timeoutMs: settings.heartbeatTimeoutMs,
     })
-    this.#reaper = new Reaper(this)
+    this.#lease = new Lease(this)
+    this.#reaper = new Reaper(this, this.#lease)
   }
 
   /** Takes the first lease. @throws MeshError `store_unavailable` */
@@ -90,7 +93,7 @@ export class Hub {
         this.#open.set(name, namespace)
         try {
           // Before the first agent registers there: were this hub to die, nobody would know where its agents are.
-          await this.#reaper.renew()
+          await this.#lease.renew()
         } catch (error) {
           await this.closeNamespace(namespace)
           throw error
@@ -152,10 +155,11 @@ export class Hub {
     })
   }
 
-  /** Closes every connection there is now, spread over a time. */
-  closeAll(reason: CloseReason, spreadMs: number): void {
+  /** Closes every connection there is now in a namespace, spread over a time. */
+  closeAll(namespace: Namespace, reason: CloseReason, spreadMs: number): void {
     for (const connection of this.#connections)
-      setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
+      if (connection.namespace === namespace)
+        setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
   }
 
   /** Closes every connection 4001 and tells the store what there is to tell. */

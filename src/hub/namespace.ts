@@ -9,6 +9,7 @@ import { GroupCommit } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
 import type { Flusher } from './outbox.ts'
 import { Probes } from './probes.ts'
+import { Reclaims } from './reclaims.ts'
 import { Replica } from './replica.ts'
 import { ReplicaSync } from './replica-sync.ts'
 import type { Session } from './session.ts'
@@ -48,6 +49,7 @@ export class Namespace {
   readonly commit: GroupCommit
   readonly probes: Probes
   readonly streams: Streams
+  readonly reclaims: Reclaims
   readonly #ghosts: Ghosts
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
@@ -91,6 +93,7 @@ export class Namespace {
     })
     this.probes = new Probes(this)
     this.streams = new Streams(this)
+    this.reclaims = new Reclaims(this)
     this.#ghosts = new Ghosts(this)
   }
 
@@ -189,8 +192,10 @@ export class Namespace {
   #checkSession({ agent, event, revision }: RegistryEvent): void {
     const session = agent ? this.#sessions.get(agent.id) : undefined
     if (!agent || !session || session.sender.fence >= revision) return
-    if (event === 'agent.unregistered') session.connection.close('unregistered')
-    else if (!agent.state.connected) session.connection.close('hub_failed')
+    // Whom time unregistered after this hub was thought dead may register again.
+    if (event === 'agent.unregistered')
+      session.connection.close(this.reclaims.has(session) ? 'hub_failed' : 'unregistered')
+    else if (!agent.state.connected) void this.reclaims.take(session)
     else if (agent.state.hub !== this.hub) session.connection.displace()
   }
 
@@ -210,7 +215,8 @@ export class Namespace {
     // where the store went back, since fences and numbers are in use here that it will give again.
     for (const session of this.#sessions.values()) {
       const state = this.replica.get(session.agentId)?.record.state
-      if (wentBack || !state?.connected || state.hub !== this.hub) session.connection.close('hub_failed')
+      if (!wentBack && state?.connected === false) void this.reclaims.take(session)
+      else if (wentBack || state?.hub !== this.hub) session.connection.close('hub_failed')
     }
   }
 
@@ -268,10 +274,11 @@ export class Namespace {
   #onGap(): void {
     void this.catchUp()
     this.streams.onGap()
-    for (const session of this.#sessions.values()) this.#ask(session)
+    for (const session of this.#sessions.values()) this.ask(session)
   }
 
-  #ask(session: Session): void {
+  /** Asks the store for what the session may have missed. */
+  ask(session: Session): void {
     session.delivery.ask()
     this.work.ask(session.worker)
   }
@@ -315,7 +322,7 @@ export class Namespace {
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values())
-      if (index++ % SWEEP_SLICES === this.#slice) this.#ask(session)
+      if (index++ % SWEEP_SLICES === this.#slice) this.ask(session)
     if (this.#slice % 5 !== 0) return
     this.work.sweep()
     if (this.#connections > 0) void this.catchUp()

@@ -16,6 +16,7 @@ const PRELUDES = {
   register: REGISTRY,
   update: REGISTRY,
   leave: REGISTRY,
+  reclaim: REGISTRY,
   expire: REGISTRY,
   snapshot: [],
   due: [],
@@ -41,6 +42,7 @@ const PRELUDES = {
   'count-dead': [],
   'purge-dead': [],
   'renew-lease': [],
+  'bury-lease': [],
 } as const satisfies Record<string, readonly string[]>
 
 export type ScriptName = keyof typeof PRELUDES

@@ -152,6 +152,7 @@ function openSession(
     {
       namespace: namespace.name,
       agentId,
+      fence: registered.fence,
       core: namespace.core,
       outbox: connection.outbox,
       settler: namespace.settler,
