@@ -57,12 +57,16 @@ function explain(error: unknown): string {
   return `meshwire: ${message}`
 }
 
+/** From the first signal to the end of the process, whatever the store and the clients do. */
+const STOP_MS = 45_000
+
 /** The first signal drains, a second one ends at once. */
 function closeOnSignal(hub: HubServer): void {
   let stopping = false
   const stop = (): void => {
     if (stopping) process.exit(1)
     stopping = true
+    setTimeout(() => process.exit(1), STOP_MS)
     hub
       .drain()
       .then(() => hub.close())

@@ -204,14 +204,8 @@ export class Delivery {
     }
     if (entry.expiresAt !== null && entry.expiresAt <= Date.now()) {
       this.settled.add(placeOf(LOG, entry.number))
-      const rejection = {
-        agentId,
-        fence,
-        number: entry.number,
-        requeue: false,
-        delayMs: 0,
-        reason: 'expired',
-      }
+      const { number } = entry
+      const rejection = { agentId, fence, number, requeue: false, delayMs: 0, reason: 'expired' }
       core.broadcasts.reject(namespace, rejection).catch(onError)
       return
     }
@@ -231,11 +225,8 @@ export class Delivery {
 
   /** Once a turn, so that a burst of acknowledgements makes one read. */
   #schedulePull(): void {
-    if (
-      this.#pullScheduled ||
-      !(this.#lanes.inbox.waiting || this.#lanes.replies.waiting || this.#log.waiting)
-    )
-      return
+    const { inbox, replies } = this.#lanes
+    if (this.#pullScheduled || !(inbox.waiting || replies.waiting || this.#log.waiting)) return
     this.#pullScheduled = true
     setImmediate(() => {
       this.#pullScheduled = false

@@ -25,6 +25,16 @@ const LEAVING_PER_SECOND = 500
 const DRAIN_MIN_MS = 2_000
 const DRAIN_MAX_MS = 30_000
 
+/** How long each part of closing may wait for the store. */
+const ENDING_MS = 4_000
+
+/** Resolves when `work` is done, or after `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let late: NodeJS.Timeout | undefined
+  await Promise.race([work, new Promise((resolve) => (late = setTimeout(resolve, ms)))])
+  clearTimeout(late)
+}
+
 /** One hub: connections, and the namespaces they are in. It never knows how many hubs there are. */
 export class Hub {
   readonly id = `hub-${nanoid(8)}`
@@ -128,9 +138,14 @@ export class Hub {
     if (this.#connections.size === 0) this.#onEmpty?.()
   }
 
+  /** A connection is open now. */
+  onWelcomed(connection: Connection): void {
+    if (this.#draining) connection.askToLeave(0)
+  }
+
   /**
-   * Asks every client to leave, spread over time, and waits until they have; stragglers are closed 4001. From now on no
-   * `hello` and no `send` is taken.
+   * Asks every client to leave, spread over time, and waits until they have, at most about 31 s. From now on no `hello` is taken,
+   * no work given out, and no `send` of who should have left; `close` ends the stragglers.
    */
   async drain(): Promise<void> {
     this.#draining = true
@@ -143,8 +158,9 @@ export class Hub {
     this.log.info({ connections: this.#connections.size, spreadMs }, 'draining')
     let index = 0
     for (const connection of this.#connections) {
-      const reconnectAfterMs = Math.round((index++ / this.#connections.size) * spreadMs)
-      connection.push(JSON.stringify({ type: 'goaway', reason: 'draining', reconnectAfterMs }))
+      const afterMs = Math.round((index++ / this.#connections.size) * spreadMs)
+      // Before its welcome a client is sent nothing; its `hello` is refused, or it is asked once it is welcomed.
+      if (connection.state === 'open') connection.askToLeave(afterMs)
     }
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, spreadMs + 1_000)
@@ -169,11 +185,11 @@ export class Hub {
     this.flusher.close()
     for (const connection of [...this.#connections]) connection.close('draining')
     // A store that does not answer must not keep a hub from ending.
-    await Promise.race([
-      Promise.all(this.#endings),
-      new Promise((resolve) => setTimeout(resolve, 5_000).unref()),
-    ])
-    for (const namespace of [...this.#open.values()]) await this.closeNamespace(namespace)
-    await this.#reaper.close()
+    await within(ENDING_MS, Promise.all(this.#endings))
+    await within(
+      ENDING_MS,
+      Promise.all([...this.#open.values()].map((namespace) => this.closeNamespace(namespace))),
+    )
+    await within(ENDING_MS, this.#reaper.close())
   }
 }

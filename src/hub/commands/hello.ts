@@ -45,6 +45,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   if (!registration) {
     connection.welcome(namespace, null)
     connection.push(welcomeText(connection, namespace, frame, null))
+    hub.onWelcomed(connection)
     return
   }
   const agentId = frame.agent?.id ?? nanoid()
@@ -67,6 +68,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   connection.push(welcomeText(connection, namespace, frame, { agentId, session, registered }))
   opened.delivery.start()
   opened.worker.start(tasks)
+  hub.onWelcomed(connection)
 }
 
 /** Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. */
