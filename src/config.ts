@@ -79,6 +79,12 @@ export const settingsSchema = z.object({
     1_048_576,
     'Bytes of one WebSocket message; a payload may have 4 KiB less.',
   ),
+  handshakesPerSecond: flag(
+    0,
+    1_000_000,
+    500,
+    'New connections a second; above it they wait in line for up to a second, or are answered 503 with Retry-After; 0: no limit.',
+  ),
   ratePerSecond: flag(
     0,
     10_000_000,

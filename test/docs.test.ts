@@ -38,7 +38,8 @@ const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
 const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
   [/Bytes$/, 'bytes'],
-  [/PerSecond$/, 'frames/s'],
+  [/^handshakesPerSecond$/, 'connections/s'],
+  [/^ratePerSecond$/, 'frames/s'],
   [/^rateBurst$/, 'frames'],
   [/^(?:inbox|broadcast)Max$/, 'entries'],
   [/^queueMax$/, 'messages'],

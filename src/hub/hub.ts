@@ -53,6 +53,7 @@ export class Hub {
   readonly #reaper: Reaper
   #draining = false
   #onEmpty: (() => void) | null = null
+  #onDrain: () => void = () => undefined
 
   constructor({ core, settings, log, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
     this.core = core
@@ -85,6 +86,11 @@ export class Hub {
   /** The namespaces this hub has open. */
   get namespaces(): IterableIterator<Namespace> {
     return this.#open.values()
+  }
+
+  /** Told once, when no more connections are taken. */
+  onDrain(listener: () => void): void {
+    this.#onDrain = listener
   }
 
   /** A WebSocket whose handshake is done. */
@@ -149,6 +155,7 @@ export class Hub {
    */
   async drain(): Promise<void> {
     this.#draining = true
+    this.#onDrain()
     for (const namespace of this.#open.values()) namespace.work.pause()
     if (this.#connections.size === 0) return
     const spreadMs = Math.min(
@@ -181,6 +188,7 @@ export class Hub {
   /** Closes every connection 4001 and tells the store what there is to tell. */
   async close(): Promise<void> {
     this.#draining = true
+    this.#onDrain()
     this.heartbeat.close()
     this.flusher.close()
     for (const connection of [...this.#connections]) connection.close('draining')
