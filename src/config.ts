@@ -16,6 +16,12 @@ export const settingsSchema = z.object({
     .describe(
       'Redis 7.0 or later that keeps the mesh, like redis://127.0.0.1:6379; absent: everything stays in this process.',
     ),
+  workers: flag(
+    1,
+    256,
+    1,
+    'Hub processes on the one port, of `meshwire start`; more than 1 only with Redis.',
+  ),
   keyPrefix: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 _ . -')
@@ -120,7 +126,13 @@ export const variableOf = (name: SettingName): string =>
 export function parseSettings(input: Partial<Record<SettingName, unknown>>): Settings {
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
   const result = settingsSchema.safeParse(given)
-  if (result.success) return result.data
+  if (result.success) {
+    const { workers, redisUrl } = result.data
+    if (workers === 1 || redisUrl !== undefined) return result.data
+    throw new ConfigError(
+      `${flagOf('workers')} (${variableOf('workers')}) is ${workers}: several hubs are one mesh only on a Redis that they share; set ${flagOf('redisUrl')} (${variableOf('redisUrl')})`,
+    )
+  }
   const lines = result.error.issues.map((issue) => {
     const name = String(issue.path[0]) as SettingName
     return `${flagOf(name)} (${variableOf(name)}) is ${JSON.stringify(given[name])}: ${issue.message}`

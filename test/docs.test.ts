@@ -40,6 +40,7 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Bytes$/, 'bytes'],
   [/^handshakesPerSecond$/, 'connections/s'],
   [/^ratePerSecond$/, 'frames/s'],
+  [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],
   [/^(?:inbox|broadcast)Max$/, 'entries'],
   [/^queueMax$/, 'messages'],
