@@ -13,8 +13,8 @@ export interface FleetReport {
 /** Clients that connect at once at the start. */
 const TOGETHER = 50
 
-// Many bundled clients in one process: `url`, how many, the first one's number.
-const [url = '', countText = '0', firstText = '0'] = process.argv.slice(2)
+// Many bundled clients in one process: `url`, how many, the first one's number, their namespace.
+const [url = '', countText = '0', firstText = '0', namespace = 'default'] = process.argv.slice(2)
 const count = Number(countText)
 let back: number[] = []
 let busy = 0
@@ -25,6 +25,7 @@ async function dial(index: number): Promise<void> {
   clients.push(
     await connect({
       url,
+      namespace,
       id: `fleet-${index}`,
       name: `fleet-${index}`,
       capabilities: ['waiting'],

@@ -1,7 +1,7 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { connect, type Client } from '../../client/node.ts'
+import { ask, end, forkModule, told } from '../support/child.ts'
 import { startRedis } from '../support/redis.ts'
 import type { FleetReport } from './fleet.ts'
 import type { AcceptedReport } from './hub.ts'
@@ -39,43 +39,6 @@ export interface StormResult {
 const FLEETS = 2
 const PROBE_EVERY_MS = 20
 
-/** A module of this folder as a process of its own. It ends when this one does. */
-function run(name: string, ...args: string[]): ChildProcess {
-  return fork(fileURLToPath(new URL(`./${name}.ts`, import.meta.url)), args, {
-    execArgv: ['--import', 'tsx'],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  })
-}
-
-/** The next message of a process. @throws Error where it ends instead */
-async function told<Message>(child: ChildProcess): Promise<Message> {
-  const abort = new AbortController()
-  const { signal } = abort
-  const exit = once(child, 'exit', { signal }).then(([code]) => {
-    throw new Error(`a process of the storm ended with ${String(code)}`)
-  })
-  exit.catch(() => undefined)
-  try {
-    const [message] = (await Promise.race([once(child, 'message', { signal }), exit])) as [Message]
-    return message
-  } finally {
-    abort.abort()
-  }
-}
-
-async function ask<Message>(child: ChildProcess): Promise<Message> {
-  const answer = told<Message>(child)
-  child.send('report')
-  return answer
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exit = once(child, 'exit')
-  child.kill('SIGKILL')
-  await exit
-}
-
 const quantile = (sorted: readonly number[], part: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
 
@@ -111,7 +74,7 @@ export async function runStorm(options: StormOptions): Promise<StormResult> {
   await using redis = await startRedis()
   const children: ChildProcess[] = []
   const start = (name: string, ...args: string[]): ChildProcess => {
-    const child = run(name, ...args)
+    const child = forkModule(fileURLToPath(new URL(`./${name}.ts`, import.meta.url)), args)
     children.push(child)
     return child
   }
@@ -123,7 +86,7 @@ export async function runStorm(options: StormOptions): Promise<StormResult> {
     const fleets = Array.from({ length: FLEETS }, (_, i) =>
       start('fleet', url, String(Math.min(each, clients - i * each)), String(i * each)),
     )
-    await Promise.all(fleets.map(told))
+    await Promise.all(fleets.map((fleet) => told(fleet)))
 
     await end(old)
     const begun = Date.now()
@@ -171,6 +134,6 @@ export async function runStorm(options: StormOptions): Promise<StormResult> {
       },
     }
   } finally {
-    await Promise.all(children.map(end))
+    await Promise.all(children.map((child) => end(child)))
   }
 }
