@@ -10,6 +10,11 @@ export function reconnectDelay(attempt: number, random: number): number {
   return 250 + random * Math.min(15_000, 1000 * 2 ** (attempt - 1))
 }
 
+/** Milliseconds to wait where a hub said when to come back: that long, and not all in the same instant. */
+export function busyDelay(retryAfterMs: number, random: number): number {
+  return retryAfterMs + random * 1000
+}
+
 /** Milliseconds to wait when the machine came back: soon, but not all clients of a network in the same instant. */
 export function wakeDelay(random: number): number {
   return random * 1000

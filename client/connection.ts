@@ -52,7 +52,7 @@ export class Connection {
     this.#socket = platform.open(dial.url, dial.token, {
       opened: () => this.#opened(),
       text: (text) => this.#text(text),
-      closed: (code, reason) => this.#closed(code, reason),
+      closed: (code, reason, retryAfterMs) => this.#closed(code, reason, retryAfterMs),
     })
     this.#timer = setTimeout(
       () => this.#giveUp('timeout', timeoutError(`connecting to ${dial.url}`, dial.timeoutMs)),
@@ -155,14 +155,14 @@ export class Connection {
     this.#giveUp('silent', timeoutError(`hub ${hub}`, heartbeat.intervalMs + heartbeat.timeoutMs))
   }
 
-  #closed(code: number, reason: string): void {
+  #closed(code: number, reason: string, retryAfterMs?: number): void {
     if (this.#phase === 'closing') return this.leave()
     this.#end({
-      reason: 'closed',
+      reason: retryAfterMs === undefined ? 'closed' : 'busy',
       code,
       error: closeError(code, reason),
       final: !shouldReconnect(code),
-      retryAfterMs: null,
+      retryAfterMs: retryAfterMs ?? null,
     })
   }
 

@@ -7,6 +7,9 @@ import type { HandlerRun } from './handler-run.ts'
 import type { ConnectOptions } from './options.ts'
 import type { Platform } from './socket.ts'
 
+/** A hub that asks for more than this is asked again. */
+const RETRY_AFTER_MAX_S = 600
+
 const NODE: Platform = {
   tokenInHello: false,
   // One for all clients of the process: a handler of one may ask with another.
@@ -22,8 +25,17 @@ const NODE: Platform = {
       if (!isBinary) listener.text((data as Buffer).toString())
     })
     // `close` follows each `error`, without a word about what was wrong.
-    socket.on('error', (error) => (failure = error.message))
-    socket.on('close', (code, reason) => listener.closed(code, reason.toString() || failure))
+    socket.on('error', (error) => (failure ||= error.message))
+    socket.on('close', (code, reason) => listener.closed(code, reason.toString() || failure, retryAfterMs))
+    let retryAfterMs: number | undefined
+    socket.on('unexpected-response', (_request, response) => {
+      failure = `Unexpected server response: ${response.statusCode}`
+      const seconds = Number(response.headers['retry-after'] ?? Number.NaN)
+      if (response.statusCode === 503 && seconds >= 0)
+        retryAfterMs = Math.min(seconds, RETRY_AFTER_MAX_S) * 1000
+      response.resume()
+      socket.terminate()
+    })
     return {
       send: (text) => {
         if (socket.readyState === WebSocket.OPEN) socket.send(text)

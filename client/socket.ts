@@ -4,8 +4,11 @@ import type { Scope } from './scope.ts'
 export interface SocketListener {
   opened(): void
   text(data: string): void
-  /** `code` is 1006 where no close frame came (refused, cut off); `reason` is for people. */
-  closed(code: number, reason: string): void
+  /**
+   * `code` is 1006 where no close frame came (refused, cut off); `reason` is for people. `retryAfterMs`: the handshake was refused
+   * with 503, and this is when to come back; a browser never tells.
+   */
+  closed(code: number, reason: string, retryAfterMs?: number): void
 }
 
 /** One WebSocket, as little of it as the client needs. */

@@ -1,8 +1,9 @@
-import { GOOD_AFTER_MS, reconnectDelay } from './backoff.ts'
+import { busyDelay, GOOD_AFTER_MS, reconnectDelay } from './backoff.ts'
 
 /** Why a connection ended, or did not come about. */
 export interface Ending {
-  readonly reason: 'closed' | 'refused' | 'silent' | 'timeout' | 'broken' | 'token' | 'left'
+  /** `busy`: the hub takes no more connections now, or no more at all, and says when to come back. */
+  readonly reason: 'closed' | 'busy' | 'refused' | 'silent' | 'timeout' | 'broken' | 'token' | 'left'
   /** The WebSocket close code; null where this side gave the connection up. */
   readonly code: number | null
   readonly error: Error
@@ -93,11 +94,20 @@ export function advance(state: ConnectionState, occurrence: Occurrence): Connect
       }
     case 'lost': {
       if (state.type === 'idle' || state.type === 'waiting') return state
-      const attempt = nextAttempt(state, occurrence.now)
+      const { cause, random } = occurrence
+      // A hub that says when to come back has not failed.
+      const attempt =
+        cause.reason === 'busy' && 'attempt' in state
+          ? Math.max(1, state.attempt)
+          : nextAttempt(state, occurrence.now)
+      const retryAfterMs = cause.retryAfterMs ?? 0
+      // A hub that says when spreads its clients itself: growing delays would only add to that.
       const delayMs = Math.round(
-        Math.max(reconnectDelay(attempt, occurrence.random), occurrence.cause.retryAfterMs ?? 0),
+        cause.reason === 'busy'
+          ? busyDelay(retryAfterMs, random)
+          : Math.max(reconnectDelay(attempt, random), retryAfterMs),
       )
-      return { type: 'waiting', attempt, cause: occurrence.cause, delayMs, retryAt: occurrence.now + delayMs }
+      return { type: 'waiting', attempt, cause, delayMs, retryAt: occurrence.now + delayMs }
     }
     case 'woken': {
       const retryAt = occurrence.now + Math.round(occurrence.delayMs)

@@ -24,6 +24,12 @@ export const settingsSchema = z.object({
   redisCa: file('PEM file of the authorities that may certify Redis; absent: those Node trusts.'),
   redisCert: file("PEM file of this hub's own certificate, for a Redis that asks for one."),
   redisKey: file('PEM file of the key to that certificate.'),
+  workers: flag(
+    1,
+    256,
+    1,
+    'Hub processes on the one port, of `meshwire start`; more than 1 only with Redis.',
+  ),
   keyPrefix: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'must be 1 to 64 of A-Z a-z 0-9 _ . -')
@@ -87,6 +93,12 @@ export const settingsSchema = z.object({
     1_048_576,
     'Bytes of one WebSocket message; a payload may have 4 KiB less.',
   ),
+  handshakesPerSecond: flag(
+    0,
+    1_000_000,
+    500,
+    'New connections a second; above it they wait in line for up to a second, or are answered 503 with Retry-After; 0: no limit.',
+  ),
   ratePerSecond: flag(
     0,
     10_000_000,
@@ -132,7 +144,13 @@ export const issueText = (name: SettingName, value: unknown, issue: string): str
 export function parseSettings(input: Partial<Record<SettingName, unknown>>): Settings {
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
   const result = settingsSchema.safeParse(given)
-  if (result.success) return result.data
+  if (result.success) {
+    const { workers, redisUrl } = result.data
+    if (workers === 1 || redisUrl !== undefined) return result.data
+    throw new ConfigError(
+      `${flagOf('workers')} (${variableOf('workers')}) is ${workers}: several hubs are one mesh only on a Redis that they share; set ${flagOf('redisUrl')} (${variableOf('redisUrl')})`,
+    )
+  }
   const lines = result.error.issues.map((issue) => {
     const name = String(issue.path[0]) as SettingName
     return issueText(name, given[name], issue.message)

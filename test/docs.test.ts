@@ -41,7 +41,9 @@ const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
 const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
   [/Bytes$/, 'bytes'],
-  [/PerSecond$/, 'frames/s'],
+  [/^handshakesPerSecond$/, 'connections/s'],
+  [/^ratePerSecond$/, 'frames/s'],
+  [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],
   [/^(?:inbox|broadcast)Max$/, 'entries'],
   [/^queueMax$/, 'messages'],

@@ -1,7 +1,5 @@
 import { Command, Option } from 'commander'
-import { MeshError } from '../../protocol/errors.ts'
 import {
-  ConfigError,
   flagOf,
   parseSettings,
   SETTING_NAMES,
@@ -11,6 +9,9 @@ import {
   variableOf,
 } from '../config.ts'
 import { type HubServer, startHub } from '../server.ts'
+import { explain } from './explain.ts'
+import { stopper } from './stop.ts'
+import { isWorker, serveAsWorker, Workers } from './workers.ts'
 
 /** `meshwire start`: one flag a setting; flags win over variables. */
 export function startCommand(): Command {
@@ -25,12 +26,23 @@ export function startCommand(): Command {
   }
   return command.action(async (flags: Record<string, string>) => {
     try {
-      const hub = await startHub(parseSettings({ ...settingsFromEnvironment(), ...flags }))
+      const settings = parseSettings({ ...settingsFromEnvironment(), ...flags })
+      if (settings.workers > 1 && !isWorker()) {
+        new Workers(settings).start()
+        return
+      }
+      const hub = await startHub(settings)
+      if (isWorker()) {
+        serveAsWorker(hub)
+        return
+      }
       // First the signals: whoever reads the line may send one at once.
       closeOnSignal(hub)
       process.stdout.write(`${startLine(hub)}\n`)
     } catch (error) {
       process.stderr.write(`${explain(error)}\n`)
+      // A worker is held by its channel to the primary.
+      if (isWorker()) process.exit(1)
       process.exitCode = 1
     }
   })
@@ -49,31 +61,15 @@ function startLine(hub: HubServer): string {
     : `${where} (embedded core: it forgets everything when it stops; set REDIS_URL=redis://127.0.0.1:6379 to keep it)`
 }
 
-function explain(error: unknown): string {
-  if (error instanceof ConfigError || error instanceof MeshError) return `meshwire: ${error.message}`
-  const { code, message } = error as NodeJS.ErrnoException
-  if (code === 'EADDRINUSE')
-    return `meshwire: ${message}; choose another port with --port, or --port 0 for any free one`
-  return `meshwire: ${message}`
-}
-
 /** The first signal drains, a second one ends at once. */
 function closeOnSignal(hub: HubServer): void {
+  const stop = stopper(hub)
   let stopping = false
-  const stop = (): void => {
+  const onSignal = (): void => {
     if (stopping) process.exit(1)
     stopping = true
-    hub
-      .drain()
-      .then(() => hub.close())
-      .then(
-        () => process.exit(0),
-        (error: unknown) => {
-          process.stderr.write(`${explain(error)}\n`)
-          process.exit(1)
-        },
-      )
+    stop()
   }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
 }

@@ -23,6 +23,8 @@ export interface Settlement {
 
 export interface Rejection {
   readonly agentId: string
+  /** Of the session that rejects: where the agent has a later one, nothing is done (`gone`). Absent: whoever rejects may. */
+  readonly fence?: number
   readonly number: number
   /** False: dead-lettered now. */
   readonly requeue: boolean

@@ -126,8 +126,16 @@ export interface LeaveRequest {
   readonly marks: PushMarks | null
 }
 
+export interface ReclaimRequest {
+  readonly agentId: string
+  readonly fence: number
+  /** Where the session is. */
+  readonly hub: string
+}
+
 /**
- * `fenced`: the session is over (another one has the agent, it is not registered any more, or, for `update`, it has left);
+ * `fenced`: the session is over (another one has the agent, it is not registered any more, or, for `update`, it has left;
+ * for `reclaim`, it is on another hub);
  * nothing was changed. A `leave` repeated by the same session is `changed` without events.
  */
 export type ChangeResult =
@@ -173,6 +181,12 @@ export interface Registry {
   update(namespace: string, request: UpdateRequest): Promise<ChangeResult>
   /** Repeating it is safe. Events: `agent.updated` (not connected), `agent.status_changed`, `agent.unregistered`, as they apply. */
   leave(namespace: string, request: LeaveRequest): Promise<ChangeResult>
+  /**
+   * Makes a session live again that somebody declared lost (`leave` with `lost`) while its hub still has its connection: its hub gave no
+   * sign of life for a while. Nothing changes where it is live on that hub. Events: `agent.updated`, then `agent.status_changed`
+   * if the agent was offline. What it held of work queues it may have lost: see `Queues.held`. Repeating it is safe.
+   */
+  reclaim(namespace: string, request: ReclaimRequest): Promise<ChangeResult>
   /** Agents whose state must change by now (the grace or the retention period is over), at most `limit`. */
   due(namespace: string, limit: number): Promise<readonly string[]>
   /**

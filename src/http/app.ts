@@ -4,6 +4,7 @@ import { fastify, type FastifyInstance } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Hub } from '../hub/hub.ts'
+import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
 import { ready } from './routes/ready.ts'
 
@@ -22,35 +23,60 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     clientTracking: false,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   })
+  const admission = new Admission(hub.settings.handshakesPerSecond)
+  hub.onDrain(() => admission.close())
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // A peer that is gone already must not end the hub.
+    socket.on('error', destroy)
     const refusal = refuse(hub, request)
     if (refusal) {
-      // A peer that is gone already must not end the hub, nor one that never closes its side keep the socket.
-      socket.on('error', () => socket.destroy())
-      socket.end(refusal, () => socket.destroy())
+      end(socket, refusal)
       return
     }
-    server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))
+    admission.ask({
+      get gone() {
+        return socket.destroyed
+      },
+      enter() {
+        socket.off('error', destroy)
+        server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))
+      },
+      refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
+    })
   })
   return app
+}
+
+function destroy(this: Duplex): void {
+  this.destroy()
+}
+
+/** Answers, and closes: one that never closes its side must not keep the socket. */
+function end(socket: Duplex, text: string): void {
+  socket.end(text, () => socket.destroy())
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */
 function refuse(hub: Hub, request: IncomingMessage): string | null {
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
-  if (hub.draining)
-    return answer(
-      '503 Service Unavailable',
-      'This hub is shutting down; connect to another one',
-      'Retry-After: 1\r\n',
-    )
+  if (hub.draining) return drainingAnswer()
   const offered = request.headers['sec-websocket-protocol']
   if (offered !== undefined && !offered.split(',').some((one) => one.trim() === SUBPROTOCOL)) {
     return answer('400 Bad Request', `This hub speaks the subprotocol ${SUBPROTOCOL}; offer it, or none`)
   }
   return null
 }
+
+const drainingAnswer = (): string =>
+  answer('503 Service Unavailable', 'This hub is shutting down; connect to another one', 'Retry-After: 0\r\n')
+
+const busyAnswer = (retryAfterS: number): string =>
+  answer(
+    '503 Service Unavailable',
+    'This hub takes no more connections now; come back later',
+    `Retry-After: ${retryAfterS}\r\n`,
+  )
 
 function answer(status: string, text: string, headers = ''): string {
   const body = `${text}\n`

@@ -42,6 +42,8 @@ export class Connection implements Beating, Reader {
   #frames: Record<string, unknown>[] = []
   #next = 0
   readonly #holds = new Set<string>()
+  /** When its client was asked to be gone by, by `performance.now()`. */
+  #leaveAt = Number.POSITIVE_INFINITY
   #state: ConnectionState = 'greeting'
   #namespace: Namespace | null = null
   #session: Session | null = null
@@ -194,6 +196,17 @@ export class Connection implements Beating, Reader {
     namespace.enter()
     this.hub.heartbeat.add(this)
     this.log.info({ namespace: namespace.name, agentId: session?.agentId ?? null }, 'connection open')
+  }
+
+  /** Asks the client to leave within a time; what it sends until then is taken. */
+  askToLeave(afterMs: number): void {
+    this.#leaveAt = performance.now() + afterMs
+    this.push(JSON.stringify({ type: 'goaway', reason: 'draining', reconnectAfterMs: afterMs }))
+  }
+
+  /** The client should be gone: nothing is stored for it here any more. */
+  get isLeaving(): boolean {
+    return performance.now() >= this.#leaveAt
   }
 
   ping(): void {

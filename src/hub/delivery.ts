@@ -33,6 +33,8 @@ interface Arrived extends Entry {
 export interface DeliveryOptions {
   readonly namespace: string
   readonly agentId: string
+  /** Of the session. */
+  readonly fence: number
   readonly core: Core
   readonly outbox: Outbox
   readonly settler: Settler
@@ -227,11 +229,8 @@ export class Delivery {
 
   /** Once a turn, so that a burst of acknowledgements makes one read. */
   #schedulePull(): void {
-    if (
-      this.#pullScheduled ||
-      !(this.#lanes.inbox.waiting || this.#lanes.replies.waiting || this.#log.waiting)
-    )
-      return
+    const { inbox, replies } = this.#lanes
+    if (this.#pullScheduled || !(inbox.waiting || replies.waiting || this.#log.waiting)) return
     this.#pullScheduled = true
     setImmediate(() => {
       this.#pullScheduled = false
@@ -301,10 +300,11 @@ export class Delivery {
     this.#begun.delete(id)
     // From now on the client does not hold it: an `ack` that follows is ignored.
     this.#held.delete(id)
-    const { namespace, agentId, core } = this.#options
+    const { namespace, agentId, fence, core } = this.#options
     const source = SOURCES[sourceOf(place)] ?? 'inbox'
     const rejection = {
       agentId,
+      fence,
       number: numberOf(place),
       requeue: requeue ?? true,
       delayMs: delayMs ?? 0,

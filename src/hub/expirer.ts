@@ -6,6 +6,8 @@ const RETRY_MS = 1_000
 export interface ExpirerOptions {
   readonly namespace: string
   readonly agentId: string
+  /** Of the session. */
+  readonly fence: number
   readonly core: Core
   readonly onError: (error: unknown) => void
   /** The store has given up an entry of the log, for this agent. */
@@ -36,10 +38,10 @@ export class Expirer {
   }
 
   async #expire(place: Place): Promise<void> {
-    const { namespace, agentId, core, onExpired } = this.#options
+    const { namespace, agentId, fence, core, onExpired } = this.#options
     const number = numberOf(place)
     if (sourceOf(place) === LOG) {
-      const rejection = { agentId, number, requeue: false, delayMs: 0, reason: 'expired' }
+      const rejection = { agentId, fence, number, requeue: false, delayMs: 0, reason: 'expired' }
       await core.broadcasts.reject(namespace, rejection)
       onExpired(place)
     } else {

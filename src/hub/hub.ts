@@ -6,6 +6,7 @@ import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
 import { Flusher } from './outbox.ts'
 import { Readiness } from './readiness.ts'
@@ -25,6 +26,16 @@ const LEAVING_PER_SECOND = 500
 const DRAIN_MIN_MS = 2_000
 const DRAIN_MAX_MS = 30_000
 
+/** How long each part of closing may wait for the store. */
+const ENDING_MS = 4_000
+
+/** Resolves when `work` is done, or after `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  let late: NodeJS.Timeout | undefined
+  await Promise.race([work, new Promise((resolve) => (late = setTimeout(resolve, ms)))])
+  clearTimeout(late)
+}
+
 /** One hub: connections, and the namespaces they are in. It never knows how many hubs there are. */
 export class Hub {
   readonly id = `hub-${nanoid(8)}`
@@ -39,10 +50,12 @@ export class Hub {
   readonly #namespaces = new Map<string, Promise<Namespace>>()
   readonly #open = new Map<string, Namespace>()
   readonly #endings = new Set<Promise<unknown>>()
+  readonly #lease: Lease
   readonly #reaper: Reaper
   readonly #readiness: Readiness
   #draining = false
   #onEmpty: (() => void) | null = null
+  #onDrain: () => void = () => undefined
 
   constructor({ core, settings, log, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
     this.core = core
@@ -55,7 +68,8 @@ export class Hub {
       intervalMs: settings.heartbeatIntervalMs,
       timeoutMs: settings.heartbeatTimeoutMs,
     })
-    this.#reaper = new Reaper(this)
+    this.#lease = new Lease(this)
+    this.#reaper = new Reaper(this, this.#lease)
     this.#readiness = new Readiness(core)
   }
 
@@ -83,6 +97,11 @@ export class Hub {
     return this.#open.values()
   }
 
+  /** Told once, when no more connections are taken. */
+  onDrain(listener: () => void): void {
+    this.#onDrain = listener
+  }
+
   /** A WebSocket whose handshake is done. */
   accept(socket: WebSocket): void {
     this.#connections.add(new Connection(this, socket))
@@ -99,7 +118,7 @@ export class Hub {
         this.#open.set(name, namespace)
         try {
           // Before the first agent registers there: were this hub to die, nobody would know where its agents are.
-          await this.#reaper.renew()
+          await this.#lease.renew()
         } catch (error) {
           await this.closeNamespace(namespace)
           throw error
@@ -134,12 +153,18 @@ export class Hub {
     if (this.#connections.size === 0) this.#onEmpty?.()
   }
 
+  /** A connection is open now. */
+  onWelcomed(connection: Connection): void {
+    if (this.#draining) connection.askToLeave(0)
+  }
+
   /**
-   * Asks every client to leave, spread over time, and waits until they have; stragglers are closed 4001. From now on no
-   * `hello` and no `send` is taken.
+   * Asks every client to leave, spread over time, and waits until they have, at most about 31 s. From now on no `hello` is taken,
+   * no work given out, and no `send` of who should have left; `close` ends the stragglers.
    */
   async drain(): Promise<void> {
     this.#draining = true
+    this.#onDrain()
     for (const namespace of this.#open.values()) namespace.work.pause()
     if (this.#connections.size === 0) return
     const spreadMs = Math.min(
@@ -149,8 +174,9 @@ export class Hub {
     this.log.info({ connections: this.#connections.size, spreadMs }, 'draining')
     let index = 0
     for (const connection of this.#connections) {
-      const reconnectAfterMs = Math.round((index++ / this.#connections.size) * spreadMs)
-      connection.push(JSON.stringify({ type: 'goaway', reason: 'draining', reconnectAfterMs }))
+      const afterMs = Math.round((index++ / this.#connections.size) * spreadMs)
+      // Before its welcome a client is sent nothing; its `hello` is refused, or it is asked once it is welcomed.
+      if (connection.state === 'open') connection.askToLeave(afterMs)
     }
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, spreadMs + 1_000)
@@ -161,24 +187,26 @@ export class Hub {
     })
   }
 
-  /** Closes every connection there is now, spread over a time. */
-  closeAll(reason: CloseReason, spreadMs: number): void {
+  /** Closes every connection there is now in a namespace, spread over a time. */
+  closeAll(namespace: Namespace, reason: CloseReason, spreadMs: number): void {
     for (const connection of this.#connections)
-      setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
+      if (connection.namespace === namespace)
+        setTimeout(() => connection.close(reason), Math.random() * spreadMs).unref()
   }
 
   /** Closes every connection 4001 and tells the store what there is to tell. */
   async close(): Promise<void> {
     this.#draining = true
+    this.#onDrain()
     this.heartbeat.close()
     this.flusher.close()
     for (const connection of [...this.#connections]) connection.close('draining')
     // A store that does not answer must not keep a hub from ending.
-    await Promise.race([
-      Promise.all(this.#endings),
-      new Promise((resolve) => setTimeout(resolve, 5_000).unref()),
-    ])
-    for (const namespace of [...this.#open.values()]) await this.closeNamespace(namespace)
-    await this.#reaper.close()
+    await within(ENDING_MS, Promise.all(this.#endings))
+    await within(
+      ENDING_MS,
+      Promise.all([...this.#open.values()].map((namespace) => this.closeNamespace(namespace))),
+    )
+    await within(ENDING_MS, this.#reaper.close())
   }
 }

@@ -9,6 +9,7 @@ import { GroupCommit } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
 import type { Flusher } from './outbox.ts'
 import { Probes } from './probes.ts'
+import { Reclaims } from './reclaims.ts'
 import { Replica } from './replica.ts'
 import { ReplicaSync } from './replica-sync.ts'
 import type { Session } from './session.ts'
@@ -51,6 +52,7 @@ export class Namespace {
   readonly commit: GroupCommit
   readonly probes: Probes
   readonly streams: Streams
+  readonly reclaims: Reclaims
   readonly #ghosts: Ghosts
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
@@ -96,6 +98,7 @@ export class Namespace {
     })
     this.probes = new Probes(this)
     this.streams = new Streams(this)
+    this.reclaims = new Reclaims(this)
     this.#ghosts = new Ghosts(this)
   }
 
@@ -197,8 +200,10 @@ export class Namespace {
   #checkSession({ agent, event, revision }: RegistryEvent): void {
     const session = agent ? this.#sessions.get(agent.id) : undefined
     if (!agent || !session || session.sender.fence >= revision) return
-    if (event === 'agent.unregistered') session.connection.close('unregistered')
-    else if (!agent.state.connected) session.connection.close('hub_failed')
+    // Whom time unregistered after this hub was thought dead may register again.
+    if (event === 'agent.unregistered')
+      session.connection.close(this.reclaims.has(session) ? 'hub_failed' : 'unregistered')
+    else if (!agent.state.connected) void this.reclaims.take(session)
     else if (agent.state.hub !== this.hub) session.connection.displace()
   }
 
@@ -232,10 +237,12 @@ export class Namespace {
       }
       return
     }
-    // An agent that the store does not know as being here registers again when it connects again.
+    // An agent that the store does not know as being here registers again when it connects again; one that others took for
+    // lost is taken back.
     for (const session of this.#sessions.values()) {
       const record = this.replica.get(session.agentId)?.record
-      if (!record?.state.connected || record.state.hub !== this.hub) session.connection.close('hub_failed')
+      if (record?.state.connected === false) void this.reclaims.take(session)
+      else if (record?.state.hub !== this.hub) session.connection.close('hub_failed')
       else this.work.change(session.worker, record.registration.capabilities, record.registration.concurrency)
     }
     this.work.lookAgain()
@@ -295,10 +302,11 @@ export class Namespace {
   #onGap(): void {
     void this.catchUp()
     this.streams.onGap()
-    for (const session of this.#sessions.values()) this.#ask(session)
+    for (const session of this.#sessions.values()) this.ask(session)
   }
 
-  #ask(session: Session): void {
+  /** Asks the store for what the session may have missed. */
+  ask(session: Session): void {
     session.delivery.ask()
     this.work.ask(session.worker)
   }
@@ -343,7 +351,7 @@ export class Namespace {
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values())
-      if (index++ % SWEEP_SLICES === this.#slice) this.#ask(session)
+      if (index++ % SWEEP_SLICES === this.#slice) this.ask(session)
     if (this.#slice % 5 !== 0) return
     this.work.sweep()
     if (this.#connections > 0) void this.catchUp()

@@ -1,13 +1,23 @@
 import type { Socket } from 'node:net'
 import { WebSocket } from 'ws'
 
-/** Bytes waiting for a socket beyond which nothing stored is pushed, and which for 10 s mean: it does not read. */
+/** Bytes waiting for a socket beyond which nothing stored is pushed, and it is watched whether it reads. */
 export const BEHIND_BYTES = 1_048_576
+/** The same where very much waits for others. */
+export const BEHIND_LEAST_BYTES = 16_384
+/**
+ * Bytes that may wait for all sockets together, besides `BEHIND_LEAST_BYTES` for each: a socket is behind with a part of what is
+ * left of that, so that a thousand that do not read cost no more memory than a hundred.
+ */
+const WAITING_BYTES = 128 * BEHIND_BYTES
+const PART = 16
+/** Bytes waiting for one socket that count: of less, nothing is heard when they are gone. */
+const COUNTED_BYTES = 65_536
 /** Bytes waiting for a socket, besides one message of the largest size, that end it at once, whatever they are made of. */
 const HARD_LIMIT_BYTES = 16 * BEHIND_BYTES
 /** Characters up to which frames are joined: more in one message saves nothing. */
 const JOIN_CHARS = 65_536
-/** How long a socket may stay behind. */
+/** How long a socket may be behind without its peer reading a byte. */
 const SLOW_MS = 10_000
 
 /** One text message as the bytes of an unmasked WebSocket frame (RFC 6455, 5.2), for one or for many sockets, written once. */
@@ -44,12 +54,32 @@ export class Flusher {
   readonly joinChars: number
   /** Bytes waiting for a socket that end it at once. */
   readonly hardLimitBytes: number
+  readonly #waitingLimitBytes: number
+  #waitingBytes = 0
 
-  constructor(maxMessageBytes: number) {
+  /** @param waitingBytes that may wait for all sockets together */
+  constructor(maxMessageBytes: number, waitingBytes = WAITING_BYTES) {
+    this.#waitingLimitBytes = waitingBytes
     this.hardLimitBytes = HARD_LIMIT_BYTES + maxMessageBytes
     this.joinChars = Math.min(JOIN_CHARS, Math.floor(maxMessageBytes / 3))
     this.#timer = setInterval(() => this.#look(Date.now()), SLOW_LOOK_MS)
     this.#timer.unref()
+  }
+
+  /** Bytes waiting for a socket beyond which it is behind, now. */
+  get behindBytes(): number {
+    const left = (this.#waitingLimitBytes - this.#waitingBytes) / PART
+    return Math.max(BEHIND_LEAST_BYTES, Math.min(BEHIND_BYTES, left))
+  }
+
+  /** Bytes waiting for all sockets, as far as they count. */
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
+  /** More waits for one socket, or (below 0) less. */
+  count(bytes: number): void {
+    this.#waitingBytes += bytes
   }
 
   add(outbox: Outbox): void {
@@ -100,7 +130,13 @@ export class Outbox {
   #chunks: Buffer[] = []
   #bytes = 0
   #dirty = false
-  #behindSince = 0
+  /** Since when nothing was read by a peer that is behind, in milliseconds; 0: it is not. */
+  #stuckSince = 0
+  /** Bytes that the kernel has taken when that was last looked at, and those of the write under way that it has not. */
+  #taken = 0
+  #queued = 0
+  /** What of this the flusher counts. */
+  #counted = 0
   /** When something was last sent, in milliseconds. */
   lastSentAt: number
 
@@ -112,7 +148,19 @@ export class Outbox {
     this.#onDrain = onDrain
     this.#onSlow = onSlow
     this.lastSentAt = now
-    this.#socket.on('drain', onDrain)
+    this.#socket.on('drain', () => {
+      this.#count()
+      onDrain()
+    })
+    this.#socket.once('close', () => this.#count())
+  }
+
+  /** Tells the flusher what waits for this socket now. */
+  #count(): void {
+    const waiting = this.#socket.destroyed ? 0 : this.#socket.writableLength
+    const counted = waiting > COUNTED_BYTES ? waiting : 0
+    if (counted !== this.#counted) this.#flusher.count(counted - this.#counted)
+    this.#counted = counted
   }
 
   push(text: string): void {
@@ -165,33 +213,50 @@ export class Outbox {
       for (const chunk of chunks) this.#socket.write(chunk)
       this.#socket.uncork()
     }
+    this.#count()
     const waiting = this.#socket.writableLength
-    if (waiting > BEHIND_BYTES) this.watch()
+    if (waiting > this.#flusher.behindBytes) this.watch()
     if (waiting > this.#flusher.hardLimitBytes) this.#onSlow()
   }
 
-  /** From now on it is looked at every second whether it is still behind. */
+  /** From now on it is looked at every second whether it is still behind, and whether its peer reads. */
   watch(): void {
-    if (this.#behindSince !== 0) return
-    this.#behindSince = Date.now()
+    if (this.#stuckSince !== 0) return
+    this.#stuckSince = Date.now()
+    this.#look()
     this.#flusher.watch(this)
+  }
+
+  /** Whether the kernel has taken anything since the last look. */
+  #look(): boolean {
+    const socket = this.#socket
+    const taken = socket.bytesWritten - socket.writableLength
+    // What Node itself looks at to tell a slow write from a dead one: a single write may be many megabytes.
+    const queued =
+      (socket as unknown as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
+    const moved = taken > this.#taken || queued < this.#queued
+    this.#taken = taken
+    this.#queued = queued
+    return moved
   }
 
   /** Too much waits for this socket: push nothing stored to it. */
   get behind(): boolean {
-    return this.#socket.writableLength + this.#bytes + this.#chars > BEHIND_BYTES
+    return this.#socket.writableLength + this.#bytes + this.#chars > this.#flusher.behindBytes
   }
 
-  /** Whether it is still behind; one that has been for 10 s is told to its connection. */
+  /** Whether it is still behind; one whose peer has not read a byte for 10 s is told to its connection. */
   checkBehind(now: number): boolean {
     if (this.#webSocket.readyState !== WebSocket.OPEN) return false
-    if (this.#socket.writableLength <= BEHIND_BYTES) {
-      this.#behindSince = 0
+    this.#count()
+    if (this.#socket.writableLength <= this.#flusher.behindBytes) {
+      this.#stuckSince = 0
       // It may stay so for long without ever being empty, which is what the socket tells.
       this.#onDrain()
       return false
     }
-    if (now - this.#behindSince >= SLOW_MS) this.#onSlow()
+    if (this.#look()) this.#stuckSince = now
+    if (now - this.#stuckSince >= SLOW_MS) this.#onSlow()
     return true
   }
 }

@@ -1,9 +1,10 @@
 import { MeshError } from '../../protocol/errors.ts'
 import type { Hub } from './hub.ts'
+import type { Lease } from './lease.ts'
 import type { Namespace } from './namespace.ts'
 
-/** Agents or entries dealt with in one look. */
-const LOOK_MAX = 100
+/** Agents or entries dealt with in one step. */
+const STEP_MAX = 100
 /** Looks at a namespace between two that ask sessions for lost signals. */
 const SWEEP_EVERY_MS = 1_000
 /** How long the store may be away before clients are asked to try another hub, and over how long that is spread. */
@@ -13,129 +14,125 @@ const NAMESPACE_IDLE_MS = 60_000
 
 /**
  * What time does: the grace and the retention of agents, the time to live of messages nobody fetches, the deadlines of work, the leases of hubs.
- * Every hub looks; the store lets each change happen once.
+ * Every hub looks; the store lets each change happen once. Namespaces are looked at side by side: the store may have one and not another.
  */
 export class Reaper {
   readonly #hub: Hub
+  readonly #lease: Lease
   readonly #timers: NodeJS.Timeout[] = []
   readonly #running = new Set<Promise<void>>()
+  readonly #looking = new Set<Namespace>()
+  /** Namespaces that the store does not answer for, and since when. */
+  readonly #failedSince = new Map<Namespace, number>()
   #sweptAt = 0
-  #failed = false
-  #failedSince = 0
+  #renewing = false
+  #told = false
 
-  constructor(hub: Hub) {
+  constructor(hub: Hub, lease: Lease) {
     this.#hub = hub
+    this.#lease = lease
   }
 
+  /** @throws MeshError `store_unavailable` */
   async start(): Promise<void> {
-    await this.renew()
+    await this.#lease.renew()
     const { graceMs, retentionMs, ackTimeoutMs, hubLeaseMs } = this.#hub.settings
     // A tenth of the shortest time to be kept, so that it is kept to a tenth.
     const shortest = Math.min(graceMs || 500, retentionMs || 10_000, ackTimeoutMs || 10_000, 10_000)
     this.#every(Math.max(20, Math.min(1_000, shortest / 10)), () => this.#look())
-    this.#every(hubLeaseMs / 3, () => this.#renewAndBury())
+    this.#every(hubLeaseMs / 3, () => this.#renew())
   }
 
-  #every(ms: number, work: () => Promise<void>): void {
-    let busy = false
-    const timer = setInterval(() => {
-      if (busy) return
-      busy = true
-      const run = work()
-        .then(
-          () => {
-            this.#failed = false
-            this.#failedSince = 0
-          },
-          (error: unknown) => this.#onError(error),
-        )
+  #every(ms: number, work: () => void): void {
+    this.#timers.push(setInterval(work, ms))
+  }
+
+  #run(work: Promise<void>): void {
+    const run = work.finally(() => this.#running.delete(run))
+    this.#running.add(run)
+  }
+
+  #renew(): void {
+    if (this.#renewing) return
+    this.#renewing = true
+    this.#run(
+      this.#renewAndBury()
+        .catch((error: unknown) => this.#onError(error))
         .finally(() => {
-          busy = false
-          this.#running.delete(run)
-        })
-      this.#running.add(run)
-    }, ms)
-    this.#timers.push(timer)
+          this.#renewing = false
+        }),
+    )
+  }
+
+  async #renewAndBury(): Promise<void> {
+    await this.#lease.renew()
+    this.#told = false
+    await this.#lease.bury()
   }
 
   /** A store that is down is told once, not at every look. */
   #onError(error: unknown): void {
     const expected = error instanceof MeshError && error.code === 'store_unavailable'
     if (!expected) this.#hub.log.error({ err: error }, 'reaper failed')
-    else if (!this.#failed) this.#hub.log.warn({ err: error }, 'store unavailable')
-    this.#failed = true
-    if (!expected) return
-    const now = Date.now()
-    if (this.#failedSince === 0) this.#failedSince = now
-    if (now - this.#failedSince < GIVE_UP_MS) return
-    this.#failedSince = 0
-    this.#hub.closeAll('store_unavailable', GIVE_UP_SPREAD_MS)
+    else if (!this.#told) this.#hub.log.warn({ err: error }, 'store unavailable')
+    if (expected) this.#told = true
   }
 
-  async #look(): Promise<void> {
+  #look(): void {
     const now = Date.now()
     const sweep = now - this.#sweptAt >= SWEEP_EVERY_MS
     if (sweep) this.#sweptAt = now
-    const namespaces = [...this.#hub.namespaces]
-    const failures: unknown[] = []
-    for (const namespace of namespaces) {
-      try {
-        await this.#lookAt(namespace)
-        if (sweep) await this.#hub.core.inboxes.expireAbsent(namespace.name, LOOK_MAX)
-      } catch (error) {
-        // Each may be on another node of a Cluster.
-        failures.push(error)
-        namespace.onStoreError(error)
+    for (const namespace of [...this.#hub.namespaces]) {
+      // One that takes longer than a look is not looked at twice at once.
+      if (this.#looking.has(namespace)) continue
+      this.#looking.add(namespace)
+      this.#run(this.#lookAt(namespace, now, sweep).finally(() => this.#looking.delete(namespace)))
+    }
+  }
+
+  async #lookAt(namespace: Namespace, now: number, sweep: boolean): Promise<void> {
+    try {
+      await this.#expireAgents(namespace)
+      await namespace.work.tick()
+      if (sweep) {
+        const { inboxes } = this.#hub.core
+        while ((await inboxes.expireAbsent(namespace.name, STEP_MAX)) >= STEP_MAX && !namespace.closed);
+        namespace.sweep(now)
       }
-      if (sweep) namespace.sweep(now)
+      this.#failedSince.delete(namespace)
       if (namespace.isIdle(now, NAMESPACE_IDLE_MS)) await this.#hub.closeNamespace(namespace)
+    } catch (error) {
+      this.#onError(error)
+      if (error instanceof MeshError) this.#onFailed(namespace, now)
     }
-    if (failures.length > 0 && failures.length === namespaces.length) throw failures[0]
   }
 
-  async #lookAt(namespace: Namespace): Promise<void> {
+  async #expireAgents(namespace: Namespace): Promise<void> {
     const { registry } = this.#hub.core
-    for (const agentId of await registry.due(namespace.name, LOOK_MAX)) {
-      namespace.onEvents(await registry.expire(namespace.name, agentId))
-    }
-    await namespace.work.tick()
-  }
-
-  /** Extends this hub's lease over the namespaces it has open. @throws MeshError `store_unavailable` */
-  async renew(): Promise<void> {
-    const { id, core, namespaces } = this.#hub
-    await core.leases.renew(
-      id,
-      [...namespaces].map(({ name }) => name),
-    )
-  }
-
-  async #renewAndBury(): Promise<void> {
-    await this.renew()
-    for (const { hub, namespaces } of await this.#hub.core.leases.expired()) {
-      if (hub === this.#hub.id) continue
-      this.#hub.log.warn({ deadHub: hub }, 'hub is dead, its agents have time to appear elsewhere')
-      for (const name of namespaces) await this.#loseAgents(hub, name)
-      await this.#hub.core.leases.forget(hub)
+    while (!namespace.closed) {
+      const due = await registry.due(namespace.name, STEP_MAX)
+      const changes = await Promise.all(due.map((agentId) => registry.expire(namespace.name, agentId)))
+      for (const events of changes) namespace.onEvents(events)
+      // Where others have done it all, they do the rest too.
+      if (due.length < STEP_MAX || changes.every((events) => events.length === 0)) return
     }
   }
 
-  async #loseAgents(hub: string, namespace: string): Promise<void> {
-    const { core, settings } = this.#hub
-    for (const { agentId, fence } of await core.registry.sessionsOf(namespace, hub)) {
-      await core.registry.leave(namespace, {
-        agentId,
-        fence,
-        departure: 'lost',
-        graceMs: settings.hubGraceMs,
-        marks: null,
-      })
+  #onFailed(namespace: Namespace, now: number): void {
+    if (namespace.closed) {
+      this.#failedSince.delete(namespace)
+      return
     }
+    const since = this.#failedSince.get(namespace) ?? now
+    this.#failedSince.set(namespace, since)
+    if (now - since < GIVE_UP_MS) return
+    this.#failedSince.delete(namespace)
+    this.#hub.closeAll(namespace, 'store_unavailable', GIVE_UP_SPREAD_MS)
   }
 
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
     await Promise.all(this.#running)
-    await this.#hub.core.leases.forget(this.#hub.id).catch((error: unknown) => this.#onError(error))
+    await this.#lease.end().catch((error: unknown) => this.#onError(error))
   }
 }

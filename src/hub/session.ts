@@ -8,8 +8,6 @@ import type { Namespace } from './namespace.ts'
 import type { Worker } from './worker.ts'
 
 const RETRY_MS = 1_000
-/** How long the news of a takeover may take, once the store was found to know another session. */
-const NEWS_MS = 1_000
 
 /** The answer to a send while a lesser `seq` of its producer is open. */
 export const openBefore = (seq: number): MeshError =>
@@ -130,16 +128,17 @@ export class Session {
     return seq <= this.#lostSeq
   }
 
-  /**
-   * The store says that this session is over. Which one has the agent, events and signals tell; where they tell of none, the
-   * store has forgotten this one, and its client has to come back.
-   */
+  /** Nothing is pushed or taken any more. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** The store says that this session is over: it is, unless it only counts as lost. Never rejects. */
   async onFenced(): Promise<void> {
     if (this.#fenced || this.#ended) return
     this.#fenced = true
-    await this.namespace.catchUp()
-    await this.namespace.pause(NEWS_MS)
-    if (!this.#ended) this.connection.close('hub_failed')
+    await this.namespace.reclaims.onFenced(this)
+    this.#fenced = false
   }
 
   /** The store has lost data: what this session knows of it is void, and its client has to come back. */

@@ -10,6 +10,7 @@ export interface HubSettings {
   readonly queueMax: number
   readonly ackTimeoutMs: number
   readonly maxMessageBytes: number
+  readonly handshakesPerSecond: number
   readonly ratePerSecond: number
   readonly rateBurst: number
 }

@@ -251,7 +251,12 @@ export class Work {
       worker.unreserve(room)
     }
     const workerById = new Map(claimants.map(({ worker }) => [worker.agentId, worker]))
-    for (const task of tasks) workerById.get(task.agentId)?.take(task)
+    for (const task of tasks) {
+      const worker = workerById.get(task.agentId)
+      // A hub that shuts down keeps what its agents have, and gives them no more.
+      if (this.#paused) worker?.decline(task)
+      else worker?.take(task)
+    }
     // More came while the claim was under way, or it took all it asked for: then there may be room for more. What is left
     // otherwise was not for these workers then: the next one that has room asks for it.
     if (served.waiting || (left > 0 && (tasks.length >= asked || served.chance))) {
@@ -372,7 +377,7 @@ export class Work {
     while (!this.#closed && (await this.#queues.tick(this.#namespace, TICK_MAX)) >= TICK_MAX);
   }
 
-  /** From now on nothing is claimed: the hub is shutting down. */
+  /** From now on nothing is claimed, and what is being claimed is given back: the hub is shutting down. */
   pause(): void {
     this.#paused = true
   }

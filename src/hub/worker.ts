@@ -122,8 +122,13 @@ export class Worker {
   take(task: Task): void {
     if (this.#held.get(task.id)?.claim === task.claim || this.#ending.get(task.id) === task.claim) return
     if (this.#lostEarly.get(task.id) === task.claim) return
-    if (this.#stopped) this.#work.giveBack(this, task, unpushed(this.sender, task))
+    if (this.#stopped) this.decline(task)
     else this.#push(task)
+  }
+
+  /** Gives back a message claimed that was not pushed. */
+  decline(task: Task): void {
+    this.#work.giveBack(this, task, unpushed(this.sender, task))
   }
 
   #push({ id, capability, claim, text, attempt }: Task): void {

@@ -55,6 +55,20 @@ describe('connection states', () => {
     expect(advance(open, lost(10_000))).toMatchObject({ type: 'waiting', attempt: 1 })
   })
 
+  it('a hub that is busy is asked again when it said, and a second more at most, however often it is', () => {
+    const busy: Ending = { ...cut, reason: 'busy', retryAfterMs: 3000 }
+    const first = advance(after(dial), { type: 'lost', cause: busy, now: 0, random: 0 })
+    const second = [dial, { type: 'lost', cause: busy, now: 0, random: 1 } as const].reduce(advance, first)
+    const third = [dial, { type: 'lost', cause: busy, now: 0, random: 0.5 } as const].reduce(advance, second)
+    expect([first, second, third]).toMatchObject([
+      { type: 'waiting', attempt: 1, delayMs: 3000 },
+      { type: 'waiting', attempt: 1, delayMs: 4000 },
+      { type: 'waiting', attempt: 1, delayMs: 3500 },
+    ])
+    const failed = [dial, lost(0)].reduce(advance, third)
+    expect(failed).toMatchObject({ attempt: 2, delayMs: 2250 })
+  })
+
   it('the hub may ask for a longer wait, not for a shorter one', () => {
     const slow = { ...cut, retryAfterMs: 60_000 }
     expect(advance(after(dial), { type: 'lost', cause: slow, now: 0, random: 0 })).toMatchObject({

@@ -251,6 +251,7 @@ export function broadcastsSuite({ openCore, openPair }: CoreFactory): void {
       for (const number of [1, 3, 4])
         expect(await core.broadcasts.reject(NS, rejectionOf(number))).toEqual(gone)
       expect(await core.broadcasts.reject(NS, rejectionOf(2, { agentId: 'nobody' }))).toEqual(gone)
+      expect(await core.broadcasts.reject(NS, rejectionOf(2, { fence: 1 }))).toEqual(gone)
       expect(await core.broadcasts.reject(NS, rejectionOf(2))).toMatchObject({ outcome: 'requeued' })
       expect(await core.broadcasts.reject(NS, rejectionOf(2))).toEqual(gone)
     })

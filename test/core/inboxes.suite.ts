@@ -222,6 +222,19 @@ export function inboxesSuite({ openCore, openPair }: CoreFactory): void {
       }
     })
 
+    test('a session that was taken over rejects nothing', async () => {
+      const core = await openCore()
+      const { sender, fence } = await join(core, 'alice')
+      await fill(core, sender, toAgent('alice'), ['m1'])
+      const { fence: later } = await join(core, 'alice', { proved: true })
+      expect(await core.inboxes.reject(NS, 'inbox', rejectionOf(1, { fence }))).toEqual({ outcome: 'gone' })
+      expect((await core.inboxes.read(NS, 'alice', 'inbox', 0, 10)).entries).toMatchObject([
+        { rejections: 0 },
+      ])
+      const rejected = await core.inboxes.reject(NS, 'inbox', rejectionOf(1, { fence: later }))
+      expect(rejected).toMatchObject({ outcome: 'requeued', rejections: 1 })
+    })
+
     test('what is not there any more is gone', async () => {
       const core = await openCore()
       const { sender } = await join(core, 'alice')

@@ -11,7 +11,7 @@ export function leasesSuite({ openCore, openPair }: CoreFactory): void {
       expect(await core.leases.expired()).toEqual([])
     })
 
-    test('a lease that ran out is listed with the namespaces told last, until it is forgotten', async () => {
+    test('a lease that ran out is listed with the namespaces told last, until it is buried', async () => {
       const [one, two] = await openPair({ hubLeaseMs: 20 })
       await one.leases.renew('hub-1', ['gone'])
       await one.leases.renew('hub-1', ['one', 'two'])
@@ -28,8 +28,10 @@ export function leasesSuite({ openCore, openPair }: CoreFactory): void {
       ]
       await expect.poll(listed, { interval: 5 }).toEqual(both)
       expect(await listed()).toEqual(both)
-      await two.leases.forget('hub-1')
+      expect(await one.leases.isExpired('hub-1')).toBe(true)
+      await two.leases.bury('hub-1')
       expect(await listed()).toEqual([both[1]])
+      expect(await one.leases.isExpired('hub-1')).toBe(false)
     })
 
     test('a hub may be in many namespaces', async () => {
@@ -55,6 +57,16 @@ export function leasesSuite({ openCore, openPair }: CoreFactory): void {
       await one.leases.renew('hub-1', ['one'])
       await two.leases.forget('hub-1')
       expect(await one.leases.renew('hub-1', ['one'])).toEqual({ lapsed: true })
+    })
+
+    test('a hub that came back is not buried', async () => {
+      const [one, two] = await openPair({ hubLeaseMs: 300 })
+      await one.leases.renew('hub-1', ['one'])
+      await expect.poll(() => two.leases.expired(), { interval: 5 }).toHaveLength(1)
+      await one.leases.renew('hub-1', ['one'])
+      expect(await two.leases.isExpired('hub-1')).toBe(false)
+      await two.leases.bury('hub-1')
+      expect(await one.leases.renew('hub-1', ['one'])).toEqual({ lapsed: false })
     })
 
     test('renewing keeps a lease from running out', async () => {

@@ -9,6 +9,7 @@ import { queueSendsSuite } from './queue-sends.suite.ts'
 import { queuesClaimsSuite } from './queues-claims.suite.ts'
 import { queuesLossSuite } from './queues-loss.suite.ts'
 import { queuesTimeSuite } from './queues-time.suite.ts'
+import { reclaimSuite } from './reclaim.suite.ts'
 import { receiptsSuite } from './receipts.suite.ts'
 import { redriveSuite } from './redrive.suite.ts'
 import { registryWatchSuite } from './registry-watch.suite.ts'
@@ -21,6 +22,7 @@ export function coreSuites(factory: CoreFactory): void {
   registrySuite(factory)
   registryWatchSuite(factory)
   leaderSuite(factory)
+  reclaimSuite(factory)
   sendsSuite(factory)
   numberedSendsSuite(factory)
   inboxesSuite(factory)

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { WebSocket, WebSocketServer } from 'ws'
-import { BEHIND_BYTES, Flusher, Outbox, toWireFrame } from '../../src/hub/outbox.ts'
+import { BEHIND_BYTES, BEHIND_LEAST_BYTES, Flusher, Outbox, toWireFrame } from '../../src/hub/outbox.ts'
 
 interface Pair {
   /** The hub's side. */
@@ -58,6 +58,25 @@ function openOutbox(webSocket: WebSocket, maxMessageBytes = 1_048_576): Watched 
     () => (counts.slow += 1),
   )
   return Object.assign(counts, { outbox, flusher })
+}
+
+/** Bytes that the kernel has not taken of what is being written. */
+const queueOf = (webSocket: WebSocket): number =>
+  (webSocket as unknown as { _socket: { _handle: { writeQueueSize: number } } })._socket._handle
+    .writeQueueSize
+
+/** Resolves with a time at which the kernel takes no more of what is written, as the outbox has seen. */
+async function untilStuck(webSocket: WebSocket, outbox: Outbox, from = Date.now()): Promise<number> {
+  let last = -1
+  // Several times the same: what the peer's kernel has room for is taken within a turn or two.
+  for (let same = 0; same < 50;) {
+    await new Promise(setImmediate)
+    const queued = queueOf(webSocket)
+    same = queued === last ? same + 1 : 0
+    last = queued
+  }
+  outbox.checkBehind(from)
+  return from
 }
 
 describe('a frame built by toWireFrame', () => {
@@ -157,16 +176,75 @@ describe('an outbox', () => {
     expect(watched.outbox.behind).toBe(false)
   })
 
-  it('is slow after it has been behind for 10 s, and not a moment before', async () => {
+  it('is slow after it has been behind for 10 s with nothing read, and not a moment before', async () => {
     const { accepted, client } = await openPair()
     const watched = openOutbox(accepted)
     client.pause()
     const before = Date.now()
     for (let i = 0; i < 14; i++) watched.outbox.push('x'.repeat(BEHIND_BYTES))
+    const stuck = await untilStuck(accepted, watched.outbox)
     expect(watched.outbox.checkBehind(before + 9_999)).toBe(true)
     expect(watched.slow).toBe(0)
-    expect(watched.outbox.checkBehind(Date.now() + 10_000)).toBe(true)
+    expect(watched.outbox.checkBehind(stuck + 10_000)).toBe(true)
     expect(watched.slow).toBe(1)
+  })
+
+  it('is not slow, however long it is behind, while its peer goes on reading, of one large message too', async () => {
+    const { accepted, client } = await openPair()
+    const watched = openOutbox(accepted, 64 * BEHIND_BYTES)
+    client.pause()
+    watched.outbox.push('x'.repeat(60 * BEHIND_BYTES))
+    watched.outbox.flush()
+    let now = await untilStuck(accepted, watched.outbox)
+    const raw = (client as unknown as { _socket: Socket })._socket
+    for (let i = 0; i < 5; i++) {
+      const before = queueOf(accepted)
+      raw.resume()
+      await expect.poll(() => queueOf(accepted), { interval: 1 }).toBeLessThan(before)
+      raw.pause()
+      // 9 s after the last time, five times over.
+      now += 9_000
+      expect(watched.outbox.checkBehind(now)).toBe(true)
+    }
+    expect(watched.slow).toBe(0)
+    const end = await untilStuck(accepted, watched.outbox, now)
+    expect(watched.outbox.checkBehind(end + 10_000)).toBe(true)
+    expect(watched.slow).toBe(1)
+  })
+
+  it('is behind sooner where very much waits for others, and as before when they are gone', async () => {
+    const limit = 4 * BEHIND_BYTES
+    const flusher = new Flusher(BEHIND_BYTES, limit)
+    onTestFinished(() => flusher.close())
+    const crowd = await Promise.all(
+      Array.from({ length: 24 }, async () => {
+        const { accepted, client } = await openPair()
+        client.pause()
+        const outbox = new Outbox(
+          accepted,
+          flusher,
+          Date.now(),
+          () => undefined,
+          () => undefined,
+        )
+        return { accepted, client, outbox }
+      }),
+    )
+    // Each is given what is stored for it, as far as it is not behind.
+    for (let i = 0; i < 400; i++) {
+      for (const { outbox } of crowd) {
+        if (outbox.behind) continue
+        outbox.push('x'.repeat(BEHIND_LEAST_BYTES))
+        outbox.flush()
+      }
+      await new Promise(setImmediate)
+    }
+    expect(flusher.waitingBytes).toBeGreaterThan(limit / 4)
+    expect(flusher.waitingBytes).toBeLessThan(limit + 24 * 2 * BEHIND_LEAST_BYTES)
+    expect(flusher.behindBytes).toBeLessThan(BEHIND_BYTES / 4)
+    for (const { accepted } of crowd) accepted.terminate()
+    await expect.poll(() => flusher.waitingBytes).toBe(0)
+    expect(flusher.behindBytes).toBe(limit / 16)
   })
 
   it('that has caught up counts anew when it falls behind again', async () => {

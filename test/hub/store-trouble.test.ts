@@ -30,6 +30,8 @@ test('a namespace that could not be opened because the store failed can be opene
     leases: {
       renew: (hub, namespaces) => (fails ? Promise.reject(gone()) : core.leases.renew(hub, namespaces)),
       expired: () => core.leases.expired(),
+      isExpired: (hub) => core.leases.isExpired(hub),
+      bury: (hub) => core.leases.bury(hub),
       forget: (hub) => core.leases.forget(hub),
     },
   })

@@ -64,6 +64,7 @@ export class SimStore {
           }
         },
       },
+      problems: async () => [],
       close: async () => undefined,
     }
   }

@@ -12,8 +12,14 @@ export interface HubProcess {
   readonly id: string
   /** Resident memory now, in MiB. */
   rssMiB(): Promise<number>
+  readonly pid: number
   /** Ends it like a crash: nothing is told to anybody. */
   kill(): Promise<void>
+  /** Asks it to end; resolves with its exit code when it has, null where a signal ended it. */
+  terminate(signal?: 'SIGTERM' | 'SIGINT'): Promise<number | null>
+  /** It stays connected and does nothing, until `resume`. */
+  pause(): void
+  resume(): void
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -50,15 +56,37 @@ export async function startHubProcess(flags: Readonly<Record<string, string | nu
   })
   const line = await firstLine(child)
   const [, id = '', url = ''] = /hub (\S+) listens on (\S+)/.exec(line) ?? []
+  // A test process that gives up must not leave a hub behind.
+  const killNow = (): void => void child.kill('SIGKILL')
+  process.once('exit', killNow)
+  child.once('exit', () => process.off('exit', killNow))
   const kill = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exit = once(child, 'exit')
     child.kill('SIGKILL')
     await exit
   }
+  const terminate = async (signal: 'SIGTERM' | 'SIGINT' = 'SIGTERM'): Promise<number | null> => {
+    if (child.exitCode === null && child.signalCode === null) {
+      const exit = once(child, 'exit')
+      child.kill(signal)
+      await exit
+    }
+    return child.exitCode
+  }
   const rssMiB = async (): Promise<number> => {
     const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(child.pid)])
     return Number(stdout) / 1024
   }
-  return { url, id, rssMiB, kill, [Symbol.asyncDispose]: kill }
+  return {
+    url,
+    id,
+    pid: child.pid ?? 0,
+    rssMiB,
+    kill,
+    terminate,
+    pause: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
+    [Symbol.asyncDispose]: kill,
+  }
 }

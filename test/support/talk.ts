@@ -113,7 +113,11 @@ export async function pushed(from: TestSocket, agent: TestAgent): Promise<unknow
 }
 
 /** The same agent with a new connection, proved by its session. */
-export function reconnect(hub: HubServer, agent: TestAgent, options: AgentOptions = {}): Promise<TestAgent> {
+export function reconnect(
+  hub: Parameters<typeof connectAgent>[0],
+  agent: TestAgent,
+  options: AgentOptions = {},
+): Promise<TestAgent> {
   const { agent: info } = agent.welcome
   return connectAgent(hub, { id: agent.id, name: info?.name ?? '', session: agent.session, ...options })
 }

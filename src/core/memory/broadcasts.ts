@@ -43,9 +43,10 @@ export class MemoryBroadcasts implements Broadcasts {
   }
 
   async reject(name: string, rejection: Rejection): Promise<RejectResult> {
-    const { agentId, number, requeue, delayMs, reason } = rejection
+    const { agentId, fence, number, requeue, delayMs, reason } = rejection
     const namespace = this.#namespaces.find(name)
     const agent = namespace?.agents.get(agentId)
+    if (fence !== undefined && fence !== agent?.fence) return { outcome: 'gone' }
     const entry = namespace?.broadcasts.at(number)
     if (namespace === undefined || agent === undefined || entry === undefined || agent.cursor.has(number)) {
       return { outcome: 'gone' }

@@ -36,9 +36,11 @@ export class MemoryInboxes implements Inboxes {
   }
 
   async reject(name: string, laneName: Lane, rejection: Rejection): Promise<RejectResult> {
-    const { agentId, number, requeue, delayMs, reason } = rejection
+    const { agentId, fence, number, requeue, delayMs, reason } = rejection
     const namespace = this.#namespaces.find(name)
-    const lane = namespace?.agents.get(agentId)?.lane(laneName)
+    const agent = namespace?.agents.get(agentId)
+    if (fence !== undefined && fence !== agent?.fence) return { outcome: 'gone' }
+    const lane = agent?.lane(laneName)
     const entry = lane?.get(number)
     if (namespace === undefined || lane === undefined || entry === undefined) return { outcome: 'gone' }
     const { limits, now } = this.#namespaces.settings

@@ -32,6 +32,15 @@ export class MemoryLeases implements Leases {
     return expired
   }
 
+  async isExpired(hub: string): Promise<boolean> {
+    const lease = this.#leases.get(hub)
+    return lease !== undefined && lease.until <= this.#settings.now()
+  }
+
+  async bury(hub: string): Promise<void> {
+    if (await this.isExpired(hub)) this.#leases.delete(hub)
+  }
+
   async forget(hub: string): Promise<void> {
     this.#leases.delete(hub)
   }

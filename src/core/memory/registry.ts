@@ -3,6 +3,7 @@ import type {
   ChangeResult,
   EventsSince,
   LeaveRequest,
+  ReclaimRequest,
   RegisterRequest,
   RegisterResult,
   Registry,
@@ -103,6 +104,23 @@ export class MemoryRegistry implements Registry {
       }
       if (departure === 'keep') this.#goOffline(namespace, change, agent, false)
     }
+    namespace.elect(change)
+    return { outcome: 'changed', events: change.events }
+  }
+
+  async reclaim(name: string, { agentId, fence, hub }: ReclaimRequest): Promise<ChangeResult> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(agentId)
+    if (namespace === undefined || agent === undefined || agent.fence !== fence) return FENCED
+    if (agent.record.state.connected)
+      return hubOf(agent) === hub ? { outcome: 'changed', events: [] } : FENCED
+
+    const change = namespace.begin()
+    namespace.deadlines.remove(agent)
+    agent.inbox.watch(false)
+    agent.replies.watch(false)
+    namespace.update(change, agent, agent.record.registration, { connected: true, hub })
+    if (agent.record.state.status === 'offline') namespace.setStatus(change, agent, 'online', null)
     namespace.elect(change)
     return { outcome: 'changed', events: change.events }
   }

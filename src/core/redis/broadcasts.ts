@@ -82,6 +82,7 @@ export class RedisBroadcasts implements Broadcasts {
         keys.rejections(agentId),
         keys.dead,
         keys.expiries,
+        keys.sessions,
       ],
       [
         ...preludeArgs(this.#store, keys),
@@ -91,6 +92,7 @@ export class RedisBroadcasts implements Broadcasts {
         rejection.delayMs,
         rejection.reason ?? '',
         this.#store.limits.maxAttempts,
+        rejection.fence ?? '',
       ],
     )
     if (typeof reply === 'number') return { outcome: 'requeued', number: reply, rejections: 1 }

@@ -91,6 +91,7 @@ export class RedisInboxes implements Inboxes {
         rejection.delayMs,
         rejection.reason ?? '',
         this.#store.limits.maxAttempts,
+        rejection.fence ?? '',
       ],
     )
     if (typeof reply === 'number') return { outcome: 'requeued', number: rejection.number, rejections: reply }

@@ -1,4 +1,5 @@
 import type { Leases } from '../leases.ts'
+import type { ScriptReply } from './connections.ts'
 import type { Store } from './store.ts'
 
 export class RedisLeases implements Leases {
@@ -28,6 +29,19 @@ export class RedisLeases implements Leases {
         namespaces: (await connections.call('SMEMBERS', keys.hubNamespaces(hub))) as string[],
       })),
     )
+  }
+
+  async isExpired(hub: string): Promise<boolean> {
+    return (await this.#ifExpired(hub, false)) === 1
+  }
+
+  async bury(hub: string): Promise<void> {
+    await this.#ifExpired(hub, true)
+  }
+
+  #ifExpired(hub: string, bury: boolean): Promise<ScriptReply> {
+    const { keys } = this.#store
+    return this.#store.run(null, 'bury-lease', [keys.hubs, keys.hubNamespaces(hub)], [hub, bury ? 1 : 0])
   }
 
   async forget(hub: string): Promise<void> {

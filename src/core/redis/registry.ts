@@ -5,6 +5,7 @@ import type {
   EventsSince,
   LeaveRequest,
   PushMarks,
+  ReclaimRequest,
   RegisterRequest,
   RegisterResult,
   Registry,
@@ -96,6 +97,13 @@ export class RedisRegistry implements Registry {
         marks ? `${marks.inbox};${marks.replies};${marks.broadcasts}` : '',
       ],
     )
+    return parseChange(reply as string[] | null)
+  }
+
+  async reclaim(namespace: string, { agentId, fence, hub }: ReclaimRequest): Promise<ChangeResult> {
+    const keys = this.#store.keys.of(namespace)
+    const args = [...taskArgs(this.#store, keys), agentId, fence, hub]
+    const reply = await runWithSenders(this.#store, 'reclaim', keys, keys.registry(), args)
     return parseChange(reply as string[] | null)
   }
 

@@ -17,6 +17,7 @@ const PRELUDES = {
   register: REGISTRY,
   update: REGISTRY,
   leave: REGISTRY,
+  reclaim: REGISTRY,
   expire: REGISTRY,
   snapshot: [],
   due: [],
@@ -42,6 +43,7 @@ const PRELUDES = {
   'count-dead': [],
   'purge-dead': [],
   'renew-lease': [],
+  'bury-lease': [],
 } as const satisfies Record<string, readonly string[]>
 
 export type ScriptName = keyof typeof PRELUDES
@@ -54,7 +56,13 @@ interface Script {
 const read = (name: string): string => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8')
 
 /** The scripts that no epoch concerns: they change nothing of a namespace, or begin one. */
-const OUTSIDE: ReadonlySet<ScriptName> = new Set<ScriptName>(['open', 'due', 'count-dead', 'renew-lease'])
+const OUTSIDE: ReadonlySet<ScriptName> = new Set<ScriptName>([
+  'open',
+  'due',
+  'count-dead',
+  'renew-lease',
+  'bury-lease',
+])
 
 /** Whether a script is given its namespace's epoch: see lua/_epoch.lua. */
 export const hasEpoch = (name: ScriptName): boolean => !OUTSIDE.has(name)

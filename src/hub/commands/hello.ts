@@ -45,6 +45,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   if (!registration) {
     connection.welcome(namespace, null)
     connection.push(welcomeText(connection, namespace, frame, null))
+    hub.onWelcomed(connection)
     return
   }
   const agentId = frame.agent?.id ?? nanoid()
@@ -67,6 +68,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   connection.push(welcomeText(connection, namespace, frame, { agentId, session, registered, tasks }))
   opened.delivery.start()
   opened.worker.start(tasks)
+  hub.onWelcomed(connection)
 }
 
 /** Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. */
@@ -152,6 +154,7 @@ function openSession(
     {
       namespace: namespace.name,
       agentId,
+      fence: registered.fence,
       core: namespace.core,
       outbox: connection.outbox,
       settler: namespace.settler,

@@ -12,7 +12,7 @@ import type { Session } from '../session.ts'
 export function send({ connection, namespace, session }: Context, frame: SendFrame): void {
   if (!session)
     throw new MeshError('forbidden', 'an observer connection cannot send; say hello with an agent')
-  if (connection.hub.draining) throw drained(session, frame.seq ?? null)
+  if (connection.isLeaving) throw drained(session, frame.seq ?? null)
   const way = route(frame, namespace.replica)
   checkReceipt(frame, way)
   const seq = frame.seq ?? null

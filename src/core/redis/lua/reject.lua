@@ -2,12 +2,13 @@
 -- KEYS[1] sessions (hash) 2 lane (stream) 3 rejections (hash) 4 receipts (hash) 5 dead (stream) 6 expiries (zset); then the lane of
 --   its sender
 -- ARGV[1..4] as in _dead.lua  [5] agent id  [6] number  [7] 'i' or 'r'  [8] '1': requeue  [9] delay (ms)  [10] reason or ''
--- ARGV[11] maxAttempts (0: no limit); then senders as in _receipts.lua
+-- ARGV[11] maxAttempts (0: no limit)  ARGV[12] fence of the session that rejects, or ''; then senders as in _receipts.lua
 -- Returns rejections so far, 'dead' or 'gone'
 local lane, rejections, receipts, dead, expiries = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local agent, number, letter, requeue, delay, reason = ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1', tonumber(ARGV[9]), ARGV[10]
 local max, place = tonumber(ARGV[11]), letter .. number
 
+if ARGV[12] ~= '' and string.match(redis.call('HGET', KEYS[1], agent) or '', '^%d+') ~= ARGV[12] then return 'gone' end
 local entry = redis.call('XRANGE', lane, '0-' .. number, '0-' .. number)[1]
 if not entry then return 'gone' end
 local count = tonumber(string.match(redis.call('HGET', rejections, place) or '0', '^%d+')) + 1

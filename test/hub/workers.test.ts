@@ -1,0 +1,126 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { expect, test } from 'vitest'
+import { connect, type Client } from '../../client/node.ts'
+import { connectAgent } from '../support/agent.ts'
+import { newStore } from '../support/hubs.ts'
+import { runNode, startNode, type Running } from '../support/run.ts'
+
+const START = ['--import', 'tsx', 'src/cli/main.ts', 'start', '--port', '0', '--log-level', 'silent']
+
+/** Processes that `pid` has started and that still run. */
+const childrenOf = (pid: number): number[] =>
+  execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map(Number)
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A primary whose workers listen. */
+interface Primary extends Running {
+  readonly url: string
+  readonly pid: number
+  /** All that it writes to its standard error. */
+  readonly errors: Promise<string>
+}
+
+async function startWorkers(count: number): Promise<Primary> {
+  const { redisUrl = '', keyPrefix = '' } = await newStore('redis')
+  const running = startNode([...START, '--workers', String(count), '--key-prefix', keyPrefix], {
+    REDIS_URL: redisUrl,
+  })
+  const errors = text(running.child.stderr)
+  const [line] = (await once(running.child.stdout, 'data')) as [Buffer]
+  const [, ids = '', url = ''] =
+    /^Meshwire hubs (.+) listen on (\S+) \(3 workers, core: Redis\)\n$/.exec(line.toString()) ?? []
+  expect(new Set(ids.split(', ')).size).toBe(count)
+  return { ...running, url, pid: running.child.pid ?? 0, errors }
+}
+
+test('more than one worker without Redis is refused, with what to do', async () => {
+  const { code, errors, output } = await runNode([...START, '--workers', '2'])
+  expect([code, output]).toEqual([1, ''])
+  expect(errors).toMatch(/^meshwire: --workers \(MESHWIRE_WORKERS\) is 2: .*--redis-url \(REDIS_URL\)\n$/)
+})
+
+test('workers that cannot start say why once, and end with 1', { timeout: 30_000 }, async () => {
+  const { code, errors, output } = await runNode([...START, '--workers', '3'], {
+    REDIS_URL: 'redis://127.0.0.1:1',
+  })
+  expect([code, output]).toEqual([1, ''])
+  expect(errors.match(/ECONNREFUSED/g)).toHaveLength(1)
+})
+
+test(
+  'workers are hubs of one mesh on one port; one that is killed is replaced, and all drain together',
+  { timeout: 60_000 },
+  async () => {
+    const count = 3
+    await using primary = await startWorkers(count)
+    const { url, pid } = primary
+    const agents: Client[] = await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        connect({ url, id: `a${i}`, name: `agent-${i}`, capabilities: ['nlp'], closeTimeoutMs: 1_000 }),
+      ),
+    )
+    const hubs = (): unknown[] => agents.map(({ state }) => (state.type === 'open' ? state.hub : state.type))
+    expect(new Set(hubs()).size).toBe(count)
+    const got: unknown[] = []
+    agents[0]?.onMessage(({ payload }) => void got.push(payload))
+    await Promise.all(agents.map((agent, i) => agent.send('a0', i)))
+    await expect.poll(() => got.length, { timeout: 10_000 }).toBe(12)
+    expect(await (await fetch(url.replace('ws', 'http').replace('/mesh', '/health'))).json()).toMatchObject({
+      status: 'healthy',
+    })
+
+    const workers = childrenOf(pid)
+    expect(workers).toHaveLength(count)
+    const [victim = 0] = workers
+    process.kill(victim, 'SIGKILL')
+    await expect
+      .poll(() => childrenOf(pid).filter((child) => !workers.includes(child)), { timeout: 10_000 })
+      .toHaveLength(1)
+    await expect
+      .poll(() => agents.every(({ state }) => state.type === 'open'), { timeout: 20_000 })
+      .toBe(true)
+    await Promise.all(agents.map((agent, i) => agent.send('a0', 100 + i)))
+    await expect.poll(() => got.length, { timeout: 10_000 }).toBe(24)
+    // The replacement serves too.
+    const seen = new Set<unknown>()
+    await expect
+      .poll(
+        async () => {
+          await using agent = await connectAgent(url)
+          seen.add(agent.welcome.hub)
+          return seen.size
+        },
+        { timeout: 20_000 },
+      )
+      .toBe(count)
+
+    const all = childrenOf(pid)
+    const goaway = new Promise<void>((resolve) => {
+      void (async () => {
+        for await (const event of agents[0]?.status() ?? []) if (event.type === 'goaway') return resolve()
+      })()
+    })
+    const exit = once(primary.child, 'exit')
+    // As a terminal does it: to the whole group, more than once to none.
+    for (const worker of all) process.kill(worker, 'SIGINT')
+    process.kill(pid, 'SIGINT')
+    await goaway
+    expect(await exit).toEqual([0, null])
+    expect(all.filter(isAlive)).toEqual([])
+    expect(await primary.errors).toMatch(/^meshwire: a worker ended with .*\n$/)
+    await Promise.all(agents.map((agent) => agent.close()))
+  },
+)
