@@ -14,6 +14,11 @@ export interface HubProcess {
   rssMiB(): Promise<number>
   /** Ends it like a crash: nothing is told to anybody. */
   kill(): Promise<void>
+  /** SIGTERM: it drains; resolves when it has ended. */
+  drain(): Promise<void>
+  /** SIGSTOP: it stays connected and does nothing, until `thaw`. */
+  freeze(): void
+  thaw(): void
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -48,17 +53,31 @@ export async function startHubProcess(flags: Readonly<Record<string, string | nu
   const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'start', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  // A test process that gives up must not leave a hub behind.
+  const killNow = (): void => void child.kill('SIGKILL')
+  process.once('exit', killNow)
+  child.once('exit', () => process.off('exit', killNow))
   const line = await firstLine(child)
   const [, id = '', url = ''] = /hub (\S+) listens on (\S+)/.exec(line) ?? []
-  const kill = async (): Promise<void> => {
+  const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exit = once(child, 'exit')
-    child.kill('SIGKILL')
+    child.kill(signal)
     await exit
   }
+  const kill = (): Promise<void> => end('SIGKILL')
   const rssMiB = async (): Promise<number> => {
     const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(child.pid)])
     return Number(stdout) / 1024
   }
-  return { url, id, rssMiB, kill, [Symbol.asyncDispose]: kill }
+  return {
+    url,
+    id,
+    rssMiB,
+    kill,
+    drain: () => end('SIGTERM'),
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
+    [Symbol.asyncDispose]: kill,
+  }
 }

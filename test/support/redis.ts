@@ -8,15 +8,20 @@ import { findRedisServer } from '../../scripts/find-redis-server.mjs'
 
 const START_TIMEOUT_MS = 10_000
 
-/** A redis-server of its own, empty and without persistence. */
+export interface RedisServerOptions {
+  /** Every write is on the disk before it is answered (`appendfsync always`); default: nothing ever is. */
+  readonly durable?: boolean
+}
+
+/** A redis-server of its own, at first empty. */
 export interface RedisServer {
   readonly url: string
   readonly port: number
   /** Ends it and removes its directory. */
   stop(): Promise<void>
-  /** Ends it like a crash; what it held is lost. */
+  /** Ends it like a crash; what it held is lost unless it is durable. */
   kill(): Promise<void>
-  /** Starts it again, empty, on the same port, after `kill`. */
+  /** Starts it again on the same port, after `kill`, with what was on the disk. */
   restart(): Promise<void>
   /** It stays connected and does nothing, until `resume`. */
   pause(): void
@@ -47,12 +52,13 @@ async function answersPing(port: number): Promise<boolean> {
   })
 }
 
-async function launch(port: number, directory: string): Promise<ChildProcess> {
+async function launch(port: number, directory: string, durable: boolean): Promise<ChildProcess> {
   const flags = {
     '--port': String(port),
     '--bind': '127.0.0.1',
     '--save': '',
-    '--appendonly': 'no',
+    '--appendonly': durable ? 'yes' : 'no',
+    '--appendfsync': 'always',
     '--dir': directory,
   }
   const child = spawn(findRedisServer(), Object.entries(flags).flat(), { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -85,10 +91,10 @@ async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<
 }
 
 /** Starts a real redis-server on a free port, and answers when it serves. */
-export async function startRedis(): Promise<RedisServer> {
+export async function startRedis({ durable = false }: RedisServerOptions = {}): Promise<RedisServer> {
   const directory = await mkdtemp(join(tmpdir(), 'meshwire-redis-'))
   const port = await freePort()
-  let child = await launch(port, directory)
+  let child = await launch(port, directory, durable)
   const stop = async (): Promise<void> => {
     await end(child, 'SIGTERM')
     await rm(directory, { recursive: true, force: true })
@@ -100,7 +106,7 @@ export async function startRedis(): Promise<RedisServer> {
     kill: () => end(child, 'SIGKILL'),
     restart: async () => {
       await end(child, 'SIGKILL')
-      child = await launch(port, directory)
+      child = await launch(port, directory, durable)
     },
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),

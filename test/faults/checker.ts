@@ -1,0 +1,24 @@
+import { checkHolders, checkLeaders } from './check-holders.ts'
+import { checkOnce } from './check-once.ts'
+import { checkOrder } from './check-order.ts'
+import { checkReceipts } from './check-receipts.ts'
+import { checkStored } from './check-stored.ts'
+import { checkWatch } from './check-watch.ts'
+import type { History } from './history.ts'
+import type { Violation } from './violation.ts'
+
+const CHECKS = [
+  checkStored,
+  checkOrder,
+  checkOnce,
+  checkHolders,
+  checkLeaders,
+  checkWatch,
+  checkReceipts,
+] as const
+
+/**
+ * Every promise that a history shows to be broken. It knows nothing of the system but what clients saw of it: it imports
+ * nothing of src, client or protocol.
+ */
+export const check = (history: History): Violation[] => CHECKS.flatMap((one) => one(history))
