@@ -20,6 +20,8 @@ export interface WorkerOptions {
 interface Held {
   readonly capability: string
   readonly claim: number
+  /** When it was pushed, by the count of changes. */
+  readonly since: number
 }
 
 /**
@@ -35,6 +37,12 @@ export class Worker {
   readonly #held = new Map<string, Held>()
   /** Settled or given back here, and the store may not know it yet: id → claim. */
   readonly #ending = new Map<string, number>()
+  /** Counts what was pushed and what came to its end. */
+  #changes = 0
+  /** Inquiries into what the store says it holds, under way. */
+  #inquiries = 0
+  /** What came to its end while there are any: their answers may not know. */
+  readonly #over = new Map<string, { readonly claim: number; readonly since: number }>()
   #concurrency: number
   #reserved = 0
   /** It could do more, but its window was full. */
@@ -100,16 +108,17 @@ export class Worker {
     this.#delivery.takePlaces(-room)
   }
 
-  /** Pushes a claimed message; one that the client has already, or has done with, is not pushed again. */
+  /** Pushes a claimed message; one that the client has already (by this claim or a later one), or has done with, is not pushed again. */
   take(task: Task): void {
-    if (this.#held.get(task.id)?.claim === task.claim || this.#ending.get(task.id) === task.claim) return
+    if ((this.#held.get(task.id)?.claim ?? 0) >= task.claim || this.#ending.get(task.id) === task.claim)
+      return
     if (this.#stopped) this.#work.giveBack(this, task, unpushed(this.sender, task))
     else this.#push(task)
   }
 
   #push({ id, capability, claim, text, attempt }: Task): void {
     if (!this.#held.has(id)) this.#delivery.takePlaces(1)
-    this.#held.set(id, { capability, claim })
+    this.#held.set(id, { capability, claim, since: (this.#changes += 1) })
     this.#outbox.push(withAttempt(text, attempt))
   }
 
@@ -160,22 +169,46 @@ export class Worker {
   /** The store knows how this one ended. */
   ended({ id, claim }: Hold): void {
     if (this.#ending.get(id) === claim) this.#ending.delete(id)
+    this.#isOver(id, claim)
+  }
+
+  #isOver(id: string, claim: number): void {
+    if (this.#inquiries > 0) this.#over.set(id, { claim, since: (this.#changes += 1) })
   }
 
   /** The store took it away. */
   revoke(id: string, claim: number, reason: string): void {
+    this.#isOver(id, claim)
     if (this.#held.get(id)?.claim !== claim || !this.#drop(id)) return
     this.#outbox.push(JSON.stringify({ type: 'revoked', ids: [id], reason }))
     this.#work.onRoom(this)
   }
 
-  /** `stored` is all that the store says this agent holds: what is missing here is pushed, what is missing there is taken away. */
-  reconcile(stored: readonly Task[]): void {
+  /** The store is asked what this agent holds; answers what to tell `reconcile`. Each is followed by one `inquired`. */
+  inquire(): number {
+    this.#inquiries += 1
+    return this.#changes
+  }
+
+  inquired(): void {
+    this.#inquiries -= 1
+    if (this.#inquiries === 0) this.#over.clear()
+  }
+
+  /**
+   * `stored` is all that the store said this agent holds, asked at `inquiredAt`: what is missing here is pushed, what is missing
+   * there is taken away. What changed here since then the answer may not know.
+   */
+  reconcile(stored: readonly Task[], inquiredAt: number): void {
     if (this.#stopped) return
     const claimById = new Map(stored.map(({ id, claim }) => [id, claim]))
-    for (const [id, { claim }] of [...this.#held])
-      if (claimById.get(id) !== claim) this.revoke(id, claim, 'holder_lost')
-    for (const task of stored) this.take(task)
+    for (const [id, { claim, since }] of [...this.#held])
+      if (since <= inquiredAt && claimById.get(id) !== claim) this.revoke(id, claim, 'holder_lost')
+    for (const task of stored) {
+      const over = this.#over.get(task.id)
+      const changed = this.#held.has(task.id) || (over?.claim === task.claim && over.since > inquiredAt)
+      if (!changed) this.take(task)
+    }
   }
 
   /** Nothing is pushed any more. What the client holds stays its own for the grace period. */

@@ -88,6 +88,7 @@ export class BundledAgent implements Participant {
   #life: Life | null = null
   #keys = 0
   #updates = 0
+  #birth: NodeJS.Timeout | undefined
 
   constructor(agent: string, urls: readonly string[], recorder: Recorder, dice: Dice) {
     this.agent = agent
@@ -226,16 +227,18 @@ export class BundledAgent implements Participant {
     void this.#life?.client.then((one) => one.update({ metadata })).catch(() => undefined)
   }
 
-  crash(): void {
+  crash(absentMs: number): void {
     const life = this.#life
     if (!life) return
+    this.#life = null
     life.platform.die()
     life.abort.abort()
     void life.client.then((one) => one.close()).catch(() => undefined)
-    this.#begin()
+    this.#birth = setTimeout(() => this.#begin(), absentMs)
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#birth)
     const life = this.#life
     if (life) await (await life.client).close()
   }

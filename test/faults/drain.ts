@@ -12,24 +12,19 @@ const QUIET_MS = 1_000
  */
 export async function collectKept(url: string, agents: readonly string[], recorder: Recorder): Promise<void> {
   if (outstanding(recorder.history).length === 0) return
-  for (const agent of agents) {
-    const fields = {
-      id: agent,
-      name: agent,
-      capabilities: [WORK],
-      groups: [GROUP],
-      concurrency: 1_024,
-      window: 10_000,
-    }
-    await using socket = await connectAgent(url, fields)
-    for (;;) {
-      try {
-        const { id, payload } = await socket.next('message', () => true, QUIET_MS)
-        recorder.write({ kind: 'kept', agent, key: (payload as Payload).key, id })
-      } catch {
-        // Nothing came any more.
-        break
-      }
+  await Promise.all(agents.map((agent) => collect(url, agent, recorder)))
+}
+
+async function collect(url: string, agent: string, recorder: Recorder): Promise<void> {
+  const fields = { id: agent, name: agent, capabilities: [WORK], groups: [GROUP] }
+  await using socket = await connectAgent(url, { ...fields, concurrency: 1_024, window: 10_000 })
+  for (;;) {
+    try {
+      const { id, payload } = await socket.next('message', () => true, QUIET_MS)
+      recorder.write({ kind: 'kept', agent, key: (payload as Payload).key, id })
+    } catch {
+      // Nothing came any more.
+      return
     }
   }
 }

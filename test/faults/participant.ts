@@ -28,8 +28,8 @@ export interface Participant {
   send(shot: Shot): void
   /** Changes something of its registration. */
   update(): void
-  /** Its process dies, and a new one begins. */
-  crash(): void
+  /** Its process dies, and a new one begins so much later; meanwhile it sends nothing. */
+  crash(absentMs: number): void
   /** Sends without an answer. */
   readonly unanswered: number
   close(): Promise<void>

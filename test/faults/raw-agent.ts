@@ -42,6 +42,7 @@ export class RawAgent implements Participant {
   #onWelcome: (() => void)[] = []
   #timers = new Set<NodeJS.Timeout>()
   #resending = false
+  #absent = false
 
   constructor(agent: string, urls: readonly string[], recorder: Recorder, dice: Dice) {
     this.agent = agent
@@ -105,7 +106,7 @@ export class RawAgent implements Participant {
     this.#welcomed = false
     socket?.terminate()
     this.#after(this.#dice.between(1, RECONNECT_MS), () => {
-      if (this.#socket === null) this.#connect()
+      if (this.#socket === null && !this.#absent) this.#connect()
     })
   }
 
@@ -216,6 +217,7 @@ export class RawAgent implements Participant {
   }
 
   send(shot: Shot): void {
+    if (this.#absent) return
     const life = this.#life
     const key = `${life.name}.${(this.#keys += 1)}`
     const { lane, owed, receipt, asLeader: term } = shot
@@ -271,17 +273,24 @@ export class RawAgent implements Participant {
     if (this.#socket && this.#welcomed) this.#write(this.#socket, { type: 'update', ref: 'update', metadata })
   }
 
-  /** Half of the time its next session takes the living one over, with proof; else its process dies and another one begins. */
-  crash(): void {
-    if (this.#dice.chance(0.5)) {
-      const old = this.#socket
+  /** Where it is back at once, half of the time its next session takes the living one over, with proof. */
+  crash(absentMs: number): void {
+    if (this.#absent) return
+    const old = this.#socket
+    if (absentMs === 0 && old && this.#dice.chance(0.5)) {
       this.#connect()
       // It is ended by the hub, or has been given up with all that it still may say.
-      if (old) this.#after(2_000, () => old.terminate())
+      this.#after(2_000, () => old.terminate())
       return
     }
+    this.#absent = true
     this.#life = this.#begin()
-    this.#again()
+    this.#socket = null
+    old?.terminate()
+    this.#after(absentMs, () => {
+      this.#absent = false
+      this.#connect()
+    })
   }
 
   async close(): Promise<void> {

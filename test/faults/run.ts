@@ -76,7 +76,7 @@ async function assemble(places: Places, recorder: Recorder, dice: Dice): Promise
 
 /** Throws the dice until the time is over. */
 export function randomSchedule(dice: Dice, faults: readonly Fault[], loadMs: number): Strike[] {
-  const names = [...faults.map(({ name }) => name), 'agent crashed']
+  const names = [...faults.map(({ name }) => name), ...AGENT_FAULTS]
   const strikes: Strike[] = []
   for (let atMs = 1_500; atMs < loadMs - 2_000; atMs += dice.between(300, 4_000)) {
     const fault = dice.pick(names)
@@ -87,18 +87,38 @@ export function randomSchedule(dice: Dice, faults: readonly Fault[], loadMs: num
   return strikes
 }
 
+/** Processes of agents that die. */
+function agentFaults({ participants, watchers }: Cast): Fault[] {
+  return [
+    { name: 'agent restarted', strike: (_, dice) => Promise.resolve(dice.pick(participants).crash(0)) },
+    {
+      name: 'agent absent',
+      async strike(ms, dice) {
+        dice.pick(participants).crash(ms)
+        await wait(ms)
+      },
+    },
+    {
+      name: 'leader absent',
+      async strike(ms) {
+        const leader = watchers[0]?.leader.agentId
+        participants.find(({ agent }) => agent === leader)?.crash(ms)
+        await wait(ms)
+      },
+    },
+  ]
+}
+const AGENT_FAULTS = ['agent restarted', 'agent absent', 'leader absent'] as const
+
 async function strikeAll(
   schedule: readonly Strike[],
   faults: readonly Fault[],
-  { participants }: Cast,
+  cast: Cast,
   recorder: Recorder,
   dice: Dice,
 ): Promise<void> {
   const byName = new Map(faults.map((fault) => [fault.name, fault]))
-  byName.set('agent crashed', {
-    name: 'agent crashed',
-    strike: (_, own) => Promise.resolve(own.pick(participants).crash()),
-  })
+  for (const one of agentFaults(cast)) byName.set(one.name, one)
   const start = performance.now()
   await Promise.all(
     schedule.map(async ({ atMs, fault: name, forMs }) => {
