@@ -63,9 +63,12 @@ export async function redisStore(): Promise<Store> {
   const server = await startRedis({ durable: true })
   const proxies: TcpProxy[] = []
   const admin = async (...command: readonly [string, ...string[]]): Promise<void> => {
-    const client = new Redis(server.url, { retryStrategy: null })
+    const client = new Redis(server.url, { retryStrategy: () => null, maxRetriesPerRequest: 0 })
+    client.on('error', () => undefined)
     try {
       await client.call(...command)
+    } catch {
+      // Another fault has it down: then there is nothing to do.
     } finally {
       client.disconnect()
     }
