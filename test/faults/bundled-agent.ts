@@ -182,7 +182,7 @@ export class BundledAgent implements Participant {
     if (!life) return
     const client = life.name
     const key = `${client}.${(this.#keys += 1)}`
-    this.#write(life, { kind: 'sent', client, key, lane, owed, receipt, term: asLeader })
+    this.#write(life, { kind: 'sent', client, key, lane, owed, receipt, term: asLeader, session: null })
     life.unanswered += 1
     void life.client.then(async (one) => {
       try {

@@ -51,10 +51,32 @@ function workedAgain(history: History, deliveries: ReadonlyMap<string, Received[
   return found
 }
 
-/** Two agents that both say they had the acknowledgement that counted cannot be told from histories; the receipts can, see check-receipts.ts. */
+/** What is written on a session after another one of the same agent was welcomed must not be stored. */
+function fenceless(history: History): Violation[] {
+  const agents = agentsOf(history)
+  const latest = new Map<string, EntryOf<'session'>>()
+  const late = new Map<string, readonly [EntryOf<'session'>, EntryOf<'sent'>]>()
+  const found: Violation[] = []
+  for (const entry of history) {
+    if (entry.kind === 'session') latest.set(agents.get(entry.client) ?? entry.client, entry)
+    if (entry.kind === 'sent' && entry.session !== null) {
+      const now = latest.get(agents.get(entry.client) ?? entry.client)
+      if (now && (now.client !== entry.client || now.session !== entry.session))
+        late.set(entry.key, [now, entry])
+    }
+    const pair = entry.kind === 'answered' && entry.code === null ? late.get(entry.key) : undefined
+    if (pair && entry.kind === 'answered') {
+      const what = `"${entry.key}" was stored, sent on a session that ${pair[0].client} had taken over`
+      found.push(violation('holder', what, [...pair, entry]))
+    }
+  }
+  return found
+}
+
+/** I4. One live session an agent, one holder of work. */
 export function checkHolders(history: History): Violation[] {
   const deliveries = worked(history)
-  return [...sharedAttempts(deliveries), ...workedAgain(history, deliveries)]
+  return [...sharedAttempts(deliveries), ...workedAgain(history, deliveries), ...fenceless(history)]
 }
 
 /** Who leads in a term, as far as an entry says. */

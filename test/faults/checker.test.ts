@@ -25,6 +25,7 @@ const sent = (key: string, more: Partial<Sent> = {}): Happening => ({
   owed: ['b'],
   receipt: false,
   term: null,
+  session: null,
   ...more,
 })
 const ok = (key: string, client = 'a#1'): Happening => ({
@@ -178,6 +179,24 @@ group('work', () => {
   test('that was lost may reach its former holder late', () => {
     const done = [received('1', 'b', 2, 'queue'), processed('1'), receipt('1', 'acked')]
     expect(verdict(...task, ...done, received('1', 'c', 1, 'queue'))).toEqual([])
+  })
+})
+
+group('a session', () => {
+  const opened = (session: number): Happening => ({
+    kind: 'session',
+    client: 'a#1',
+    session,
+    hub: 'h',
+    resumed: true,
+  })
+  test('that was taken over stores nothing any more', () => {
+    const late = sent('1', { session: 1, owed: [] })
+    expect(verdict(...cast, opened(1), late, opened(2), ok('1'))).toEqual([])
+    expect(verdict(...cast, opened(1), opened(2), late, refused('1'))).toEqual([])
+    expect(verdict(...cast, opened(1), opened(2), late, ok('1'))).toEqual([
+      'holder: "1" was stored, sent on a session that a#1 had taken over',
+    ])
   })
 })
 

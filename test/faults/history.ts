@@ -19,7 +19,8 @@ export type Happening =
     }
   /**
    * Handed to the client, before it is written. `key` names the message in its payload. `owed`: the agents that have to process
-   * it, each; null: one of all. `term`: sent as the leader of that term.
+   * it, each; null: one of all. `term`: sent as the leader of that term. `session`: written on that session and no other; null: on
+   * whichever is open, again and again until it is answered.
    */
   | {
       readonly kind: 'sent'
@@ -29,6 +30,7 @@ export type Happening =
       readonly owed: readonly string[] | null
       readonly receipt: boolean
       readonly term: number | null
+      readonly session: number | null
     }
   /** `code` null: ok. */
   | {

@@ -221,7 +221,7 @@ export class RawAgent implements Participant {
     const life = this.#life
     const key = `${life.name}.${(this.#keys += 1)}`
     const { lane, owed, receipt, asLeader: term } = shot
-    this.#recorder.write({ kind: 'sent', client: life.name, key, lane, owed, receipt, term })
+    this.#recorder.write({ kind: 'sent', client: life.name, key, lane, owed, receipt, term, session: null })
     const seq = (life.seq += 1)
     life.open.set(seq, { ...shot, key })
     if (this.#socket && this.#welcomed) this.#writeShot(this.#socket, seq, { ...shot, key })
@@ -273,11 +273,41 @@ export class RawAgent implements Participant {
     if (this.#socket && this.#welcomed) this.#write(this.#socket, { type: 'update', ref: 'update', metadata })
   }
 
+  /** Sends on a session that another one has taken over: it must be refused. */
+  #sendOn(socket: WebSocket, { name: client }: Life, session: number): void {
+    if (socket.readyState !== WebSocket.OPEN) return
+    const key = `${client}.late-${session}`
+    this.#recorder.write({
+      kind: 'sent',
+      client,
+      key,
+      lane: 'broadcast',
+      owed: [],
+      receipt: false,
+      term: null,
+      session,
+    })
+    socket.on('message', (data) => {
+      for (const line of (data as Buffer).toString().split('\n')) {
+        const frame = JSON.parse(line) as Incoming
+        if (!('ref' in frame) || frame.ref !== key) continue
+        const id = frame.type === 'ok' ? (frame.result as { readonly id: string }).id : null
+        const code = frame.type === 'error' ? frame.error.code : null
+        this.#recorder.write({ kind: 'answered', client, key, id, code })
+      }
+    })
+    const payload: Payload = { key, lane: 'broadcast' }
+    this.#write(socket, { type: 'send', ref: key, to: { all: true }, messageType: 'notification', payload })
+  }
+
   /** Where it is back at once, half of the time its next session takes the living one over, with proof. */
   crash(absentMs: number): void {
     if (this.#absent) return
     const old = this.#socket
     if (absentMs === 0 && old && this.#dice.chance(0.5)) {
+      const life = this.#life
+      const { session } = life
+      this.#onWelcome.push(() => this.#sendOn(old, life, session))
       this.#connect()
       // It is ended by the hub, or has been given up with all that it still may say.
       this.#after(2_000, () => old.terminate())
