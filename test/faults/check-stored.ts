@@ -77,7 +77,30 @@ export function checkStored(history: History): Violation[] {
   })
 }
 
-/** Work is no dead letter and acknowledged at once; a message has one id, however often its client had to send it. */
+/**
+ * Nobody is unregistered and nothing expires in a run, so only who gives a message back can have it given up. Work is also given
+ * up when its holders are lost again and again.
+ */
+export function checkGivenUp(history: History): Violation[] {
+  const agents = agentsOf(history)
+  const known = new Set(agents.values())
+  const lanes = new Map(entriesOf(history, 'sent').map(({ key, lane }) => [key, lane]))
+  const keys = new Map([...acceptedOf(history)].map(([key, { answered }]) => [answered.id, key]))
+  const back = new Set(entriesOf(history, 'gave-back').map(({ id, client }) => `${id} ${agents.get(client)}`))
+  return entriesOf(history, 'dead').flatMap((entry) => {
+    const { id, agent, reason } = entry
+    const key = keys.get(id ?? '')
+    if (id === null || key === undefined || agent === null || !known.has(agent)) return []
+    if (lanes.get(key) === 'queue' || back.has(`${id} ${agent}`)) return []
+    const entries = history.filter((one) => 'key' in one && one.key === key)
+    return violation('stored', `"${key}" was given up (${reason}), and ${agent} never gave it back`, [
+      ...entries,
+      entry,
+    ])
+  })
+}
+
+/** A message has one id, however often its client had to send it. */
 export function idsOf(history: History): ReadonlyMap<string, ReadonlySet<string>> {
   const ids = new Map<string, Set<string>>()
   for (const entry of [...entriesOf(history, 'received'), ...entriesOf(history, 'kept')])

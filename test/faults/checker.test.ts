@@ -97,8 +97,12 @@ const cast = [joined('a'), joined('b'), joined('c', 'raw')]
 group('what is stored', () => {
   test('is processed by all it is owed to, or a dead letter of those who did not', () => {
     const many = sent('1', { owed: ['b', 'c'], lane: 'broadcast' })
+    const back: Happening = { kind: 'gave-back', client: 'c#1', key: '1', id: 'id-1', requeue: false }
     const dead: Happening = { kind: 'dead', id: 'id-1', agent: 'c', reason: 'not now' }
-    expect(verdict(...cast, many, ok('1'), processed('1'), dead)).toEqual([])
+    expect(verdict(...cast, many, ok('1'), processed('1'), back, dead)).toEqual([])
+    expect(verdict(...cast, many, ok('1'), processed('1'), dead)).toEqual([
+      'stored: "1" was given up (not now), and c never gave it back',
+    ])
     expect(verdict(...cast, many, ok('1'), processed('1'))).toEqual([
       'stored: "1" was stored and is gone: never processed by c, no dead letter',
     ])

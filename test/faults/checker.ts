@@ -2,13 +2,14 @@ import { checkHolders, checkLeaders } from './check-holders.ts'
 import { checkOnce } from './check-once.ts'
 import { checkOrder } from './check-order.ts'
 import { checkReceipts } from './check-receipts.ts'
-import { checkStored } from './check-stored.ts'
+import { checkGivenUp, checkStored } from './check-stored.ts'
 import { checkWatch } from './check-watch.ts'
 import type { History } from './history.ts'
 import type { Violation } from './violation.ts'
 
 const CHECKS = [
   checkStored,
+  checkGivenUp,
   checkOrder,
   checkOnce,
   checkHolders,

@@ -80,8 +80,10 @@ export function randomSchedule(dice: Dice, faults: readonly Fault[], loadMs: num
   const strikes: Strike[] = []
   for (let atMs = 1_500; atMs < loadMs - 2_000; atMs += dice.between(300, 4_000)) {
     const fault = dice.pick(names)
-    // Now and then longer than a lease, a heartbeat, an acknowledgement may take.
-    const forMs = dice.chance(0.4) ? dice.between(2_000, 5_000) : dice.between(50, 1_500)
+    // Mostly short; else longer than a lease, a heartbeat, an acknowledgement may take; now and then than a command may.
+    const length = dice.next()
+    const [least, most] = length < 0.6 ? [50, 1_500] : length < 0.92 ? [2_000, 5_000] : [5_500, 9_000]
+    const forMs = dice.between(least, most)
     strikes.push({ atMs, fault, forMs })
   }
   return strikes
