@@ -11,7 +11,7 @@ import { MeshError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Dice } from './dice.ts'
 import type { Happening } from './history.ts'
-import { GROUP, type Participant, type Payload, type Shot, WORK } from './participant.ts'
+import { GROUP, type Participant, type Payload, payloadOf, type Shot, WORK } from './participant.ts'
 import type { Recorder } from './recorder.ts'
 
 const DEAD_SOCKET: Socket = { send: () => undefined, close: () => undefined, abandon: () => undefined }
@@ -190,7 +190,7 @@ export class BundledAgent implements Participant {
           type: lane === 'replies' ? 'response' : 'notification',
           ...(asLeader !== null && { asLeader }),
         }
-        const payload: Payload = { key, lane }
+        const payload = payloadOf(key, lane, this.#dice)
         if (receipt) {
           const sent = await one.send(to, payload, { ...options, receipt: true })
           this.#write(life, { kind: 'answered', client, key, id: sent.id, code: null })

@@ -1,4 +1,5 @@
 import type { Target } from '../../protocol/message.ts'
+import type { Dice } from './dice.ts'
 import type { Lane } from './history.ts'
 
 /** One message to be sent. */
@@ -15,6 +16,15 @@ export interface Shot {
 export interface Payload {
   readonly key: string
   readonly lane: Lane
+  readonly padding?: string
+}
+
+/** More than a hub tells another one at once. */
+const LARGE_BYTES = 70_000
+
+/** Now and then a large one. */
+export function payloadOf(key: string, lane: Lane, dice: Dice): Payload {
+  return dice.chance(0.01) ? { key, lane, padding: 'x'.repeat(LARGE_BYTES) } : { key, lane }
 }
 
 export const WORK = 'work'

@@ -2,18 +2,24 @@ import { WebSocket } from 'ws'
 import type { Message, Receipt } from '../../protocol/pushes.ts'
 import type { Incoming } from '../support/agent.ts'
 import type { Dice } from './dice.ts'
-import { GROUP, type Participant, type Payload, type Shot, WORK } from './participant.ts'
+import { GROUP, type Participant, type Payload, payloadOf, type Shot, WORK } from './participant.ts'
 import type { Recorder } from './recorder.ts'
 
 /** Longer than the hubs of a run are silent towards a live client. */
 const SILENCE_MS = 3_000
 const RECONNECT_MS = 150
 
+/** A message without an answer. */
+interface Open extends Shot {
+  readonly key: string
+  readonly payload: Payload
+}
+
 /** What a process remembers. */
 interface Life {
   readonly name: string
   /** Sent and not answered, in order. */
-  readonly open: Map<number, Shot & { readonly key: string }>
+  readonly open: Map<number, Open>
   readonly done: Set<string>
   session: number
   seq: number
@@ -199,18 +205,14 @@ export class RawAgent implements Participant {
     })
   }
 
-  #writeShot(
-    socket: WebSocket,
-    seq: number,
-    { to, lane, receipt, asLeader, key }: Shot & { readonly key: string },
-  ): void {
+  #writeShot(socket: WebSocket, seq: number, { to, lane, receipt, asLeader, payload }: Open): void {
     this.#write(socket, {
       type: 'send',
       ref: `${seq}.${(this.#refs += 1)}`,
       seq,
       to,
       messageType: lane === 'replies' ? 'response' : 'notification',
-      payload: { key, lane } satisfies Payload,
+      payload,
       receipt,
       asLeader,
     })
@@ -223,8 +225,9 @@ export class RawAgent implements Participant {
     const { lane, owed, receipt, asLeader: term } = shot
     this.#recorder.write({ kind: 'sent', client: life.name, key, lane, owed, receipt, term, session: null })
     const seq = (life.seq += 1)
-    life.open.set(seq, { ...shot, key })
-    if (this.#socket && this.#welcomed) this.#writeShot(this.#socket, seq, { ...shot, key })
+    const open = { ...shot, key, payload: payloadOf(key, lane, this.#dice) }
+    life.open.set(seq, open)
+    if (this.#socket && this.#welcomed) this.#writeShot(this.#socket, seq, open)
   }
 
   #onMessage(socket: WebSocket, life: Life, { id, payload, attempt }: Message<Payload>): void {
