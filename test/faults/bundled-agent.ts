@@ -131,11 +131,15 @@ export class BundledAgent implements Participant {
         one.onMessage<Payload>((message) => this.#handle(life, message))
         // Replies that nobody waits for go to no handler but their own.
         one.onMessage<Payload>('response', (message) => this.#handle(life, message))
+        void one.closed.then((error) => error && this.#ended(life, error))
       },
-      // Who waits for `start` hears of it.
-      () => undefined,
+      (error: Error) => this.#ended(life, error),
     )
     return life
+  }
+
+  #ended(life: Life, { message }: Error): void {
+    this.#write(life, { kind: 'ended', client: life.name, error: message })
   }
 
   /** What a dead process would have seen, nobody saw. */
@@ -216,9 +220,8 @@ export class BundledAgent implements Participant {
   ): Promise<void> {
     try {
       for await (const receipt of receipts) this.#receipt(life, { ...receipt, id })
-    } catch (error) {
-      // The client ended first: its next life is told by a status.
-      if (!life.platform.dead && (error as Error).name !== 'AbortError') throw error
+    } catch {
+      // The client ended first; why, `closed` tells.
     }
   }
 
@@ -240,6 +243,7 @@ export class BundledAgent implements Participant {
   async close(): Promise<void> {
     clearTimeout(this.#birth)
     const life = this.#life
-    if (life) await (await life.client).close()
+    // One that could not connect has nothing to close.
+    if (life) await life.client.then((one) => one.close()).catch(() => undefined)
   }
 }

@@ -67,16 +67,27 @@ function fenceless(history: History): Violation[] {
     const pair = entry.kind === 'answered' && entry.code === null ? late.get(entry.key) : undefined
     if (pair && entry.kind === 'answered') {
       const what = `"${entry.key}" was stored, sent on a session that ${pair[0].client} had taken over`
-      found.push(violation('holder', what, [...pair, entry]))
+      found.push(violation('session', what, [...pair, entry]))
     }
   }
   return found
 }
 
-/** I4. One live session an agent, one holder of work. */
+/** A client goes on for ever: none is ended by what another session of its own agent did long ago, or by a fault. */
+function ended(history: History): Violation[] {
+  return entriesOf(history, 'ended').map((entry) => {
+    const sessions = entriesOf(history, 'session').filter(({ client }) => client === entry.client)
+    return violation('session', `${entry.client} was ended: ${entry.error}`, [...sessions.slice(-2), entry])
+  })
+}
+
+/** I4. One live session an agent, which stays until a next one takes over. */
+export const checkSessions = (history: History): Violation[] => [...fenceless(history), ...ended(history)]
+
+/** I4. One holder of work. */
 export function checkHolders(history: History): Violation[] {
   const deliveries = worked(history)
-  return [...sharedAttempts(deliveries), ...workedAgain(history, deliveries), ...fenceless(history)]
+  return [...sharedAttempts(deliveries), ...workedAgain(history, deliveries)]
 }
 
 /** Who leads in a term, as far as an entry says. */

@@ -199,9 +199,15 @@ group('a session', () => {
     expect(verdict(...cast, opened(1), late, opened(2), ok('1'))).toEqual([])
     expect(verdict(...cast, opened(1), opened(2), late, refused('1'))).toEqual([])
     expect(verdict(...cast, opened(1), opened(2), late, ok('1'))).toEqual([
-      'holder: "1" was stored, sent on a session that a#1 had taken over',
+      'session: "1" was stored, sent on a session that a#1 had taken over',
     ])
   })
+})
+
+test('a client that is ended without being asked to is told', () => {
+  expect(verdict(...cast, { kind: 'ended', client: 'a#1', error: 'taken over' })).toEqual([
+    'session: a#1 was ended: taken over',
+  ])
 })
 
 group('a final receipt', () => {

@@ -1,4 +1,4 @@
-import { checkHolders, checkLeaders } from './check-holders.ts'
+import { checkHolders, checkLeaders, checkSessions } from './check-holders.ts'
 import { checkOnce } from './check-once.ts'
 import { checkOrder } from './check-order.ts'
 import { checkReceipts } from './check-receipts.ts'
@@ -12,6 +12,7 @@ const CHECKS = [
   checkGivenUp,
   checkOrder,
   checkOnce,
+  checkSessions,
   checkHolders,
   checkLeaders,
   checkWatch,

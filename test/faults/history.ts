@@ -17,6 +17,8 @@ export type Happening =
       readonly hub: string
       readonly resumed: boolean
     }
+  /** The client gave up for good, of its own accord or told so by a hub; nobody closed it. */
+  | { readonly kind: 'ended'; readonly client: string; readonly error: string }
   /**
    * Handed to the client, before it is written. `key` names the message in its payload. `owed`: the agents that have to process
    * it, each; null: one of all. `term`: sent as the leader of that term. `session`: written on that session and no other; null: on

@@ -1,7 +1,17 @@
 import type { Entry, History } from './history.ts'
 
 /** What is promised, by docs/architecture.md; `arrival`: nothing stays in the store once nothing fails any more. */
-export const RULES = ['stored', 'arrival', 'order', 'once', 'holder', 'leader', 'watch', 'receipt'] as const
+export const RULES = [
+  'stored',
+  'arrival',
+  'order',
+  'once',
+  'session',
+  'holder',
+  'leader',
+  'watch',
+  'receipt',
+] as const
 export type Rule = (typeof RULES)[number]
 
 /** A promise that was not kept, and the entries of the history that show it, in order. */
