@@ -76,7 +76,7 @@ async function assemble(places: Places, recorder: Recorder, dice: Dice): Promise
 
 /** Throws the dice until the time is over. */
 export function randomSchedule(dice: Dice, faults: readonly Fault[], loadMs: number): Strike[] {
-  const names = [...faults.map(({ name }) => name), ...AGENT_FAULTS]
+  const names = faults.map(({ name }) => name)
   const strikes: Strike[] = []
   for (let atMs = 1_500; atMs < loadMs - 2_000; atMs += dice.between(300, 4_000)) {
     const fault = dice.pick(names)
@@ -110,17 +110,14 @@ function agentFaults({ participants, watchers }: Cast): Fault[] {
     },
   ]
 }
-const AGENT_FAULTS = ['agent restarted', 'agent absent', 'leader absent'] as const
 
 async function strikeAll(
   schedule: readonly Strike[],
   faults: readonly Fault[],
-  cast: Cast,
   recorder: Recorder,
   dice: Dice,
 ): Promise<void> {
   const byName = new Map(faults.map((fault) => [fault.name, fault]))
-  for (const one of agentFaults(cast)) byName.set(one.name, one)
   const start = performance.now()
   await Promise.all(
     schedule.map(async ({ atMs, fault: name, forMs }) => {
@@ -247,9 +244,9 @@ export async function runLoad(places: Places, options: RunOptions, trouble: Trou
 export async function runFaults(store: Store, options: RunOptions): Promise<RunResult> {
   await using fleet = await HubFleet.start(store, options.hubs)
   return await runLoad(fleet, options, async (cast, recorder, dice) => {
-    const faults = [...store.faults, ...fleet.faults]
+    const faults = [...store.faults, ...fleet.faults, ...agentFaults(cast)]
     const schedule = options.schedule ?? randomSchedule(dice, faults, options.loadMs)
-    await strikeAll(schedule, faults, cast, recorder, dice)
+    await strikeAll(schedule, faults, recorder, dice)
     await store.heal()
     fleet.heal()
   })
