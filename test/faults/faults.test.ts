@@ -13,7 +13,7 @@ async function prove(store: Store, seed: number, hubs: number, schedule: readonl
   const folder = await mkdtemp(join(tmpdir(), 'meshwire-faults-'))
   const path = join(folder, 'history.jsonl')
   const last = Math.max(...schedule.map(({ atMs, forMs }) => atMs + forMs))
-  const options = { seed, hubs, loadMs: last + 1_000, everyMs: 25, schedule, path }
+  const options = { seed, hubs, loadMs: last + 1_000, everyMs: 25, leastSends: 800, schedule, path }
   const { history, violations } = await runFaults(store, options)
   const told = violations.slice(0, 5).map((one) => explain(one, history))
   expect(told, `${describe(history)}; the history is ${path}`).toEqual([])

@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly schedule: readonly Strike[] | null
   /** How often somebody sends. Default 12 ms. */
   readonly everyMs?: number
+  /** On a busy machine the load goes on until there are so many sends. Default 0. */
+  readonly leastSends?: number
   /** How long the mesh may take to bring everything to its end once nothing fails any more. Default 40,000. */
   readonly drainMs?: number
   /** Where the history goes; null: nowhere. */
@@ -232,6 +234,7 @@ export async function runLoad(places: Places, options: RunOptions, trouble: Trou
   const over = wait(options.loadMs)
   await trouble(cast, recorder, dice.fork())
   await over
+  while (entriesOf(recorder.history, 'sent').length < (options.leastSends ?? 0)) await wait(50)
   load.stop()
   await stopLooking()
   options.log?.(`load is over: ${describe(recorder.history)}`)
