@@ -19,7 +19,6 @@ import { Outgoing } from './outgoing.ts'
 import { Receipts } from './receipts.ts'
 import { Requests } from './requests.ts'
 import type { RequestOptions } from './requests.ts'
-import type { Scope } from './scope.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
@@ -46,7 +45,7 @@ export class Endpoint {
   /** The error it ended with, null after `close`. Never rejects. */
   readonly closed: Promise<Error | null>
   readonly #settings: Settings
-  readonly #scope: Scope
+  readonly #platform: Platform
   readonly #lifecycle: Lifecycle
   readonly #outgoing: Outgoing
   readonly #calls: Calls
@@ -61,7 +60,7 @@ export class Endpoint {
 
   constructor(platform: Platform, settings: Settings) {
     this.#settings = settings
-    this.#scope = platform.scope
+    this.#platform = platform
     this.closed = new Promise((resolve) => (this.#onClosed = resolve))
     this.welcomed = new Promise((resolve, reject) => {
       this.#onWelcomed = resolve
@@ -148,7 +147,7 @@ export class Endpoint {
     to: Target,
     payload: unknown,
     options: RequestOptions = {},
-    run: HandlerRun | undefined = this.#scope.getStore(),
+    run: HandlerRun | undefined = this.#platform.scope.getStore(),
   ): Promise<Message<never>> {
     const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
     const { correlationId, reply, signal: withdrawn, fail } = this.requests.open(timeoutMs, signal)
@@ -163,7 +162,7 @@ export class Endpoint {
     const { timeoutMs = this.#settings.requestTimeoutMs, window, signal, ...rest } = options
     const correlationId = randomId()
     const reader = this.streams.expect(correlationId, { timeoutMs, window, signal })
-    this.#scope.getStore()?.wait(reader.over)
+    this.#platform.scope.getStore()?.wait(reader.over)
     const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
     this.send(to, payload, query).catch((error: Error) => reader.unasked(error))
     return reader
@@ -245,6 +244,11 @@ export class Endpoint {
   }
 
   #opened(welcome: Welcome): void {
+    if (this.#welcome === null) {
+      // What comes in one go with the first welcome must not be dropped before `connect` has resolved.
+      this.incoming.keepEarly()
+      this.#platform.defer(() => this.incoming.releaseEarly())
+    }
     this.#welcome = welcome
     this.#agent = welcome.agent
     this.#calls.resume()

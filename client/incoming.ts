@@ -82,6 +82,8 @@ export class Incoming {
   readonly #work: Hall = { lines: new Lines(), running: 0 }
   readonly #talk: Hall = { lines: new Lines(), running: 0 }
   readonly #unhandled = new Unhandled<Held>((held) => this.#giveBack(held))
+  /** Responses that nobody waits for, while it is too early for a handler; null: it is not. */
+  #early: Message[] | null = null
   readonly #runs = new Set<HandlerRun>()
   #session = 0
   /** Handlers that run, and values they returned that are not stored yet. */
@@ -135,6 +137,10 @@ export class Incoming {
     }
     if (message.messageType === 'response') {
       const taken = this.#port.take(message)
+      if (!taken && this.#early !== null) {
+        this.#early.push(message)
+        return
+      }
       if (!taken && !this.#handlers.has('response')) this.#port.emit({ type: 'late_reply', message })
       if (taken || !this.#handlers.has('response')) {
         this.#ack(message)
@@ -154,6 +160,17 @@ export class Incoming {
     else if (hall.lines.waiting + this.#unhandled.size >= this.#limits.window) return
     this.#enqueue(held, true)
     this.pump()
+  }
+
+  /** From now until `releaseEarly` responses that nobody waits for are kept: who connects has had no turn yet to handle them. */
+  keepEarly(): void {
+    this.#early ??= []
+  }
+
+  releaseEarly(): void {
+    const early = this.#early ?? []
+    this.#early = null
+    for (const message of early) this.receive(message)
   }
 
   /** The hub has taken work back: its handlers are told, and what they still do has no effect. */

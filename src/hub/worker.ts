@@ -118,9 +118,10 @@ export class Worker {
     this.#delivery.takePlaces(-room)
   }
 
-  /** Pushes a claimed message; one that the client has already, or has done with, is not pushed again. */
+  /** Pushes a claimed message; one that the client has already, by this claim or a later one, or has done with, is not pushed again. */
   take(task: Task): void {
-    if (this.#held.get(task.id)?.claim === task.claim || this.#ending.get(task.id) === task.claim) return
+    if ((this.#held.get(task.id)?.claim ?? 0) >= task.claim) return
+    if (this.#ending.get(task.id) === task.claim) return
     if (this.#lostEarly.get(task.id) === task.claim) return
     if (this.#stopped) this.decline(task)
     else this.#push(task)

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { connect } from '../../client/node.ts'
-import { messageFrame, startScriptedHub } from '../support/scripted-hub.ts'
+import { messageFrame, startScriptedHub, welcomeFrame } from '../support/scripted-hub.ts'
 
 function gate(): { readonly opened: Promise<void>; open(): void } {
   let open = (): void => undefined
@@ -149,6 +149,23 @@ describe('messages over a real socket', () => {
     await socket.next('send')
     abort.abort(new Error('not needed'))
     await expect(request).rejects.toThrow('not needed')
+  })
+
+  it('a response that comes in one go with the first welcome reaches a handler that is set when `connect` resolves', async () => {
+    await using hub = await startScriptedHub()
+    const connecting = connect({ url: hub.url, name: 'tester', capabilities: ['nlp'], closeTimeoutMs: 20 })
+    const socket = await hub.accept()
+    const { ref } = await socket.next('hello')
+    socket.send(
+      welcomeFrame({ ref: ref as string }),
+      messageFrame('r1', { messageType: 'response', correlationId: 'of a life before', payload: 1 }),
+      messageFrame('r2', { messageType: 'response', correlationId: 'of a life before', payload: 2 }),
+    )
+    await using client = await connecting
+    const payloads: unknown[] = []
+    client.onMessage('response', ({ payload }) => void payloads.push(payload))
+    expect((await socket.next('ack'))['ids']).toContain('r1')
+    await expect.poll(() => payloads).toEqual([1, 2])
   })
 
   it('a request that the hub refuses is rejected with the reason', async () => {

@@ -102,6 +102,49 @@ describe.each(CORES)('work, on %s', (kind) => {
     expect(revoked.flatMap(({ ids }) => ids).toSorted()).toEqual([a?.id, b?.id].toSorted())
   })
 
+  test('that is claimed, or done, while the hub asks what is held is neither taken away nor pushed again', async () => {
+    const late: (() => void)[] = []
+    let gap = (): void => undefined
+    const wrap = (core: Core): Core => ({
+      ...withQueues(core, {
+        held: async (...args) => {
+          const answer = await core.queues.held(...args)
+          await new Promise<void>((resolve) => late.push(resolve))
+          return answer
+        },
+      }),
+      bus: {
+        lossy: true,
+        publish: core.bus.publish.bind(core.bus),
+        subscribe: (namespace, hub, onSignal, onGap) => {
+          gap = onGap
+          return core.bus.subscribe(namespace, hub, onSignal, onGap)
+        },
+      },
+    })
+    await using mesh = await startMesh(kind, 1, {}, wrap)
+    const store = await mesh.store()
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await using bob = await join(mesh.hub(0), 'bob', { concurrency: 2 })
+    const askWhatIsHeld = async (): Promise<void> => {
+      gap()
+      await expect.poll(() => late.length).toBe(2)
+    }
+    const answer = (): void => late.splice(0).forEach((resolve) => resolve())
+    await askWhatIsHeld()
+    await send(alice, NLP, 1)
+    const one = await bob.next('message')
+    answer()
+    expect(await pushed(alice, bob)).toEqual([])
+    await askWhatIsHeld()
+    ack(bob, one)
+    await expect.poll(() => store.queues.size('default', 'nlp')).toBe(0)
+    await bob.roundTrip()
+    answer()
+    expect(await pushed(alice, bob)).toEqual([])
+    expect(bob.waitingOf('revoked')).toEqual([])
+  })
+
   test('that nobody was told of is found by the sweep', async () => {
     const wrap = (core: Core): Core => ({
       ...core,

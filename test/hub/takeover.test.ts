@@ -130,6 +130,19 @@ describe.each(CORES)('without proof on %s', (core) => {
     },
   )
 
+  it('a newcomer that has gone while a silent holder was asked takes nothing over', async () => {
+    await using mesh = await startMesh(core, 2, { heartbeatIntervalMs: 3_000, heartbeatTimeoutMs: 5_000 })
+    await using holder = await connectAgent(mesh.hub(0), { id: 'a1', autoPong: false })
+    await using newcomer = await openSocket(mesh.hub(1))
+    newcomer.send({ ref: 1, ...hello('a1') })
+    await holder.next('ping')
+    await newcomer.cut()
+    // The next ping is the heartbeat's, when the time for an answer to the first one is long over.
+    await holder.next('ping', () => true, 6_000)
+    await holder.request(query('a1', 'still here'))
+    expect(await holder.next('message')).toMatchObject({ payload: 'still here' })
+  })
+
   it('a holder that answers by any frame keeps its id', async () => {
     await using hub = await startTestHub(core)
     await using holder = await connectAgent(hub, { id: 'a1', autoPong: false })

@@ -50,7 +50,8 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   }
   const agentId = frame.agent?.id ?? nanoid()
   const session = randomBytes(18).toString('base64url')
-  const registered = await register(namespace, agentId, registration, frame, hashOf(session))
+  const registered = await register(connection, namespace, agentId, registration, frame, hashOf(session))
+  if (registered === null) return
   const { cursor, tasks } = await openStored(namespace, agentId, registered).finally(() =>
     namespace.opening.delete(registered.fence),
   )
@@ -71,14 +72,18 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   hub.onWelcomed(connection)
 }
 
-/** Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. */
+/**
+ * Registers; where a live session holds the id and the client has no proof, that one is asked whether it lives. Null where the client has
+ * gone meanwhile: its word may be an old one, held up on the way to the store, and the holder its own next session.
+ */
 async function register(
+  connection: Connection,
   namespace: Namespace,
   agentId: string,
   registration: Registration,
   frame: Hello,
   sessionHash: string,
-): Promise<Registered> {
+): Promise<Registered | null> {
   let silentFence: number | null = null
   for (;;) {
     const result = await namespace.core.registry.register(namespace.name, {
@@ -105,6 +110,7 @@ async function register(
         },
       )
     }
+    if (connection.state !== 'opening') return null
     if (await namespace.probes.isAlive(agentId, result.hub, result.fence)) {
       throw new MeshError(
         'agent_taken',
@@ -114,6 +120,7 @@ async function register(
         },
       )
     }
+    if (connection.state !== 'opening') return null
     silentFence = result.fence
   }
 }

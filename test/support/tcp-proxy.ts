@@ -1,0 +1,228 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+
+/** `up`: from the side that connected to the one it connected to; `down`: back. */
+export type Way = 'up' | 'down'
+export type Ways = Way | 'both'
+/** `near`: the side that connected to the proxy; `far`: the one behind it. */
+export type Side = 'near' | 'far'
+
+const waysOf = (ways: Ways): readonly Way[] => (ways === 'both' ? ['up', 'down'] : [ways])
+
+/** One direction of a connection: bytes pass, pass later, wait, or vanish. */
+class Pipe {
+  readonly #from: Socket
+  readonly #to: Socket
+  #delayMs = 0
+  #stalled = false
+  #swallows = false
+  /** Bytes on their way, in order; each with the moment from which it may pass. */
+  readonly #waiting: { readonly bytes: Buffer; readonly dueAt: number }[] = []
+  #timer: NodeJS.Timeout | null = null
+
+  constructor(from: Socket, to: Socket) {
+    this.#from = from
+    this.#to = to
+    from.on('data', (bytes: Buffer) => this.#onBytes(bytes))
+    to.on('drain', () => {
+      if (!this.#stalled) from.resume()
+    })
+  }
+
+  #onBytes(bytes: Buffer): void {
+    if (this.#swallows) return
+    this.#waiting.push({ bytes, dueAt: performance.now() + this.#delayMs })
+    this.#flush()
+  }
+
+  #flush(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    if (this.#stalled) return
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      const wait = next.dueAt - performance.now()
+      if (wait > 0) {
+        this.#timer = setTimeout(() => this.#flush(), Math.ceil(wait))
+        return
+      }
+      this.#waiting.shift()
+      if (!this.#to.destroyed && !this.#to.write(next.bytes)) this.#from.pause()
+    }
+  }
+
+  delay(ms: number): void {
+    this.#delayMs = ms
+  }
+
+  /** Nothing is read any more: who writes here finds its buffers full after a while. */
+  stall(): void {
+    this.#stalled = true
+    this.#from.pause()
+  }
+
+  swallow(): void {
+    this.#swallows = true
+    this.#from.resume()
+  }
+
+  heal(): void {
+    this.#delayMs = 0
+    this.#stalled = false
+    this.#flush()
+    this.#from.resume()
+  }
+
+  end(): void {
+    if (this.#timer) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#waiting.length = 0
+  }
+}
+
+/** One connection through the proxy. Each fault stays until `heal`; a cut and a half-open connection do not come back. */
+export class ProxiedConnection {
+  readonly #sockets: Readonly<Record<Side, Socket>>
+  readonly #pipes: Readonly<Record<Way, Pipe>>
+  #halfOpen = false
+  readonly closed: Promise<void>
+
+  constructor(near: Socket, far: Socket) {
+    this.#sockets = { near, far }
+    this.#pipes = { up: new Pipe(near, far), down: new Pipe(far, near) }
+    this.closed = new Promise((resolve) => {
+      for (const side of ['near', 'far'] as const) {
+        const socket = this.#sockets[side]
+        socket.setNoDelay()
+        // A failed socket closes too.
+        socket.on('error', () => undefined)
+        socket.on('close', () => {
+          if (this.#halfOpen && !near.destroyed) return
+          if (this.#halfOpen && !far.destroyed) return
+          this.cut()
+          resolve()
+        })
+      }
+    })
+  }
+
+  /** What is written from now on arrives so much later, in order. */
+  delay(ms: number, ways: Ways = 'both'): void {
+    for (const way of waysOf(ways)) this.#pipes[way].delay(ms)
+  }
+
+  /** Nothing passes; what was on its way passes after `heal`. */
+  stall(ways: Ways = 'both'): void {
+    for (const way of waysOf(ways)) this.#pipes[way].stall()
+  }
+
+  /** Both sides see a reset. */
+  cut(): void {
+    for (const way of ['up', 'down'] as const) this.#pipes[way].end()
+    for (const side of ['near', 'far'] as const) {
+      const socket = this.#sockets[side]
+      if (!socket.destroyed) socket.resetAndDestroy()
+    }
+  }
+
+  /** One side is gone; the other one is not told, and what it writes vanishes. */
+  halfOpen(left: Side): void {
+    this.#halfOpen = true
+    const gone = left === 'near' ? 'far' : 'near'
+    for (const way of ['up', 'down'] as const) this.#pipes[way].end()
+    this.#pipes[left === 'near' ? 'up' : 'down'].swallow()
+    this.#sockets[gone].resetAndDestroy()
+  }
+
+  heal(): void {
+    if (this.#halfOpen) this.cut()
+    else for (const way of ['up', 'down'] as const) this.#pipes[way].heal()
+  }
+}
+
+/**
+ * A TCP proxy in front of one server, with a network's faults: for all connections, those that come later included, until
+ * `heal`; or for one of `connections`.
+ */
+export class TcpProxy {
+  readonly port: number
+  /** Where new connections go to. */
+  targetPort: number
+  readonly #server: Server
+  readonly #connections = new Set<ProxiedConnection>()
+  #onNew: (connection: ProxiedConnection) => void = () => undefined
+  #refuses = false
+
+  constructor(server: Server, targetPort: number) {
+    this.#server = server
+    this.port = (server.address() as AddressInfo).port
+    this.targetPort = targetPort
+    server.on('connection', (near) => this.#connect(near))
+  }
+
+  get connections(): readonly ProxiedConnection[] {
+    return [...this.#connections]
+  }
+
+  #connect(near: Socket): void {
+    if (this.#refuses) {
+      near.on('error', () => undefined)
+      near.resetAndDestroy()
+      return
+    }
+    const connection = new ProxiedConnection(near, connect(this.targetPort, '127.0.0.1'))
+    this.#connections.add(connection)
+    void connection.closed.then(() => this.#connections.delete(connection))
+    this.#onNew(connection)
+  }
+
+  #forAll(act: (connection: ProxiedConnection) => void): void {
+    this.#onNew = act
+    for (const connection of this.#connections) act(connection)
+  }
+
+  delay(ms: number, ways: Ways = 'both'): void {
+    this.#forAll((connection) => connection.delay(ms, ways))
+  }
+
+  stall(ways: Ways = 'both'): void {
+    this.#forAll((connection) => connection.stall(ways))
+  }
+
+  /** Those there are now; new ones may come. */
+  cut(): void {
+    for (const connection of this.#connections) connection.cut()
+  }
+
+  /** Those there are now; new ones may come. */
+  halfOpen(left: Side): void {
+    for (const connection of this.#connections) connection.halfOpen(left)
+  }
+
+  /** New connections are reset at once, and those there are. */
+  refuse(): void {
+    this.#refuses = true
+    this.cut()
+  }
+
+  /** Everything passes again. */
+  heal(): void {
+    this.#refuses = false
+    this.#onNew = () => undefined
+    for (const connection of this.#connections) connection.heal()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#server, 'close')
+    this.#server.close()
+    this.cut()
+    await closed
+  }
+}
+
+/** Starts a proxy on a free port, in front of `targetPort` of this machine. */
+export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+  const server = createServer({ allowHalfOpen: false })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return new TcpProxy(server, targetPort)
+}
