@@ -53,6 +53,7 @@ export class RedisRegistry implements Registry {
           holder,
           LIMITS.producersMax,
           LIMITS.producerWindow,
+          request.registeredAt ?? '',
         ],
       )) as string[]
       const [outcome, ...rest] = reply
