@@ -67,6 +67,8 @@ export interface RegisterRequest {
   readonly proved: boolean
   /** The fence of a holder that a probe found silent: that one may be displaced without proof. */
   readonly silentFence: number | null
+  /** When the agent was first registered, as a hub knew it before the store lost it (milliseconds since 1970): what a new id begins with. */
+  readonly registeredAt?: number | null
   /** The client instance's id for `seq`; at most 8 of an agent are remembered, the one not heard of for longest goes. */
   readonly producer: string | null
 }
@@ -167,7 +169,8 @@ export interface EventsSince {
  *
  * Leader: an eligible agent that is not offline. When there is none, or the one there was is gone, offline or not eligible
  * any more, the eligible agent with status `online` that has the smallest `registeredAt`, then the smallest id, is elected,
- * with a term that is the revision of its `leader.changed`. Where nobody qualifies the leader becomes null (the term stays).
+ * with a term that is the revision of its `leader.changed`. Where a store has lost its leader with everything else, hubs and agents have 2 s
+ * to come back before there is an election. Where nobody qualifies the leader becomes null (the term stays).
  */
 export interface Registry {
   /**

@@ -26,6 +26,8 @@ const WANT_AGAIN_MS = 10_000
 /** Agents asked to come back in a second, after the store has lost data, and the most that this may take. */
 const RETURNS_PER_SECOND = 500
 const RETURN_SPREAD_MS = 10_000
+/** How long those that come back are told from those that are new. */
+const REMEMBERED_MS = 60_000
 /** Each session's lanes are asked for lost signals once in so many looks. */
 const SWEEP_SLICES = 30
 
@@ -68,6 +70,8 @@ export class Namespace {
   /** The revision that the store's epoch began with here, where it is not the first: sessions before it are void. */
   #begunAt = 0
   #closed = false
+  #before: ReadonlyMap<string, number> = new Map()
+  #beforeUntil = 0
   readonly #pauses = new Set<() => void>()
 
   private constructor({ name, hub, core, settings, log, flusher }: NamespaceOptions) {
@@ -93,7 +97,7 @@ export class Namespace {
       replica: this.replica,
       log: this.#log,
       apply: (event) => this.#apply(event),
-      onReload: (wentBack) => this.#onReload(wentBack),
+      onReload: (wentBack, before) => this.#onReload(wentBack, before),
       onError: (error) => this.onStoreError(error),
     })
     this.probes = new Probes(this)
@@ -173,6 +177,11 @@ export class Namespace {
     return this.#connections === 0 && this.replica.size === 0 && now - this.#idleSince > ms
   }
 
+  /** When an agent was first registered (ms), as this hub knew it before the store lost data, a while ago at most; else null. */
+  registeredBefore(agentId: string): number | null {
+    return Date.now() < this.#beforeUntil ? (this.#before.get(agentId) ?? null) : null
+  }
+
   /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
   reached(revision: number): Promise<void> {
     return this.#sync.reached(revision)
@@ -225,10 +234,12 @@ export class Namespace {
   }
 
   /** The replica was loaded anew. */
-  #onReload(wentBack: boolean): void {
+  #onReload(wentBack: boolean, before: ReadonlyMap<string, number>): void {
     this.watchers.onReset()
     if (wentBack) {
       this.#begunAt = this.replica.revision
+      this.#before = before
+      this.#beforeUntil = Date.now() + REMEMBERED_MS
       const spreadMs = Math.min(RETURN_SPREAD_MS, (this.#sessions.size / RETURNS_PER_SECOND) * 1_000)
       // Numbers are in use here that the store may give again; its agents come back and begin anew.
       for (const session of this.#sessions.values()) {
@@ -348,6 +359,7 @@ export class Namespace {
   sweep(now: number): void {
     if (this.watchers.heartbeatsWanted && now - this.#wantedAt > WANT_AGAIN_MS) this.wantHeartbeats()
     if (!this.core.bus.lossy) return
+    if (now > this.#beforeUntil && this.#before.size > 0) this.#before = new Map()
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values())

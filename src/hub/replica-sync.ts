@@ -15,8 +15,11 @@ export interface ReplicaSyncOptions {
   readonly log: Log
   /** Applies the next event to the replica. */
   readonly apply: (event: RegistryEvent) => void
-  /** The replica was loaded anew. `wentBack`: the store may have lost some of what this hub had seen of it. */
-  readonly onReload: (wentBack: boolean) => void
+  /**
+   * The replica was loaded anew. `wentBack`: the store may have lost some of what this hub had seen of it; `before`: agent →
+   * when it was first registered (ms), as it was seen.
+   */
+  readonly onReload: (wentBack: boolean, before: ReadonlyMap<string, number>) => void
   readonly onError: (error: unknown) => void
 }
 
@@ -131,10 +134,12 @@ export class ReplicaSync {
     // Events that came meanwhile have closed the gap.
     if (!wentBack && snapshot.revision <= replica.revision) return false
     log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')
+    const before = new Map<string, number>()
+    if (wentBack) for (const { record } of replica.all()) before.set(record.id, record.state.registeredAt)
     replica.load(snapshot)
     for (const revision of this.#early.keys())
       if (wentBack || revision <= snapshot.revision) this.#early.delete(revision)
-    onReload(wentBack)
+    onReload(wentBack, before)
     this.#resolveWaiters()
     return wentBack
   }

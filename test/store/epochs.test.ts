@@ -96,11 +96,40 @@ describe.each(LOSSES)('when the store was %s', (what, lose) => {
     const again = await join(far.core, 'bob', { hub: 'hub-2' })
     expect(again.fence).toBeGreaterThan(revision + 1_000)
     expect(again.fence).toBeGreaterThan(joined.fence)
-    const { term, leader } = await far.core.registry.snapshot(NS)
-    expect(leader).toBe('alice')
-    expect(term).toBeGreaterThan(0)
+    const led = async (): Promise<number> => {
+      for (const id of await far.core.registry.due(NS, 10)) await far.core.registry.expire(NS, id)
+      const { term, leader } = await far.core.registry.snapshot(NS)
+      return leader === 'alice' ? term : 0
+    }
+    await expect.poll(led, { interval: 20, timeout: 5_000 }).toBeGreaterThan(joined.fence - 1)
     expect(what).not.toBe('')
   })
+})
+
+test('after all was lost, agents keep the time they were first registered at, and have time to come back before one is elected', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  const client = new Redis(redis.url)
+  onTestFinished(() => client.disconnect())
+  const { core } = await openHub(redis.url, 'hub-1')
+  await join(core, 'elder')
+  await join(core, 'younger')
+  const before = await core.registry.snapshot(NS)
+  const since = new Map(before.agents.map(({ id, state }) => [id, state.registeredAt]))
+  await client.flushall()
+  await core.registry.snapshot(NS)
+  for (const id of ['younger', 'elder']) await join(core, id, { registeredAt: since.get(id) ?? null })
+  const after = await core.registry.snapshot(NS)
+  expect(after.leader).toBeNull()
+  expect(new Map(after.agents.map(({ id, state }) => [id, state.registeredAt]))).toEqual(since)
+  const leader = async (): Promise<string | null> => {
+    for (const id of await core.registry.due(NS, 10)) await core.registry.expire(NS, id)
+    return (await core.registry.snapshot(NS)).leader
+  }
+  await expect.poll(leader, { interval: 20, timeout: 5_000 }).not.toBeNull()
+  expect(await core.registry.snapshot(NS)).toMatchObject({ leader: 'elder' })
+  expect((await core.registry.snapshot(NS)).term).toBeGreaterThan(before.revision)
+  expect(await core.registry.due(NS, 10)).toEqual([])
 })
 
 test('a core that nobody is subscribed on goes on after the store was restarted: it knows nothing of before', async () => {

@@ -11,6 +11,9 @@ interface Known {
   ended: boolean
 }
 
+/** How long agents have to come back, where all was lost, before one of them is elected. */
+const QUIET_MS = 2_000
+
 /**
  * The epoch of each namespace: the time in which the store lost nothing. It ends where the server that has the namespace is not the process it
  * was (restarted, or a replica that was promoted: nobody can tell whether it was behind), and where the store says so: it was emptied.
@@ -36,7 +39,10 @@ export class Epochs {
     return () => {
       const left = (this.#holders.get(root) ?? 1) - 1
       if (left > 0) this.#holders.set(root, left)
-      else this.#holders.delete(root)
+      else {
+        this.#holders.delete(root)
+        this.#known.delete(root)
+      }
     }
   }
 
@@ -63,16 +69,18 @@ export class Epochs {
     return opening
   }
 
-  async #open({ root, meta, events }: NamespaceKeys): Promise<string> {
+  async #open({ root, meta, events, deadlines }: NamespaceKeys): Promise<string> {
     const server = this.#connections.serverOf(root)
     if (server === '') throw unavailable('not connected')
     const fresh = randomBytes(9).toString('base64url')
-    const name = (await this.#scripts.run(
-      this.#connections,
-      'open',
-      [meta, events],
-      [server, fresh],
-    )) as string
+    // Where nothing was known of it there is nobody to come back.
+    const quietMs = this.#known.has(root) ? QUIET_MS : 0
+    const keys = [meta, events, deadlines]
+    const name = (await this.#scripts.run(this.#connections, 'open', keys, [
+      server,
+      fresh,
+      quietMs,
+    ])) as string
     this.#known.set(root, { name, server, ended: false })
     return name
   }

@@ -37,7 +37,7 @@ export class NamespaceKeys {
     this.root = root
   }
 
-  /** hash: epoch, server, revision, leader, term; `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged */
+  /** hash: epoch, server, revision, leader, term; `quiet`, until when nobody is elected (ms); `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged */
   get meta(): string {
     return `${this.root}meta`
   }

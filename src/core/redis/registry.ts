@@ -54,6 +54,7 @@ export class RedisRegistry implements Registry {
           holder,
           LIMITS.producersMax,
           LIMITS.producerWindow,
+          request.registeredAt ?? '',
         ],
       )) as string[]
       const [outcome, ...rest] = reply

@@ -95,6 +95,7 @@ async function register(
       proved: false,
       silentFence,
       producer: frame.producer ?? null,
+      registeredAt: namespace.registeredBefore(agentId),
     })
     if (result.outcome === 'registered') {
       // At once: who was told right after this that the id is held asks for this very session.

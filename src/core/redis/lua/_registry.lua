@@ -52,6 +52,12 @@ local function elect()
   if leader == '' then leader = false end
   local state = leader and load_state(leader)
   if state and state.eligible and state.status ~= 'offline' then return end
+  if not leader then
+    -- The store has lost its leader: those that were there have time to come back.
+    local quiet = redis.call('HGET', META, 'quiet')
+    if quiet and tonumber(quiet) > now then return end
+    if quiet then redis.call('HDEL', META, 'quiet') end
+  end
   local first = redis.call('ZRANGE', ELECTABLE, 0, 0)[1]
   if not leader and not first then return end
   local revision = next_revision()

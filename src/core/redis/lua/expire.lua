@@ -9,8 +9,11 @@ local deadline = redis.call('ZSCORE', DEADLINES, id)
 if not deadline or tonumber(deadline) > now then return {} end
 local state = load_state(id)
 if not state then
+  -- See open.lua.
   redis.call('ZREM', DEADLINES, id)
-  return {}
+  elect()
+  tell()
+  return emitted
 end
 if state.status == 'offline' or state.ephemeral then needs_removal(id, OWN, true) else needs_holds(id, true) end
 if missing then return missing end

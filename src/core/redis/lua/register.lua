@@ -4,7 +4,8 @@
 -- ARGV[1..7]    as in _tasks.lua
 -- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] hub  ARGV[11] session hash  ARGV[12] proof hash or ''
 -- ARGV[13] '1': proved  ARGV[14] fence of a silent holder or ''  ARGV[15] producer or ''  ARGV[16] guessed name holder or ''
--- ARGV[17] producers remembered  ARGV[18] slots of a producer; then senders as in _receipts.lua
+-- ARGV[17] producers remembered  ARGV[18] slots of a producer  ARGV[19] when a new id was first registered (ms), before the store lost it, or ''; then
+--   senders as in _receipts.lua
 -- Returns {'held', hub, fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
 --         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
 local id, registration, hub, hash, proof = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
@@ -35,7 +36,7 @@ if state then
   redis.call('HDEL', NAMES, before.name)
   if live then mark_all(id, OWN) end
 else
-  state = { status = 'online', registeredAt = int(now) }
+  state = { status = 'online', registeredAt = int(math.min(now, tonumber(ARGV[19]) or now)) }
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
 end
 link(id, registration, true)
