@@ -111,12 +111,14 @@ export class Work {
   /** Asks the store again what this worker holds, until it answers: the answer to a claim, or word of a loss, may have been lost. */
   ask(worker: Worker): void {
     if (worker.stopped || this.#closed) return
+    const asking = worker.asks()
     this.#queues.held(this.#namespace, worker.agentId).then(
       (stored) => {
-        worker.reconcile(stored)
+        worker.reconcile(stored, asking)
         this.onQueued(worker.capabilities)
       },
       (error: unknown) => {
+        worker.forget(asking)
         this.#onError(error)
         this.#askLater([worker])
       },

@@ -22,6 +22,14 @@ interface Held {
   readonly claim: number
 }
 
+/** What is to be compared with what the store will say: other answers may come before that one and be newer. */
+export interface Asking {
+  /** What the client held when the store was asked: id → claim. */
+  readonly held: ReadonlyMap<string, number>
+  /** What ended since then: id → claim. */
+  readonly ended: Map<string, number>
+}
+
 /**
  * The work of one session: what its client holds, and how much more it takes. Room is reserved before a message is claimed,
  * so that claims of several queues under way together never bring more than there is room for.
@@ -35,6 +43,7 @@ export class Worker {
   readonly #held = new Map<string, Held>()
   /** Settled or given back here, and the store may not know it yet: id → claim. */
   readonly #ending = new Map<string, number>()
+  readonly #asking = new Set<Asking>()
   #concurrency: number
   #reserved = 0
   /** It could do more, but its window was full. */
@@ -109,6 +118,8 @@ export class Worker {
 
   /** Gives back a message claimed that was not pushed. */
   decline(task: Task): void {
+    // Until the store has it, the agent holds it there: it is not to be pushed for that.
+    this.#ending.set(task.id, task.claim)
     this.#work.giveBack(this, task, unpushed(this.sender, task))
   }
 
@@ -164,6 +175,7 @@ export class Worker {
 
   /** The store knows how this one ended. */
   ended({ id, claim }: Hold): void {
+    for (const { ended } of this.#asking) ended.set(id, claim)
     if (this.#ending.get(id) === claim) this.#ending.delete(id)
   }
 
@@ -174,13 +186,31 @@ export class Worker {
     this.#work.onRoom(this)
   }
 
-  /** `stored` is all that the store says this agent holds: what is missing here is pushed, what is missing there is taken away. */
-  reconcile(stored: readonly Task[]): void {
+  /** The store is being asked what this agent holds. To be given to `reconcile` or `forget`. */
+  asks(): Asking {
+    const held = new Map<string, number>()
+    for (const [id, { claim }] of this.#held) held.set(id, claim)
+    const asking = { held, ended: new Map<string, number>() }
+    this.#asking.add(asking)
+    return asking
+  }
+
+  /** The store did not answer. */
+  forget(asking: Asking): void {
+    this.#asking.delete(asking)
+  }
+
+  /**
+   * `stored` is all that the store said this agent holds: what is missing here is pushed, what is missing there is taken away. What
+   * was claimed or ended since the store was asked is newer than its answer.
+   */
+  reconcile(stored: readonly Task[], asking: Asking): void {
+    this.#asking.delete(asking)
     if (this.#stopped) return
     const claimById = new Map(stored.map(({ id, claim }) => [id, claim]))
-    for (const [id, { claim }] of [...this.#held])
+    for (const [id, claim] of asking.held)
       if (claimById.get(id) !== claim) this.revoke(id, claim, 'holder_lost')
-    for (const task of stored) this.take(task)
+    for (const task of stored) if (asking.ended.get(task.id) !== task.claim) this.take(task)
   }
 
   /** Nothing is pushed any more. What the client holds stays its own for the grace period. */
