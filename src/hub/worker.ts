@@ -129,6 +129,8 @@ export class Worker {
 
   /** Gives back a message claimed that was not pushed. */
   decline(task: Task): void {
+    // Until the store has it, the agent holds it there: it is not to be pushed for that.
+    this.#ending.set(task.id, task.claim)
     this.#work.giveBack(this, task, unpushed(this.sender, task))
   }
 

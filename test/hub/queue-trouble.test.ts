@@ -33,6 +33,38 @@ describe.each(CORES)('work, on %s', (kind) => {
     }
   })
 
+  test('that was pushed after the store was asked stays with its holder, though the answer does not have it', async () => {
+    let fails = true
+    const gate = { open: (): void => undefined, asked: (): void => undefined }
+    const opened = new Promise<void>((resolve) => (gate.open = resolve))
+    const asked = new Promise<void>((resolve) => (gate.asked = resolve))
+    const wrap = (core: Core): Core =>
+      withQueues(core, {
+        claim: async (...args) => {
+          if (!fails) return core.queues.claim(...args)
+          fails = false
+          throw gone()
+        },
+        held: async (...args) => {
+          const answer = await core.queues.held(...args)
+          gate.asked()
+          await opened
+          return answer
+        },
+      })
+    await using mesh = await startMesh(kind, 1, {}, wrap)
+    await using bob = await join(mesh.hub(0), 'bob')
+    await using alice = await join(mesh.hub(0), 'alice', asker)
+    await asked
+    await sendAll(alice, NLP, [1, 2])
+    const one = await bob.next('message')
+    gate.open()
+    expect(await pushed(alice, bob)).toEqual([])
+    ack(bob, one)
+    expect(await bob.next('message')).toMatchObject({ payload: 2, attempt: 1 })
+    expect(bob.waitingOf('revoked')).toEqual([])
+  })
+
   test('that is settled while the store is away is settled when it is back', async () => {
     let away = false
     const wrap = (core: Core): Core =>
