@@ -92,7 +92,7 @@ export class Delivery {
         read: (after, limit) => this.#readLog(after, limit),
         take: (entry) => this.#takeBroadcast(entry),
         room: () => this.#room('inbox'),
-        wentBack: () => this.#wentBack(),
+        wentBack: () => this.#options.onWentBack(),
       },
       cursor.upTo,
     )
@@ -105,21 +105,16 @@ export class Delivery {
         read: (after, limit) => core.inboxes.read(namespace, agentId, lane, after, limit),
         take: (entry) => this.#takeEntry(lane, entry),
         room: () => this.#room(lane),
-        wentBack: () => this.#wentBack(),
+        wentBack: () => this.#options.onWentBack(),
       },
       0,
     )
   }
 
-  /** The store has lost data: all numbers here name entries that are gone, or others by now. Nothing is pushed or settled any more. */
+  /** The store has lost data: numbers here name entries that are gone, or others by now. Nothing is pushed or settled any more. */
   forget(): void {
     this.#options.settler.drop(this.settled)
     this.stop()
-  }
-
-  #wentBack(): void {
-    this.#options.settler.drop(this.settled)
-    this.#options.onWentBack()
   }
 
   /** Entries of the log. Where it was cut beyond what this session has read, what was lost goes to the dead letters. */

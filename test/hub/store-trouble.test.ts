@@ -13,6 +13,7 @@ import { CORE_LIMITS, join as joinCore, NS } from '../support/core.ts'
 import { CORES, startMesh } from '../support/hubs.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { ack, join, read, receive, reconnect, send } from '../support/talk.ts'
+import { readiness } from '../support/traffic.ts'
 
 /** What the server holds now is what it comes back with. */
 async function saveNow(redis: RedisServer): Promise<void> {
@@ -109,6 +110,9 @@ describe('a store that comes back older than it was', () => {
       await redis.restart()
       // Each by its own hub, once that has the store again.
       for (const agent of [alice, bob]) expect(await agent.closed).toMatchObject({ code: 4000 })
+      // Each hub finds the server again in its own time.
+      for (const hub of [near, far])
+        await expect.poll(() => readiness(hub), { timeout: 10_000 }).toMatchObject({ ready: true })
       await using bobBack = await reconnect(far, bob)
       await using other = await join(near, 'other')
       await send(other, 'bob', 'direct')

@@ -171,7 +171,10 @@ function openSession(
       marks: registered.marks,
       onError: (error) => namespace.onStoreError(error),
       onRoom: () => worker.onRoom(),
-      onWentBack: () => connection.close('hub_failed'),
+      onWentBack: () => {
+        delivery.forget()
+        connection.close('hub_failed')
+      },
     },
     cursor,
   )
