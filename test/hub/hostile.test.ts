@@ -158,7 +158,7 @@ describe.each(CORES)(
           )
           expect(again).toEqual([])
         }),
-        { numRuns: 60 },
+        { numRuns: 60, endOnFailure: true },
       )
       expect(attacker.waitingOf('error').filter(({ error }) => error.code === 'internal')).toEqual([])
       // Its subscriptions told it of others; it has not become another agent by all this.
