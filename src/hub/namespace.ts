@@ -210,9 +210,11 @@ export class Namespace {
     const session = agent ? this.#sessions.get(agent.id) : undefined
     if (!agent || !session || session.sender.fence >= revision) return
     // Whom time unregistered after this hub was thought dead may register again.
-    if (event === 'agent.unregistered')
+    if (event === 'agent.unregistered') {
+      // Its lanes are gone; should the agent register again, their numbers begin anew.
+      session.forget()
       session.connection.close(this.reclaims.has(session) ? 'hub_failed' : 'unregistered')
-    else if (!agent.state.connected) void this.reclaims.take(session)
+    } else if (!agent.state.connected) void this.reclaims.take(session)
     else if (agent.state.hub !== this.hub) session.connection.displace()
   }
 

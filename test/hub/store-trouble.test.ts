@@ -88,6 +88,49 @@ test('an agent without a session on its hub, because the answer to its registrat
   await core.close()
 })
 
+test.each(CORES)(
+  'what an agent acknowledged before it was unregistered settles nothing of its next registration, on %s',
+  async (core) => {
+    let away = false
+    const settled: string[] = []
+    const wrap = (one: Core, index: number): Core => ({
+      ...one,
+      inboxes: new Proxy(one.inboxes, {
+        get: (target, name) => {
+          const method = Reflect.get(target, name) as (...args: unknown[]) => unknown
+          if (name !== 'settle' || index !== 0) return method.bind(target)
+          return (namespace: string, settlements: readonly { readonly agentId: string }[]) => {
+            if (away) return Promise.reject(gone())
+            settled.push(...settlements.map(({ agentId }) => agentId))
+            return method.call(target, namespace, settlements)
+          }
+        },
+      }),
+    })
+    await using mesh = await startMesh(core, 2, {}, wrap)
+    const store = await mesh.store()
+    await using carol = await join(mesh.hub(0), 'carol')
+    await using bob = await join(mesh.hub(0), 'bob')
+    await send(carol, 'bob', 'old')
+    const old = await bob.next('message')
+    away = true
+    ack(bob, old)
+    await bob.roundTrip()
+    const leave = { agentId: 'bob', fence: null, departure: 'unregister', graceMs: 0, marks: null } as const
+    await store.registry.leave(NS, leave)
+    expect(await bob.closed).toMatchObject({ code: 4410 })
+    await using back = await join(mesh.hub(1), 'bob')
+    await send(carol, 'bob', 'new')
+    await back.next('message')
+    away = false
+    await send(carol, 'carol', 'own')
+    ack(carol, await carol.next('message'))
+    await expect.poll(() => settled, { timeout: 5_000 }).toContain('carol')
+    const { entries } = await store.inboxes.read(NS, 'bob', 'inbox', 0, 10)
+    expect(entries.map(({ text }) => (JSON.parse(text) as { payload: unknown }).payload)).toEqual(['new'])
+  },
+)
+
 describe('a store that comes back older than it was', () => {
   test(
     'costs every session its connection: what is sent afterwards arrives',
