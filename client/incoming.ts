@@ -6,6 +6,7 @@ import { HandlerRun } from './handler-run.ts'
 import { Handlers } from './handlers.ts'
 import type { Registered } from './handlers.ts'
 import { Lines } from './lines.ts'
+import { lineOf } from './message.ts'
 import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOptions } from './message.ts'
 import { Nack } from './nack.ts'
 import { Progress } from './progress.ts'
@@ -58,12 +59,6 @@ interface Held {
 
 /** Milliseconds that work waits for a handler here while there are others. */
 const UNHANDLED_WORK_MS = 1_000
-
-/** Order holds among a sender's direct messages, its responses and its broadcasts, each for itself; a queue's work has none. */
-function lineOf({ id, from, via, messageType }: Message): string {
-  if (via === 'queue') return id
-  return `${from}\n${messageType === 'response' ? 'response' : via === 'direct' ? 'direct' : 'broadcast'}`
-}
 
 /**
  * What the hub pushes, on its way to the handlers: each message once, whatever is pushed twice; those of one sender in order,

@@ -60,3 +60,9 @@ export type Handler<Payload = unknown> = (
   message: ReceivedMessage<Payload>,
   context: HandlerContext,
 ) => unknown
+
+/** Order holds among a sender's direct messages, its responses and its broadcasts, each for itself; a queue's work has none. */
+export function lineOf({ id, from, via, messageType }: Message): string {
+  if (via === 'queue') return id
+  return `${from}\n${messageType === 'response' ? 'response' : via === 'direct' ? 'direct' : 'broadcast'}`
+}

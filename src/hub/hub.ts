@@ -97,7 +97,7 @@ export class Hub {
     return this.#open.values()
   }
 
-  /** Told once, when no more connections are taken. */
+  /** Told when no more connections are taken; it may be told twice. */
   onDrain(listener: () => void): void {
     this.#onDrain = listener
   }

@@ -4,10 +4,12 @@ import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
 import type { RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { FormerAgents } from './former-agents.ts'
 import { Ghosts } from './ghosts.ts'
 import { GroupCommit } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
 import type { Flusher } from './outbox.ts'
+import { Pauses } from './pauses.ts'
 import { Probes } from './probes.ts'
 import { Reclaims } from './reclaims.ts'
 import { Replica } from './replica.ts'
@@ -26,8 +28,6 @@ const WANT_AGAIN_MS = 10_000
 /** Agents asked to come back in a second, after the store has lost data, and the most that this may take. */
 const RETURNS_PER_SECOND = 500
 const RETURN_SPREAD_MS = 10_000
-/** How long those that come back are told from those that are new. */
-const REMEMBERED_MS = 60_000
 /** Each session's lanes are asked for lost signals once in so many looks. */
 const SWEEP_SLICES = 30
 
@@ -70,9 +70,8 @@ export class Namespace {
   /** The revision that the store's epoch began with here, where it is not the first: sessions before it are void. */
   #begunAt = 0
   #closed = false
-  #before: ReadonlyMap<string, number> = new Map()
-  #beforeUntil = 0
-  readonly #pauses = new Set<() => void>()
+  readonly #former = new FormerAgents()
+  readonly #pauses = new Pauses()
 
   private constructor({ name, hub, core, settings, log, flusher }: NamespaceOptions) {
     this.name = name
@@ -179,7 +178,7 @@ export class Namespace {
 
   /** When an agent was first registered (ms), as this hub knew it before the store lost data, a while ago at most; else null. */
   registeredBefore(agentId: string): number | null {
-    return Date.now() < this.#beforeUntil ? (this.#before.get(agentId) ?? null) : null
+    return this.#former.registeredAt(agentId)
   }
 
   /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
@@ -222,10 +221,7 @@ export class Namespace {
     return this.replica.get(agentId)?.record.registration.capabilities ?? []
   }
 
-  /**
-   * What agents of this hub can do may have changed, or that others are there for work that these have lost. `before`: what the agent
-   * could do until now.
-   */
+  /** What agents here can do may have changed, or who may take what they lost. `before`: what the agent could do until now. */
   #checkWork({ agent }: RegistryEvent, before: readonly string[]): void {
     if (!agent) return
     this.work.onChance(before)
@@ -240,8 +236,7 @@ export class Namespace {
     this.watchers.onReset()
     if (wentBack) {
       this.#begunAt = this.replica.revision
-      this.#before = before
-      this.#beforeUntil = Date.now() + REMEMBERED_MS
+      this.#former.remember(before)
       const spreadMs = Math.min(RETURN_SPREAD_MS, (this.#sessions.size / RETURNS_PER_SECOND) * 1_000)
       // Numbers are in use here that the store may give again; its agents come back and begin anew.
       for (const session of this.#sessions.values()) {
@@ -361,7 +356,7 @@ export class Namespace {
   sweep(now: number): void {
     if (this.watchers.heartbeatsWanted && now - this.#wantedAt > WANT_AGAIN_MS) this.wantHeartbeats()
     if (!this.core.bus.lossy) return
-    if (now > this.#beforeUntil && this.#before.size > 0) this.#before = new Map()
+    this.#former.tidy()
     this.#slice = (this.#slice + 1) % SWEEP_SLICES
     let index = 0
     for (const session of this.#sessions.values())
@@ -388,23 +383,14 @@ export class Namespace {
   }
 
   /** Waits, but not beyond the end of this namespace on this hub. */
-  async pause(ms: number): Promise<void> {
-    if (this.#closed) return
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer)
-        this.#pauses.delete(done)
-        resolve()
-      }
-      const timer = setTimeout(done, ms)
-      this.#pauses.add(done)
-    })
+  pause(ms: number): Promise<void> {
+    return this.#pauses.wait(ms)
   }
 
   async close(): Promise<void> {
     this.#closed = true
     this.#sync.close()
-    for (const done of this.#pauses) done()
+    this.#pauses.end()
     this.probes.close()
     await this.work.close()
     this.streams.close()

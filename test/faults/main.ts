@@ -1,5 +1,5 @@
 // Runs a mesh under load and random faults, and judges what its clients saw:
-//   npm run faults -- --seed N --minutes M [--hubs 3] [--store redis|embedded] [--dir folder]
+//   npm run faults -- --seed N --minutes M (--help: what else)
 // The same seed throws the same dice; what the machine makes of them differs from run to run.
 import { mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,6 +16,14 @@ const STORES: Readonly<Record<string, () => Promise<Store>>> = {
 }
 /** Violations printed; all are counted. */
 const PRINTED = 10
+const HELP = `npm run faults -- [options]
+
+  --seed N      of the dice for faults and load (default: any)
+  --minutes M   of load under faults (default 1)
+  --hubs N      default 3; embedded: 1
+  --store NAME  ${Object.keys(STORES).join(' or ')} (default redis)
+  --dir FOLDER  keeps the history there (default: only where a promise was broken, in a temporary one)
+`
 
 const { values } = parseArgs({
   options: {
@@ -24,8 +32,13 @@ const { values } = parseArgs({
     hubs: { type: 'string' },
     store: { type: 'string', default: 'redis' },
     dir: { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 })
+if (values.help) {
+  console.log(HELP)
+  process.exit()
+}
 const open = STORES[values.store]
 if (!open) throw new Error(`--store ${values.store}: must be one of ${Object.keys(STORES).join(', ')}`)
 const seed = Number(values.seed)

@@ -4,21 +4,22 @@ import { expect, test } from 'vitest'
 import { connectAgent, connectObserver, openSocket, type TestAgent } from '../support/agent.ts'
 import { startHubProcess } from '../support/hub-process.ts'
 import { newStore, startHurriedHub, startTestHub } from '../support/hubs.ts'
-import { startStallingProxy } from '../support/stalling-proxy.ts'
 import { join, read, receive, reconnect, send, sendAll } from '../support/talk.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 test('a connection that is half-open is closed 4002, and its agent comes back to all that was stored', async () => {
   await using hub = await startTestHub('redis', { heartbeatIntervalMs: 300, heartbeatTimeoutMs: 300 })
-  await using proxy = await startStallingProxy(hub.url)
+  await using proxy = await startTcpProxy(hub.port)
   await using watcher = await connectObserver(hub)
   await watcher.request({ type: 'subscribe' })
   await using alice = await join(hub, 'alice')
-  await using bob = await join(proxy, 'bob')
+  await using bob = await join({ url: `ws://127.0.0.1:${proxy.port}/mesh` }, 'bob')
   await send(alice, 'bob', 'before')
   expect(await read(bob, 1)).toEqual(['before'])
-  proxy.stall()
+  // He is gone, and the hub is not told.
+  proxy.halfOpen('far')
   await sendAll(alice, 'bob', ['one', 'two', 'three'])
   await watcher.next(
     'event',
