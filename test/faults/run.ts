@@ -1,7 +1,7 @@
 import { connect } from '../../client/node.ts'
 import { BundledAgent } from './bundled-agent.ts'
 import { check } from './checker.ts'
-import { outstanding } from './check-stored.ts'
+import { forgotten, outstanding } from './check-stored.ts'
 import { checkReceipts } from './check-receipts.ts'
 import { Dice } from './dice.ts'
 import { collectKept } from './drain.ts'
@@ -43,6 +43,9 @@ export interface RunResult {
   readonly history: History
   readonly violations: readonly Violation[]
 }
+
+/** How long what the store may have forgotten is waited for, once nothing fails any more. */
+const LOST_MS = 6_000
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -128,7 +131,7 @@ async function strikeAll(
       if (!fault) throw new Error(`this mesh has no fault "${name}"; it has ${[...byName.keys()].join(', ')}`)
       await wait(atMs - (performance.now() - start))
       recorder.write({ kind: 'fault', fault: `${name}, ${forMs} ms`, over: false })
-      await fault.strike(forMs, own)
+      await fault.strike(forMs, own, recorder)
       recorder.write({ kind: 'fault', fault: `${name}, ${forMs} ms`, over: true })
     }),
   )
@@ -155,9 +158,11 @@ async function settle(
   drainMs: number,
 ): Promise<void> {
   const deadline = Date.now() + drainMs
+  const lostFrom = Date.now() + LOST_MS
   const open = (): boolean => {
     if (participants.some(({ unanswered }) => unanswered > 0)) return true
-    if (outstanding(recorder.history).length > 0) return true
+    if (outstanding(recorder.history).some(({ mayBeLost }) => !mayBeLost || Date.now() < lostFrom))
+      return true
     return checkReceipts(recorder.history).some(({ what }) => what.endsWith('has no final receipt'))
   }
   const url = places.directUrls[0] ?? ''
@@ -267,6 +272,8 @@ export function describe(history: History): string {
     sessions: entriesOf(history, 'session').length,
     events: entriesOf(history, 'event').length,
     leaders: new Set(entriesOf(history, 'event').flatMap(({ term }) => (term === null ? [] : [term]))).size,
+    failovers: entriesOf(history, 'failover').filter(({ over }) => over).length,
+    'messages lost by them': new Set(forgotten(history).map(({ key }) => key)).size,
     faults: entriesOf(history, 'fault').filter(({ over }) => !over).length,
   }
   return Object.entries(counts)
