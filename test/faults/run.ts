@@ -1,4 +1,5 @@
 import { connect } from '../../client/node.ts'
+import { MeshError } from '../../protocol/errors.ts'
 import { BundledAgent } from './bundled-agent.ts'
 import { check } from './checker.ts'
 import { forgotten, outstanding } from './check-stored.ts'
@@ -44,7 +45,7 @@ export interface RunResult {
   readonly violations: readonly Violation[]
 }
 
-/** How long what the store may have forgotten is waited for, once nothing fails any more. */
+/** How long what the store may have forgotten is waited for, once all the rest is over and nothing more of it comes. */
 const LOST_MS = 6_000
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -137,14 +138,18 @@ async function strikeAll(
   )
 }
 
-/** Records the dead letters that were not `known`. */
-async function listDead(url: string, recorder: Recorder, known: Set<string>): Promise<void> {
+/** Records the dead letters that were not `known`; false: the store did not answer, ask again. */
+async function listDead(url: string, recorder: Recorder, known: Set<string>): Promise<boolean> {
   const client = await connect({ url, observer: true })
   try {
     for await (const { position, messageId: id, agentId: agent, reason } of client.deadLetters.listAll()) {
       if (!known.has(position)) recorder.write({ kind: 'dead', id, agent, reason })
       known.add(position)
     }
+    return true
+  } catch (error) {
+    if (!(error instanceof MeshError && error.retryable)) throw error
+    return false
   } finally {
     await client.close()
   }
@@ -188,7 +193,7 @@ async function settle(
     participants.map(({ agent }) => agent),
     recorder,
   )
-  await listDead(url, recorder, dead)
+  while (!(await listDead(url, recorder, dead))) await wait(200)
 }
 
 const look = (name: string, url: string, recorder: Recorder): Promise<number> =>
