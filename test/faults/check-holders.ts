@@ -1,4 +1,5 @@
 import { agentsOf, type Entry, type EntryOf, entriesOf, type History, put } from './history.ts'
+import { Losses } from './losses.ts'
 import { type Violation, violation } from './violation.ts'
 
 type Received = EntryOf<'received'>
@@ -10,15 +11,22 @@ function worked(history: History): ReadonlyMap<string, Received[]> {
   return found
 }
 
-/** Each push of work has a number of its own, so two deliveries with the same one are two holders at once. */
-function sharedAttempts(deliveries: ReadonlyMap<string, Received[]>): Violation[] {
+/**
+ * Each push of work has a number of its own, so two deliveries with the same one are two holders at once; or the store has
+ * forgotten the first one, which it gave out before that came and after the delivery before, or the sending.
+ */
+function sharedAttempts(history: History, deliveries: ReadonlyMap<string, Received[]>): Violation[] {
   const found: Violation[] = []
+  const losses = new Losses(history)
+  const sentAt = new Map(entriesOf(history, 'sent').map(({ key, at }) => [key, at]))
   for (const [id, entries] of deliveries) {
     const byAttempt = new Map<number, Received>()
     for (const entry of entries) {
       const other = byAttempt.get(entry.attempt)
       byAttempt.set(entry.attempt, entry)
       if (!other) continue
+      const since = entries[entries.indexOf(other) - 1]?.at ?? sentAt.get(other.key) ?? 0
+      if (losses.mayHave(since, other.at)) continue
       const what = `work ${id} was pushed to ${other.client} and to ${entry.client} as attempt ${entry.attempt}`
       found.push(violation('holder', what, [other, entry]))
       break
@@ -29,15 +37,18 @@ function sharedAttempts(deliveries: ReadonlyMap<string, Received[]>): Violation[
 
 /**
  * The receipt says whose acknowledgement counted. What came later with a greater attempt than any that this agent ever got was
- * claimed after it; what came later with a smaller one was only late.
+ * claimed after it; what came later with a smaller one was only late. A store that may have forgotten the acknowledgement gives
+ * the work out again.
  */
 function workedAgain(history: History, deliveries: ReadonlyMap<string, Received[]>): Violation[] {
   const agents = agentsOf(history)
   const found: Violation[] = []
   const judged = new Set<string>()
+  const losses = new Losses(history)
   for (const receipt of entriesOf(history, 'receipt')) {
     if (receipt.status !== 'acked' || judged.has(receipt.id)) continue
     judged.add(receipt.id)
+    if (losses.mayHave(receipt.settledAt)) continue
     const entries = deliveries.get(receipt.id) ?? []
     const own = entries
       .filter(({ client }) => agents.get(client) === receipt.agent)
@@ -87,7 +98,7 @@ export const checkSessions = (history: History): Violation[] => [...fenceless(hi
 /** I4. One holder of work. */
 export function checkHolders(history: History): Violation[] {
   const deliveries = worked(history)
-  return [...sharedAttempts(deliveries), ...workedAgain(history, deliveries)]
+  return [...sharedAttempts(history, deliveries), ...workedAgain(history, deliveries)]
 }
 
 /** Who leads in a term, as far as an entry says. */

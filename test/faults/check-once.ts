@@ -1,5 +1,6 @@
 import { type Entry, entriesOf, type EntryOf, type History, put } from './history.ts'
 import { idsOf } from './check-stored.ts'
+import { forgettable } from './losses.ts'
 import { type Violation, violation } from './violation.ts'
 
 /** Between two deliveries, what allows for the second: it was given back, or taken back. */
@@ -21,7 +22,8 @@ function twice(
 
 /**
  * I3. The bundled client calls its handler once for a message, unless that was given back or revoked in between. A raw client is
- * pushed a direct or broadcast message once a session. And a message is stored once: under one id.
+ * pushed a direct or broadcast message once a session. And a message is stored once: under one id; but what a store may have
+ * forgotten is stored again where its answer was lost too.
  */
 export function checkOnce(history: History): Violation[] {
   const found: Violation[] = []
@@ -42,8 +44,9 @@ export function checkOnce(history: History): Violation[] {
     const what = bundled ? `handled "${first.key}" twice` : `was pushed "${first.key}" twice in one session`
     found.push(violation('once', `${first.client} ${what}`, pair))
   }
+  const lost = forgettable(history)
   for (const [key, ids] of idsOf(history)) {
-    if (ids.size < 2) continue
+    if (ids.size < 2 || lost.has(key)) continue
     const entries = history.filter((entry) => 'key' in entry && entry.key === key)
     found.push(violation('once', `"${key}" is stored twice, as ${[...ids].join(' and ')}`, entries))
   }

@@ -1,4 +1,5 @@
 import { acceptedOf, agentsOf, entriesOf, type Entry, type History, put } from './history.ts'
+import { forgettable } from './losses.ts'
 import { type Violation, violation } from './violation.ts'
 
 /** What became of every message: processed by whom, given up for whom, still stored for whom. */
@@ -44,13 +45,17 @@ export interface Owing {
   readonly key: string
   readonly id: string
   readonly agent: string | null
+  /** The store may have forgotten it. */
+  readonly mayBeLost: boolean
 }
 
 function owingOf(history: History, fates: Fates): Owing[] {
+  const lost = forgettable(history)
   const owing: Owing[] = []
   for (const [key, { sent, answered }] of acceptedOf(history)) {
     for (const agent of sent.owed ?? [null]) {
-      if (!fates.isOver(answered.id, agent)) owing.push({ key, id: answered.id, agent })
+      if (!fates.isOver(answered.id, agent))
+        owing.push({ key, id: answered.id, agent, mayBeLost: lost.has(key) })
     }
   }
   return owing
@@ -59,14 +64,21 @@ function owingOf(history: History, fates: Fates): Owing[] {
 /** What was answered `ok` and is neither processed nor given up. */
 export const outstanding = (history: History): Owing[] => owingOf(history, new Fates(history))
 
+/** Of these, at the end: what the store has forgotten, and may have. */
+export function forgotten(history: History): Owing[] {
+  const fates = new Fates(history)
+  return owingOf(history, fates).filter(({ id, agent, mayBeLost }) => mayBeLost && !fates.isKept(id, agent))
+}
+
 /**
- * I1. Each message that was answered `ok` is processed by each agent it is owed to, or is a dead letter, or is still stored. What
- * is still stored when nothing had failed for long and everybody was there is told too, as `arrival`.
+ * I1. Each message that was answered `ok` is processed by each agent it is owed to, or is a dead letter, or is still stored; but
+ * what a store may have forgotten may be gone. What is still stored when nothing had failed for long and everybody was there is told too, as `arrival`.
  */
 export function checkStored(history: History): Violation[] {
   const fates = new Fates(history)
-  return owingOf(history, fates).map(({ key, id, agent }) => {
+  return owingOf(history, fates).flatMap(({ key, id, agent, mayBeLost }) => {
     const whom = agent ?? 'anybody'
+    if (mayBeLost && !fates.isKept(id, agent)) return []
     return fates.isKept(id, agent)
       ? violation('arrival', `"${key}" was never processed by ${whom}, though it is stored`, fates.of(key))
       : violation(

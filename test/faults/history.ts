@@ -103,6 +103,8 @@ export type Happening =
   | { readonly kind: 'kept'; readonly agent: string; readonly key: string; readonly id: string }
   /** For the reader: what was done to the system. */
   | { readonly kind: 'fault'; readonly fault: string; readonly over: boolean }
+  /** The primary of the store is about to be replaced; `over`: nobody but the new one answers any more. See losses.ts. */
+  | { readonly kind: 'failover'; readonly over: boolean }
 
 /** `n` counts the whole history from 1; `at` is ms since 1970. */
 export type Entry = Happening & { readonly n: number; readonly at: number }

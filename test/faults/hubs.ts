@@ -81,7 +81,7 @@ export class HubFleet implements AsyncDisposable {
   private constructor(hubs: readonly ProxiedHub[], mortal: boolean) {
     this.#hubs = hubs
     this.faults = [
-      ...networkFaults('clients', () => hubs.map(({ proxy }) => proxy)),
+      ...networkFaults('clients', () => hubs.map(({ proxy }) => [proxy])),
       this.#fault('hub frozen', async ({ process }, ms) => {
         process.pause()
         await wait(ms)

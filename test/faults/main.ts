@@ -1,29 +1,36 @@
-// Runs a mesh under load and random faults, and judges what its clients saw:
-//   npm run faults -- --seed N --minutes M (--help: what else)
-// The same seed throws the same dice; what the machine makes of them differs from run to run.
+// Runs a mesh under load and random faults, and judges what its clients saw.
 import { mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { entriesOf } from './history.ts'
 import { describe, runFaults } from './run.ts'
+import { clusterStore } from './cluster-store.ts'
+import { sentinelStore } from './sentinel-store.ts'
 import { embeddedStore, redisStore, type Store } from './store.ts'
 import { explain } from './violation.ts'
 
 const STORES: Readonly<Record<string, () => Promise<Store>>> = {
   redis: redisStore,
+  sentinel: sentinelStore,
+  cluster: clusterStore,
   embedded: () => Promise.resolve(embeddedStore()),
 }
-/** Violations printed; all are counted. */
-const PRINTED = 10
 const HELP = `npm run faults -- [options]
 
-  --seed N      of the dice for faults and load (default: any)
-  --minutes M   of load under faults (default 1)
-  --hubs N      default 3; embedded: 1
-  --store NAME  ${Object.keys(STORES).join(' or ')} (default redis)
-  --dir FOLDER  keeps the history there (default: only where a promise was broken, in a temporary one)
-`
+  --seed N      an integer; the same one throws the same dice, for faults and load (default: any)
+  --minutes M   how long there are load and faults (default 1)
+  --hubs N      hub processes (default 3; with --store embedded 1)
+  --store NAME  redis     one redis-server that keeps all it has answered for (default)
+                sentinel  a primary, a replica and three Sentinels: primaries are killed, frozen and replaced
+                cluster   three primaries with a replica each: the same
+                embedded  none: faults of clients only
+  --dir FOLDER  where the history goes (default: a new folder, which is removed where every promise was kept)
+
+Ends with 1 where a promise was broken. With sentinel and cluster, what was sent while a primary was replaced, and up to
+a second before, may be lost: it is counted, and not judged.`
+/** Violations printed; all are counted. */
+const PRINTED = 10
 
 const { values } = parseArgs({
   options: {
@@ -32,12 +39,12 @@ const { values } = parseArgs({
     hubs: { type: 'string' },
     store: { type: 'string', default: 'redis' },
     dir: { type: 'string' },
-    help: { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
   },
 })
 if (values.help) {
   console.log(HELP)
-  process.exit()
+  process.exit(0)
 }
 const open = STORES[values.store]
 if (!open) throw new Error(`--store ${values.store}: must be one of ${Object.keys(STORES).join(', ')}`)

@@ -1,7 +1,8 @@
 import { connect } from '../../client/node.ts'
+import { MeshError } from '../../protocol/errors.ts'
 import { BundledAgent } from './bundled-agent.ts'
 import { check } from './checker.ts'
-import { outstanding } from './check-stored.ts'
+import { forgotten, outstanding } from './check-stored.ts'
 import { checkReceipts } from './check-receipts.ts'
 import { Dice } from './dice.ts'
 import { collectKept } from './drain.ts'
@@ -43,6 +44,9 @@ export interface RunResult {
   readonly history: History
   readonly violations: readonly Violation[]
 }
+
+/** How long what the store may have forgotten is waited for, once all the rest is over and nothing more of it comes. */
+const LOST_MS = 6_000
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -128,20 +132,24 @@ async function strikeAll(
       if (!fault) throw new Error(`this mesh has no fault "${name}"; it has ${[...byName.keys()].join(', ')}`)
       await wait(atMs - (performance.now() - start))
       recorder.write({ kind: 'fault', fault: `${name}, ${forMs} ms`, over: false })
-      await fault.strike(forMs, own)
+      await fault.strike(forMs, own, recorder)
       recorder.write({ kind: 'fault', fault: `${name}, ${forMs} ms`, over: true })
     }),
   )
 }
 
-/** Records the dead letters that were not `known`. */
-async function listDead(url: string, recorder: Recorder, known: Set<string>): Promise<void> {
+/** Records the dead letters that were not `known`; false: the store did not answer, ask again. */
+async function listDead(url: string, recorder: Recorder, known: Set<string>): Promise<boolean> {
   const client = await connect({ url, observer: true })
   try {
     for await (const { position, messageId: id, agentId: agent, reason } of client.deadLetters.listAll()) {
       if (!known.has(position)) recorder.write({ kind: 'dead', id, agent, reason })
       known.add(position)
     }
+    return true
+  } catch (error) {
+    if (!(error instanceof MeshError && error.retryable)) throw error
+    return false
   } finally {
     await client.close()
   }
@@ -155,9 +163,11 @@ async function settle(
   drainMs: number,
 ): Promise<void> {
   const deadline = Date.now() + drainMs
+  const lostFrom = Date.now() + LOST_MS
   const open = (): boolean => {
     if (participants.some(({ unanswered }) => unanswered > 0)) return true
-    if (outstanding(recorder.history).length > 0) return true
+    if (outstanding(recorder.history).some(({ mayBeLost }) => !mayBeLost || Date.now() < lostFrom))
+      return true
     return checkReceipts(recorder.history).some(({ what }) => what.endsWith('has no final receipt'))
   }
   const url = places.directUrls[0] ?? ''
@@ -183,7 +193,7 @@ async function settle(
     participants.map(({ agent }) => agent),
     recorder,
   )
-  await listDead(url, recorder, dead)
+  while (!(await listDead(url, recorder, dead))) await wait(200)
 }
 
 const look = (name: string, url: string, recorder: Recorder): Promise<number> =>
@@ -267,6 +277,8 @@ export function describe(history: History): string {
     sessions: entriesOf(history, 'session').length,
     events: entriesOf(history, 'event').length,
     leaders: new Set(entriesOf(history, 'event').flatMap(({ term }) => (term === null ? [] : [term]))).size,
+    failovers: entriesOf(history, 'failover').filter(({ over }) => over).length,
+    'messages lost by them': new Set(forgotten(history).map(({ key }) => key)).size,
     faults: entriesOf(history, 'fault').filter(({ over }) => !over).length,
   }
   return Object.entries(counts)

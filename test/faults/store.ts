@@ -2,15 +2,16 @@ import { Redis } from 'ioredis'
 import { startRedis } from '../support/redis.ts'
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 import type { Dice } from './dice.ts'
+import type { Recorder } from './recorder.ts'
 
 /** Something that goes wrong, and is mended again. */
 export interface Fault {
   readonly name: string
   /** Resolves when it is mended, about `ms` later. */
-  strike(ms: number, dice: Dice): Promise<void>
+  strike(ms: number, dice: Dice, recorder: Recorder): Promise<void>
 }
 
-/** The store of a mesh under test, with the faults it can have. One of Sentinel or Cluster is another of these. */
+/** The store of a mesh under test, with the faults it can have. */
 export interface Store extends AsyncDisposable {
   readonly name: string
   /** What the hub with that index is started with: each hub has its own way to the store. */
@@ -20,7 +21,7 @@ export interface Store extends AsyncDisposable {
   heal(): Promise<void>
 }
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+export const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** The embedded core: a hub has it to itself, and nothing of it can fail alone. */
 export const embeddedStore = (): Store => ({
@@ -31,9 +32,9 @@ export const embeddedStore = (): Store => ({
   [Symbol.asyncDispose]: () => Promise.resolve(),
 })
 
-/** Faults of the network between hubs and a store; each strikes one hub's way, or all of them. */
-export function networkFaults(name: string, proxies: () => readonly TcpProxy[]): Fault[] {
-  const some = (dice: Dice): readonly TcpProxy[] => (dice.chance(0.3) ? proxies() : [dice.pick(proxies())])
+/** Faults of a network; each strikes one way (all of its proxies), or all of them. */
+export function networkFaults(name: string, ways: () => readonly (readonly TcpProxy[])[]): Fault[] {
+  const some = (dice: Dice): readonly TcpProxy[] => (dice.chance(0.3) ? ways().flat() : dice.pick(ways()))
   const fault = (kind: string, strike: (proxy: TcpProxy, dice: Dice) => void): Fault => ({
     name: `${name} ${kind}`,
     async strike(ms, dice) {
@@ -80,7 +81,7 @@ export async function redisStore(): Promise<Store> {
       return { '--redis-url': `redis://127.0.0.1:${proxy.port}` }
     },
     faults: [
-      ...networkFaults('store', () => proxies),
+      ...networkFaults('store', () => proxies.map((proxy) => [proxy])),
       {
         name: 'store killed',
         async strike(ms) {

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { endRedis, freePort, launchRedis } from './redis.ts'
+import { endRedis, freePort, launchRedis, type RedisFlags } from './redis.ts'
 
 const SLOTS = 16_384
 const NODE_TIMEOUT_MS = 1_000
@@ -16,6 +16,10 @@ export interface ClusterNode {
   readonly client: Redis
   id(): Promise<string>
   kill(): Promise<void>
+  /** Starts it again after `kill`, empty, as what the cluster has made of it. */
+  restart(): Promise<void>
+  pause(): void
+  resume(): void
 }
 
 /** Primaries with the slots spread over them, and a replica of each. */
@@ -35,18 +39,20 @@ interface StartedNode extends ClusterNode {
   stop(): Promise<void>
 }
 
-async function startNode(directory: string): Promise<StartedNode> {
+async function startNode(directory: string, flags: RedisFlags): Promise<StartedNode> {
   const [port, busPort] = [await freePort(), await freePort()]
   const own = join(directory, String(port))
   await mkdir(own)
-  const child: ChildProcess = await launchRedis(port, own, {
+  const all = {
+    ...flags,
     'cluster-enabled': 'yes',
     'cluster-port': busPort,
     'cluster-node-timeout': NODE_TIMEOUT_MS,
     'cluster-replica-validity-factor': 0,
     'repl-diskless-sync-delay': 0,
     'repl-ping-replica-period': 1,
-  })
+  }
+  let child: ChildProcess = await launchRedis(port, own, all)
   const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null })
   client.on('error', () => undefined)
   return {
@@ -55,6 +61,11 @@ async function startNode(directory: string): Promise<StartedNode> {
     client,
     id: async () => (await client.call('CLUSTER', 'MYID')) as string,
     kill: () => endRedis(child, 'SIGKILL'),
+    restart: async () => {
+      child = await launchRedis(port, own, all)
+    },
+    pause: () => void child.kill('SIGSTOP'),
+    resume: () => void child.kill('SIGCONT'),
     stop: async () => {
       client.disconnect()
       await endRedis(child, 'SIGKILL')
@@ -70,11 +81,15 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
   }
 }
 
-/** Starts a cluster on free ports: `count` primaries, each with a replica where `replicas`. */
-export async function startCluster(count = 3, withReplicas = true): Promise<RedisCluster> {
+/** Starts a cluster on free ports: `count` primaries, each with a replica where `replicas`; all with these flags. */
+export async function startCluster(
+  count = 3,
+  withReplicas = true,
+  flags: RedisFlags = {},
+): Promise<RedisCluster> {
   const directory = await mkdtemp(join(tmpdir(), 'meshwire-cluster-'))
   const nodes = await Promise.all(
-    Array.from({ length: withReplicas ? 2 * count : count }, () => startNode(directory)),
+    Array.from({ length: withReplicas ? 2 * count : count }, () => startNode(directory, flags)),
   )
   const stop = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => node.stop()))

@@ -1,17 +1,21 @@
+import type { ChildProcess } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { endRedis, freePort, launchRedis } from './redis.ts'
+import { endRedis, freePort, launchRedis, type RedisFlags } from './redis.ts'
 
 const SENTINELS = 3
 const DOWN_AFTER_MS = 1_000
 const TIMEOUT_MS = 20_000
 
-interface Server {
+/** A redis-server of these, or a Sentinel. */
+export interface SentinelServer {
   readonly port: number
   readonly client: Redis
   kill(): Promise<void>
+  /** Starts it again after `kill`, empty: as the replica of that port. A Sentinel knows what it knew. */
+  restart(primaryPort: number | null): Promise<void>
   pause(): void
   resume(): void
 }
@@ -19,8 +23,9 @@ interface Server {
 /** A primary with a replica, watched by three Sentinels. */
 export interface RedisWithSentinels {
   readonly url: string
-  readonly primary: Server
-  readonly replica: Server
+  readonly primary: SentinelServer
+  readonly replica: SentinelServer
+  readonly sentinels: readonly SentinelServer[]
   readonly sentinelPorts: readonly number[]
   /** The port of whom the Sentinels call the primary. */
   primaryPort(): Promise<number>
@@ -35,8 +40,8 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
   }
 }
 
-/** Starts a primary, a replica and three Sentinels on free ports. */
-export async function startSentinels(): Promise<RedisWithSentinels> {
+/** Starts a primary, a replica, both with these flags, and three Sentinels on free ports. */
+export async function startSentinels(flags: RedisFlags = {}): Promise<RedisWithSentinels> {
   const directory = await mkdtemp(join(tmpdir(), 'meshwire-sentinel-'))
   const ends: (() => Promise<void>)[] = []
   const stop = async (): Promise<void> => {
@@ -48,12 +53,14 @@ export async function startSentinels(): Promise<RedisWithSentinels> {
     await mkdir(own)
     return own
   }
-  const start = async (flags: Record<string, string | number>, config: string | null): Promise<Server> => {
+  const start = async (own: RedisFlags, config: string | null): Promise<SentinelServer> => {
     const port = await freePort()
-    const own = await place(port)
-    const file = join(own, 'sentinel.conf')
-    if (config !== null) await writeFile(file, `port ${port}\nbind 127.0.0.1\ndir ${own}\n${config}`)
-    const child = await launchRedis(port, own, flags, config === null ? [] : [file, '--sentinel'])
+    const directory = await place(port)
+    const file = join(directory, 'sentinel.conf')
+    if (config !== null) await writeFile(file, `port ${port}\nbind 127.0.0.1\ndir ${directory}\n${config}`)
+    const launch = (given: RedisFlags): Promise<ChildProcess> =>
+      launchRedis(port, directory, given, config === null ? [] : [file, '--sentinel'])
+    let child = await launch(own)
     const client = new Redis(port, '127.0.0.1', { maxRetriesPerRequest: null })
     client.on('error', () => undefined)
     ends.push(async () => {
@@ -64,12 +71,16 @@ export async function startSentinels(): Promise<RedisWithSentinels> {
       port,
       client,
       kill: () => endRedis(child, 'SIGKILL'),
+      restart: async (primaryPort) => {
+        const { replicaof: _, ...rest } = own
+        child = await launch(primaryPort === null ? rest : { ...rest, replicaof: `127.0.0.1 ${primaryPort}` })
+      },
       pause: () => void child.kill('SIGSTOP'),
       resume: () => void child.kill('SIGCONT'),
     }
   }
   try {
-    const fast = { 'repl-diskless-sync-delay': 0, 'repl-ping-replica-period': 1 }
+    const fast = { ...flags, 'repl-diskless-sync-delay': 0, 'repl-ping-replica-period': 1 }
     const primary = await start(fast, null)
     const replica = await start({ ...fast, replicaof: `127.0.0.1 ${primary.port}` }, null)
     await until('the replica is in sync', async () =>
@@ -83,7 +94,7 @@ export async function startSentinels(): Promise<RedisWithSentinels> {
       '',
     ].join('\n')
     const sentinels = await Promise.all(Array.from({ length: SENTINELS }, () => start({}, config)))
-    const asked = sentinels[0] as Server
+    const asked = sentinels[0] as SentinelServer
     for (const { client } of sentinels) {
       await until('all know all', async () => {
         const fields = (await client.call('SENTINEL', 'MASTER', 'mymaster')) as string[]
@@ -95,6 +106,7 @@ export async function startSentinels(): Promise<RedisWithSentinels> {
       url: `redis-sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/mymaster`,
       primary,
       replica,
+      sentinels,
       sentinelPorts: sentinels.map(({ port }) => port),
       async primaryPort() {
         const [, port] = (await asked.client.call(

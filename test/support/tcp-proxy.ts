@@ -9,6 +9,10 @@ export type Side = 'near' | 'far'
 
 const waysOf = (ways: Ways): readonly Way[] => (ways === 'both' ? ['up', 'down'] : [ways])
 
+/** What becomes of bytes from the server on their way; the same ones where nothing does. */
+export type Translation = (bytes: Buffer) => Buffer
+const same: Translation = (bytes) => bytes
+
 /** One direction of a connection: bytes pass, pass later, wait, or vanish. */
 class Pipe {
   readonly #from: Socket
@@ -20,10 +24,10 @@ class Pipe {
   readonly #waiting: { readonly bytes: Buffer; readonly dueAt: number }[] = []
   #timer: NodeJS.Timeout | null = null
 
-  constructor(from: Socket, to: Socket) {
+  constructor(from: Socket, to: Socket, translate: Translation) {
     this.#from = from
     this.#to = to
-    from.on('data', (bytes: Buffer) => this.#onBytes(bytes))
+    from.on('data', (bytes: Buffer) => this.#onBytes(translate(bytes)))
     to.on('drain', () => {
       if (!this.#stalled) from.resume()
     })
@@ -86,9 +90,9 @@ export class ProxiedConnection {
   #halfOpen = false
   readonly closed: Promise<void>
 
-  constructor(near: Socket, far: Socket) {
+  constructor(near: Socket, far: Socket, translate: Translation = same) {
     this.#sockets = { near, far }
-    this.#pipes = { up: new Pipe(near, far), down: new Pipe(far, near) }
+    this.#pipes = { up: new Pipe(near, far, same), down: new Pipe(far, near, translate) }
     this.closed = new Promise((resolve) => {
       for (const side of ['near', 'far'] as const) {
         const socket = this.#sockets[side]
@@ -148,12 +152,14 @@ export class TcpProxy {
   /** Where new connections go to. */
   targetPort: number
   readonly #server: Server
+  readonly #translate: Translation
   readonly #connections = new Set<ProxiedConnection>()
   #onNew: (connection: ProxiedConnection) => void = () => undefined
   #refuses = false
 
-  constructor(server: Server, targetPort: number) {
+  constructor(server: Server, targetPort: number, translate: Translation) {
     this.#server = server
+    this.#translate = translate
     this.port = (server.address() as AddressInfo).port
     this.targetPort = targetPort
     server.on('connection', (near) => this.#connect(near))
@@ -169,7 +175,7 @@ export class TcpProxy {
       near.resetAndDestroy()
       return
     }
-    const connection = new ProxiedConnection(near, connect(this.targetPort, '127.0.0.1'))
+    const connection = new ProxiedConnection(near, connect(this.targetPort, '127.0.0.1'), this.#translate)
     this.#connections.add(connection)
     void connection.closed.then(() => this.#connections.delete(connection))
     this.#onNew(connection)
@@ -220,9 +226,9 @@ export class TcpProxy {
 }
 
 /** Starts a proxy on a free port, in front of `targetPort` of this machine. */
-export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
+export async function startTcpProxy(targetPort: number, translate = same): Promise<TcpProxy> {
   const server = createServer({ allowHalfOpen: false })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return new TcpProxy(server, targetPort)
+  return new TcpProxy(server, targetPort, translate)
 }
