@@ -275,6 +275,40 @@ group('a watch', () => {
   })
 })
 
+group('a store whose primary is replaced', () => {
+  const began: Happening = { kind: 'failover', over: false }
+  const over: Happening = { kind: 'failover', over: true }
+  const gone = (key: string): string =>
+    `stored: "${key}" was stored and is gone: never processed by b, no dead letter`
+
+  test('may forget what it was sent meanwhile, or at most a second before, and nothing else', () => {
+    expect(verdict(...cast, sent('1'), ok('1'), refused('x'), began, over)).toEqual([gone('1')])
+    expect(verdict(...cast, sent('1'), ok('1'), began, over)).toEqual([])
+    expect(verdict(...cast, sent('1'), began, ok('1'), over)).toEqual([])
+    expect(verdict(...cast, began, sent('1'), ok('1'), over)).toEqual([])
+    expect(verdict(...cast, began, over, sent('1'), ok('1'))).toEqual([gone('1')])
+  })
+
+  test('keeps no message from its end that it still has', () => {
+    const kept: Happening = { kind: 'kept', agent: 'b', key: '1', id: 'id-1' }
+    expect(verdict(...cast, began, sent('1'), ok('1'), over, kept)).toEqual([
+      'arrival: "1" was never processed by b, though it is stored',
+    ])
+  })
+
+  test('may give work out again whose claim, or acknowledgement, falls into that time', () => {
+    const work = { lane: 'queue', owed: null, receipt: true } as const
+    const first = received('1', 'b', 1, 'queue')
+    const again = received('1', 'c', 1, 'queue')
+    const done = processed('1', 'c')
+    const end = receipt('1', 'acked', 'c', 20_000)
+    expect(verdict(...cast, sent('1', work), ok('1'), began, first, over, again, done, end)).toEqual([])
+    expect(verdict(...cast, began, over, sent('1', work), ok('1'), first, again, done, end)).toEqual([
+      'holder: work id-1 was pushed to b#1 and to c#1 as attempt 1',
+    ])
+  })
+})
+
 test('a violation is explained by what belongs to it, and the faults meanwhile', () => {
   const fault: Happening = { kind: 'fault', fault: 'hub killed, 100 ms', over: false }
   const history = historyOf(...cast, sent('1'), fault, ok('1'), sent('2'))

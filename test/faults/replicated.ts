@@ -4,6 +4,8 @@ import type { Recorder } from './recorder.ts'
 import { type Fault, wait } from './store.ts'
 
 const TIMEOUT_MS = 60_000
+/** What may be on its way while both are asked. */
+const BEHIND_BYTES = 65_536
 
 /**
  * A primary that nobody follows takes no writes, so one that was replaced without noticing takes none for long.
@@ -47,17 +49,23 @@ async function replication({ client }: Member): Promise<(name: string) => string
 
 const isPrimary = async (member: Member): Promise<boolean> => (await replication(member))('role') === 'master'
 
-/** Waits until the replica has all that the primary had when this was called, and counts. */
-async function inSync(primary: Member, replica: Member): Promise<void> {
-  let offset = Infinity
-  await until(`${replica.port} follows ${primary.port}`, async () => {
-    const [leading, following] = await Promise.all([replication(primary), replication(replica)])
-    if (following('role') !== 'slave' || following('master_link_status') !== 'up') return false
-    if (leading('role') !== 'master' || leading('min_slaves_good_slaves') === '0') return false
-    offset = Math.min(offset, Number(leading('master_repl_offset')))
-    return Number(following('slave_repl_offset')) >= offset
-  })
+/** Whether the replica has what the primary has, and counts as one. */
+async function follows(replica: Member, primary: Member): Promise<boolean> {
+  const [leading, following] = await Promise.all([replication(primary), replication(replica)])
+  if (following('role') !== 'slave' || following('master_link_status') !== 'up') return false
+  if (leading('role') !== 'master' || leading('min_slaves_good_slaves') === '0') return false
+  return Number(following('slave_repl_offset')) >= Number(leading('master_repl_offset')) - BEHIND_BYTES
 }
+
+/**
+ * Waits until one follows the other, whichever: a Sentinel that fails while it replaces a primary leaves it to others, who may
+ * make the old one the primary again.
+ */
+const inSync = (one: Member, other: Member): Promise<void> =>
+  until(
+    `one of ${one.port} and ${other.port} follows the other`,
+    async () => (await follows(one, other)) || (await follows(other, one)),
+  )
 
 /** Faults of servers that replicate. One at a time: of two that fail there is none to take over. */
 export class Replicated {

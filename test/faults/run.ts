@@ -163,11 +163,15 @@ async function settle(
   drainMs: number,
 ): Promise<void> {
   const deadline = Date.now() + drainMs
-  const lostFrom = Date.now() + LOST_MS
+  let uncertain = ''
+  let changedAt = Date.now()
   const open = (): boolean => {
     if (participants.some(({ unanswered }) => unanswered > 0)) return true
-    if (outstanding(recorder.history).some(({ mayBeLost }) => !mayBeLost || Date.now() < lostFrom))
-      return true
+    const owing = outstanding(recorder.history)
+    if (owing.some(({ mayBeLost }) => !mayBeLost)) return true
+    const now = owing.map(({ key, agent }) => `${key} ${agent}`).join()
+    if (now !== uncertain) [uncertain, changedAt] = [now, Date.now()]
+    if (now !== '' && Date.now() - changedAt < LOST_MS) return true
     return checkReceipts(recorder.history).some(({ what }) => what.endsWith('has no final receipt'))
   }
   const url = places.directUrls[0] ?? ''

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { connectRedisCore } from '../../src/core/redis/core.ts'
+import { closeAfterTest, CORE_LIMITS } from '../support/core.ts'
 import { redisFactory } from '../support/core-factories.ts'
 import { type ClusterNode, startCluster, type RedisCluster } from '../support/redis-cluster.ts'
 import { readiness, startTraffic, type Traffic } from '../support/traffic.ts'
@@ -55,6 +57,22 @@ describe('a Redis Cluster', () => {
     await traffic.stop()
     await traffic.complete()
     await traffic.agree()
+  })
+
+  test('is found out to have moved a slot while it is asked all the time', { timeout: 60_000 }, async () => {
+    const { key, owner } = await placed('asked')
+    const limits = CORE_LIMITS
+    const core = closeAfterTest(await connectRedisCore({ url: cluster.url, keyPrefix: 'mesh', limits }))
+    await core.registry.snapshot('asked')
+    const target = cluster.primaries.find((node) => node !== owner)
+    if (!target) throw new Error('a cluster of one')
+    await cluster.moveSlot(key, owner, target)
+    const asked = (): Promise<unknown> =>
+      core.registry.snapshot('asked').then(
+        () => 'answered',
+        (error: Error) => error.message,
+      )
+    await expect.poll(asked, { interval: 5, timeout: 10_000 }).toBe('answered')
   })
 
   test(

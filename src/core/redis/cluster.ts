@@ -30,6 +30,8 @@ export class Cluster implements Connections {
   #map: SlotMap = { owners: [], primaries: new Map() }
   #timer: NodeJS.Timeout | null = null
   #refreshing: Promise<void> | null = null
+  /** The map is going to be read soon. */
+  #suspected = false
   #opened = false
   #closed = false
   #failure: Error | null = null
@@ -112,12 +114,15 @@ export class Cluster implements Connections {
     this.#timer.unref()
   }
 
-  /** Something was elsewhere than thought, or a node is gone. */
+  /** Something was elsewhere than thought, or a node is gone. However often this is said, the map is read as soon as after the first. */
   #suspect(): void {
-    if (this.#opened && !this.#refreshing) this.#schedule(REFRESH_SOON_MS)
+    if (!this.#opened || this.#refreshing || this.#suspected) return
+    this.#suspected = true
+    this.#schedule(REFRESH_SOON_MS)
   }
 
   async #refresh(): Promise<void> {
+    this.#suspected = false
     this.#refreshing ??= this.#askForSlots()
       .then(async (map) => {
         if (map && !this.#closed) await this.#adopt(map)
