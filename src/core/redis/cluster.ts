@@ -24,7 +24,14 @@ const REFRESH_SOON_MS = 200
 export class Cluster implements Connections {
   readonly publishCommand = 'SPUBLISH'
   readonly #options: ConnectionsOptions
-  readonly #channels = new Channels()
+  readonly #channels = new Channels({
+    subscribe: (channels) => this.#translated(() => this.#nodeOf(channels[0] ?? '').subscriber.add(channels)),
+    unsubscribe: (channels) =>
+      this.#translated(async () => {
+        for (const { subscriber } of this.#nodes.values())
+          if (subscriber.has(channels[0] ?? '')) await subscriber.delete(channels)
+      }),
+  })
   readonly #nodes = new Map<string, ServerNode>()
   readonly #canaryName = randomBytes(9).toString('base64url')
   #map: SlotMap = { owners: [], primaries: new Map() }
@@ -221,6 +228,14 @@ export class Cluster implements Connections {
     throw unavailable(`no node of the Cluster serves slot ${slot}`)
   }
 
+  async #translated<Result>(task: () => Promise<Result>): Promise<Result> {
+    try {
+      return await task()
+    } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
   /** What a node's refusal means for the map. */
   #translate(error: unknown): Error {
     const [code, slot] = error instanceof Error ? error.message.split(' ') : []
@@ -234,54 +249,20 @@ export class Cluster implements Connections {
     return this.#nodes.get(this.#map.owners[slotOf(key)] ?? '')?.serverId ?? ''
   }
 
-  async run(
-    sha: string,
-    source: string,
-    keys: readonly string[],
-    args: readonly Argument[],
-  ): Promise<ScriptReply> {
-    try {
-      return await this.#nodeOf(keys[0] ?? '').run(sha, source, keys, args)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  run(sha: string, source: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+    return this.#translated(() => this.#nodeOf(keys[0] ?? '').run(sha, source, keys, args))
   }
 
-  async call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
-    try {
-      return await this.#nodeOf(key).call(command, key, ...args)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
+    return this.#translated(() => this.#nodeOf(key).call(command, key, ...args))
   }
 
-  async subscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    this.#channels.add(channels, onText, onGap)
-    try {
-      await this.#nodeOf(channels[0] ?? '').subscriber.add(channels)
-    } catch (error) {
-      await this.unsubscribe(channels, onText, onGap).catch(() => undefined)
-      throw this.#translate(error)
-    }
+  subscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.subscribe(channels, onText, onGap)
   }
 
-  async unsubscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    const unused = this.#channels.delete(channels, onText, onGap)
-    if (unused.length === 0) return
-    try {
-      for (const { subscriber } of this.#nodes.values())
-        if (subscriber.has(unused[0] ?? '')) await subscriber.delete(unused)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  unsubscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.unsubscribe(channels, onText, onGap)
   }
 
   tellGap(channels: ReadonlySet<string>): void {

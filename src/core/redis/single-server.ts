@@ -7,10 +7,17 @@ import { UnfitServer } from './server-checks.ts'
 import { ServerNode } from './server-node.ts'
 import { toStoreError } from './store-error.ts'
 
+const rethrow = (error: unknown): never => {
+  throw toStoreError(error)
+}
+
 /** Connections to one Redis, or to the one that Sentinels call the primary. */
 export class SingleServer implements Connections {
   readonly publishCommand = 'PUBLISH'
-  readonly #channels = new Channels()
+  readonly #channels = new Channels({
+    subscribe: (channels) => this.#node.subscriber.add(channels).catch(rethrow),
+    unsubscribe: (channels) => this.#node.subscriber.delete(channels).catch(rethrow),
+  })
   readonly #node: ServerNode
   #opened = false
   #failure: Error | null = null
@@ -58,53 +65,20 @@ export class SingleServer implements Connections {
     return this.#node.serverId
   }
 
-  async run(
-    sha: string,
-    source: string,
-    keys: readonly string[],
-    args: readonly Argument[],
-  ): Promise<ScriptReply> {
-    try {
-      return await this.#node.run(sha, source, keys, args)
-    } catch (error) {
-      throw toStoreError(error)
-    }
+  run(sha: string, source: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+    return this.#node.run(sha, source, keys, args).catch(rethrow)
   }
 
-  async call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
-    try {
-      return await this.#node.call(command, key, ...args)
-    } catch (error) {
-      throw toStoreError(error)
-    }
+  call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
+    return this.#node.call(command, key, ...args).catch(rethrow)
   }
 
-  async subscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    this.#channels.add(channels, onText, onGap)
-    try {
-      await this.#node.subscriber.add(channels)
-    } catch (error) {
-      await this.unsubscribe(channels, onText, onGap)
-      throw toStoreError(error)
-    }
+  subscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.subscribe(channels, onText, onGap)
   }
 
-  async unsubscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    const unused = this.#channels.delete(channels, onText, onGap)
-    if (unused.length === 0) return
-    try {
-      await this.#node.subscriber.delete(unused)
-    } catch (error) {
-      throw toStoreError(error)
-    }
+  unsubscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.unsubscribe(channels, onText, onGap)
   }
 
   tellGap(channels: ReadonlySet<string>): void {
