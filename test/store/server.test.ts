@@ -111,6 +111,14 @@ describe('a hub does not start', () => {
     await expect(open(replica.url)).rejects.toThrow(/is a replica, which takes no writes: name its primary/)
   })
 
+  test('in a database that the server does not have', async () => {
+    const redis = await serve({ databases: 4 })
+    closeAfterTest(await open(`${redis.url}/3`))
+    await expect(open(`${redis.url}/4`)).rejects.toThrow(
+      /Redis at 127\.0\.0\.1:\d+\/4 does not let this hub in \(ERR DB index is out of range\)/,
+    )
+  })
+
   test('on a node of a Cluster that it takes for a server', async () => {
     const node = await serve({ 'cluster-enabled': 'yes', 'cluster-port': await freePort() })
     await expect(open(node.url)).rejects.toThrow(/is a node of a Cluster: write redis-cluster:\/\//)
