@@ -130,6 +130,9 @@ describe('a hub does not start', () => {
     await expect(open(`redis-sentinel://127.0.0.1:${redis.port}/m`)).rejects.toThrow(
       /the Redis that the Sentinels at .* call m does not let this hub in/,
     )
+    await expect(open(`redis-cluster://127.0.0.1:1,127.0.0.1:${redis.port}`)).rejects.toThrow(
+      /connect ECONNREFUSED 127\.0\.0\.1:1; .*cluster support disabled/,
+    )
   })
 
   test('on a version that is too old', () => {
