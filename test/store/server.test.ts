@@ -105,6 +105,13 @@ describe('a hub does not start', () => {
     closeAfterTest(await open(redis.url))
   })
 
+  test('as a user who may not hear the channels of the mesh', async () => {
+    const redis = await serve({ user: `meshwire on >s3cret ${RIGHTS} resetchannels` })
+    await expect(open(`redis://meshwire:s3cret@127.0.0.1:${redis.port}`)).rejects.toThrow(
+      /does not let this hub in \(NOPERM .*channel/,
+    )
+  })
+
   test('on a replica', async () => {
     const primary = await serve({})
     const replica = await serve({ replicaof: `127.0.0.1 ${primary.port}` })

@@ -58,6 +58,9 @@ export class ServerNode {
         canaryIntervalMs,
         onError,
         onText,
+        onSubscribed: () => {
+          if (this.#commands.ready) this.#options.onReady(false)
+        },
         onGap,
         onMoved,
         publish: (channel, text) => this.call(this.#sharded ? 'SPUBLISH' : 'PUBLISH', channel, text),
