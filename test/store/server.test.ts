@@ -143,11 +143,14 @@ describe('a hub does not start', () => {
   })
 
   test('on a version that is too old', () => {
-    const target = parseRedisUrl('redis://h')
-    expect(unfitness('redis_version:6.2.7\r\n', target)?.message).toMatch(
-      /version 6\.2\.7: Meshwire needs Redis 7/,
+    const why = (version: string, url = 'redis://h'): string | undefined =>
+      unfitness(`redis_version:${version}\r\n`, parseRedisUrl(url), { host: 'n2', port: 7000 })?.message
+    expect(why('6.2.7')).toMatch(/^Redis at h:6379 is version 6\.2\.7: Meshwire needs Redis 7/)
+    expect(why('7.0.0')).toBeUndefined()
+    expect(why('10.0.0')).toBeUndefined()
+    // Which of the nodes it is.
+    expect(why('6.2.7', 'redis-cluster://n1,n2')).toMatch(
+      /^n2:7000 of the Redis Cluster at n1:6379, n2:6379 is/,
     )
-    expect(unfitness('redis_version:7.0.0\r\n', target)).toBeNull()
-    expect(unfitness('redis_version:10.0.0\r\n', target)).toBeNull()
   })
 })
