@@ -105,10 +105,25 @@ describe('a hub does not start', () => {
     closeAfterTest(await open(redis.url))
   })
 
+  test('as a user who may not hear the channels of the mesh', async () => {
+    const redis = await serve({ user: `meshwire on >s3cret ${RIGHTS} resetchannels` })
+    await expect(open(`redis://meshwire:s3cret@127.0.0.1:${redis.port}`)).rejects.toThrow(
+      /does not let this hub in \(NOPERM .*channel/,
+    )
+  })
+
   test('on a replica', async () => {
     const primary = await serve({})
     const replica = await serve({ replicaof: `127.0.0.1 ${primary.port}` })
     await expect(open(replica.url)).rejects.toThrow(/is a replica, which takes no writes: name its primary/)
+  })
+
+  test('in a database that the server does not have', async () => {
+    const redis = await serve({ databases: 4 })
+    closeAfterTest(await open(`${redis.url}/3`))
+    await expect(open(`${redis.url}/4`)).rejects.toThrow(
+      /Redis at 127\.0\.0\.1:\d+\/4 does not let this hub in \(ERR DB index is out of range\)/,
+    )
   })
 
   test('on a node of a Cluster that it takes for a server', async () => {
@@ -122,14 +137,20 @@ describe('a hub does not start', () => {
     await expect(open(`redis-sentinel://127.0.0.1:${redis.port}/m`)).rejects.toThrow(
       /the Redis that the Sentinels at .* call m does not let this hub in/,
     )
+    await expect(open(`redis-cluster://127.0.0.1:1,127.0.0.1:${redis.port}`)).rejects.toThrow(
+      /connect ECONNREFUSED 127\.0\.0\.1:1; .*cluster support disabled/,
+    )
   })
 
   test('on a version that is too old', () => {
-    const target = parseRedisUrl('redis://h')
-    expect(unfitness('redis_version:6.2.7\r\n', target)?.message).toMatch(
-      /version 6\.2\.7: Meshwire needs Redis 7/,
+    const why = (version: string, url = 'redis://h'): string | undefined =>
+      unfitness(`redis_version:${version}\r\n`, parseRedisUrl(url), { host: 'n2', port: 7000 })?.message
+    expect(why('6.2.7')).toMatch(/^Redis at h:6379 is version 6\.2\.7: Meshwire needs Redis 7/)
+    expect(why('7.0.0')).toBeUndefined()
+    expect(why('10.0.0')).toBeUndefined()
+    // Which of the nodes it is.
+    expect(why('6.2.7', 'redis-cluster://n1,n2')).toMatch(
+      /^n2:7000 of the Redis Cluster at n1:6379, n2:6379 is/,
     )
-    expect(unfitness('redis_version:7.0.0\r\n', target)).toBeNull()
-    expect(unfitness('redis_version:10.0.0\r\n', target)).toBeNull()
   })
 })

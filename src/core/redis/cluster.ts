@@ -4,7 +4,6 @@ import { Channels } from './channels.ts'
 import { Client } from './client.ts'
 import type { Argument, Connections, ConnectionsOptions, ScriptReply } from './connections.ts'
 import type { RedisAddress } from './redis-url.ts'
-import { UnfitServer } from './server-checks.ts'
 import { ServerNode } from './server-node.ts'
 import { explainOpening } from './single-server.ts'
 import { parseSlots, slotOf, type SlotMap } from './slots.ts'
@@ -32,6 +31,7 @@ export class Cluster implements Connections {
           if (subscriber.has(channels[0] ?? '')) await subscriber.delete(channels)
       }),
   })
+  readonly #failures = new Set<string>()
   readonly #nodes = new Map<string, ServerNode>()
   readonly #canaryName = randomBytes(9).toString('base64url')
   #map: SlotMap = { owners: [], primaries: new Map() }
@@ -41,7 +41,6 @@ export class Cluster implements Connections {
   #suspected = false
   #opened = false
   #closed = false
-  #failure: Error | null = null
 
   private constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -58,7 +57,7 @@ export class Cluster implements Connections {
       if (!cluster.#isWhole()) throw new Error('not all nodes answer')
     } catch (error) {
       cluster.close()
-      throw explainOpening(options, error instanceof UnfitServer ? error : (cluster.#failure ?? error))
+      throw explainOpening(options, error, cluster.#failures)
     }
     cluster.#opened = true
     cluster.#schedule(REFRESH_MS)
@@ -73,7 +72,7 @@ export class Cluster implements Connections {
 
   #onError(error: Error): void {
     if (this.#opened) this.#options.onError(error)
-    else this.#failure ??= error
+    else this.#failures.add(error.message)
   }
 
   /** Asks the nodes known, then those that were named, who serves what; null: nobody answers. */

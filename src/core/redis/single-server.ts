@@ -19,8 +19,8 @@ export class SingleServer implements Connections {
     unsubscribe: (channels) => this.#node.subscriber.delete(channels).catch(rethrow),
   })
   readonly #node: ServerNode
+  readonly #failures = new Set<string>()
   #opened = false
-  #failure: Error | null = null
 
   private constructor(options: ConnectionsOptions) {
     const { target, keyPrefix, onError } = options
@@ -31,7 +31,7 @@ export class SingleServer implements Connections {
         address,
         onError: (error) => {
           if (this.#opened) onError(error)
-          else this.#failure ??= error
+          else this.#failures.add(error.message)
         },
         onReady: (changed) => {
           if (this.#opened) onError(null)
@@ -54,8 +54,7 @@ export class SingleServer implements Connections {
       if (server.#node.unfit) throw server.#node.unfit
     } catch (error) {
       server.close()
-      // What `connect` rejects with says less than the event before it.
-      throw explainOpening(options, error instanceof UnfitServer ? error : (server.#failure ?? error))
+      throw explainOpening(options, error, server.#failures)
     }
     server.#opened = true
     return server
@@ -94,10 +93,19 @@ export class SingleServer implements Connections {
   }
 }
 
-/** Why the store could not be opened, as an operator needs it. */
-export function explainOpening({ target }: ConnectionsOptions, cause: unknown): Error {
+/**
+ * Why the store could not be opened, as an operator needs it.
+ * @param failures what the connections told before `cause`, which says less. All of it: that one Sentinel is away matters less than
+ * what the server says that the next one named
+ */
+export function explainOpening(
+  { target }: ConnectionsOptions,
+  cause: unknown,
+  failures: ReadonlySet<string>,
+): Error {
   if (cause instanceof UnfitServer) return cause
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const last = cause instanceof Error ? cause.message : String(cause)
+  const reason = failures.size > 0 ? [...failures].join('; ') : last
   return new MeshError(
     'store_unavailable',
     `${targetText(target)} does not let this hub in (${reason}); start it, or correct REDIS_URL`,
