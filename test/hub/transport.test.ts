@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { DiscoverResult } from '../../protocol/replies.ts'
 import { connectAgent, connectObserver, openSocket } from '../support/agent.ts'
@@ -52,6 +53,20 @@ describe('the upgrade', () => {
 })
 
 describe('HTTP on the same port', () => {
+  it('is answered as ever where another upgrade is offered with a request', async () => {
+    await using hub = await startTestHub('memory')
+    const ask = (method: string): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = connect(hub.port, '127.0.0.1')
+        let text = ''
+        socket.on('data', (piece: Buffer) => (text += piece.toString()))
+        socket.on('end', () => resolve(text)).on('error', reject)
+        socket.write(`${method} /health HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`)
+      })
+    expect(await ask('GET')).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*"status":"healthy"/)
+    expect(await ask('POST')).toMatch(/^HTTP\/1\.1 501 [^]*ask without Upgrade/)
+  })
+
   it('answers /health with 200 and JSON', async () => {
     await using hub = await startTestHub('memory')
     await using _agent = await connectAgent(hub, { id: 'a1' })

@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { unfitness, UnfitServer } from '../../src/core/redis/server-checks.ts'
 import { parseRedisUrl } from '../../src/core/redis/redis-url.ts'
-import { startHub } from '../../src/server.ts'
+import { type HubServer, startHub } from '../../src/server.ts'
 import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent } from '../support/core.ts'
 import { freePort, type RedisFlags, type RedisServer, startRedis } from '../support/redis.ts'
 
@@ -84,6 +84,18 @@ describe('a Redis with TLS that asks for a certificate, a user and a password', 
     })
     await expect(start).rejects.toThrow(/--redis-ca \(REDIS_CA\) is "\/nowhere\/ca.crt": ENOENT/)
   })
+})
+
+test('files for TLS with a Redis that is asked without it, or half of a certificate, are refused', async () => {
+  const start = (settings: object): Promise<HubServer> =>
+    startHub({ port: 0, logLevel: 'silent', ...settings })
+  await expect(start({ redisUrl: 'redis://127.0.0.1:1', redisCa: pem('ca.crt') })).rejects.toThrow(
+    /--redis-ca \(REDIS_CA\) is ".*": it is for TLS; let --redis-url \(REDIS_URL\) begin with rediss/,
+  )
+  await expect(start({ redisKey: pem('client.key') })).rejects.toThrow(/--redis-key .*it is for TLS/)
+  await expect(start({ redisUrl: 'rediss://127.0.0.1:1', redisCert: pem('client.crt') })).rejects.toThrow(
+    '--redis-cert (REDIS_CERT) and --redis-key (REDIS_KEY) go together',
+  )
 })
 
 describe('a hub does not start', () => {
