@@ -4,14 +4,8 @@ import { COMMANDS, type CommandType } from '../../protocol/commands.ts'
 import { type HubServer } from '../../src/server.ts'
 import { connectAgent, connectObserver, openSocket, type TestAgent } from '../support/agent.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
+import { sendFrame } from '../support/talk.ts'
 
-const send = (to: object, payload: unknown, fields: object = {}): object => ({
-  type: 'send',
-  to,
-  messageType: 'notification',
-  payload,
-  ...fields,
-})
 /** A `send` with its payload as raw JSON. */
 const sendText = (payload: string, ref: number | string = 1): string =>
   `{"type":"send","ref":${JSON.stringify(ref)},"to":{"agent":"victim"},"messageType":"query","payload":${payload}}`
@@ -20,7 +14,7 @@ const nestedObjects = (levels: number): string => `${'{"a":'.repeat(levels - 1)}
 
 /** The hub takes new agents, an old one gets its messages and nothing else, and no prototype has changed. */
 async function checkUndisturbed(hub: HubServer, bystander: TestAgent, payload: number): Promise<void> {
-  await bystander.request(send({ agent: bystander.id }, payload))
+  await bystander.request(sendFrame({ agent: bystander.id }, payload))
   const message = await bystander.next('message')
   expect(message.payload).toBe(payload)
   bystander.send({ type: 'ack', ids: [message.id] })
@@ -84,7 +78,7 @@ describe.each(CORES)(
       const valid: { readonly [Type in CommandType]: Record<string, unknown> } = {
         hello: { protocol: 1, agent: { name: 'attacker', capabilities: ['nlp'] } },
         bye: { keep: false },
-        send: send({ agent: 'nobody' }, 1, {
+        send: sendFrame({ agent: 'nobody' }, 1, {
           correlationId: 'c',
           ttlMs: 1_000,
           asLeader: 1,
@@ -362,9 +356,9 @@ describe.each(CORES)(
         ephemeral: true,
       })
       expect(odd.welcome.agent).toMatchObject({ id: '__proto__', name: '__proto__', groups: ['__proto__'] })
-      await odd.request(send({ name: '__proto__' }, 'to itself'))
+      await odd.request(sendFrame({ name: '__proto__' }, 'to itself'))
       expect(await odd.next('message')).toMatchObject({ payload: 'to itself', from: '__proto__' })
-      expect(await odd.request(send({ group: '__proto__' }, 1, { echo: true }))).toMatchObject({
+      expect(await odd.request(sendFrame({ group: '__proto__' }, 1, { echo: true }))).toMatchObject({
         recipients: 1,
       })
       await odd.next('message')
@@ -379,7 +373,7 @@ describe.each(CORES)(
       await using attacker = await connectAgent(hub, { ephemeral: true })
       const payload = ['\ud800', '\udfff', { '\ud800': 1 }]
       await attacker.request(
-        send({ agent: 'victim' }, payload, { correlationId: '\ud800x', traceparent: '\udfff' }),
+        sendFrame({ agent: 'victim' }, payload, { correlationId: '\ud800x', traceparent: '\udfff' }),
       )
       expect(await victim.next('message')).toMatchObject({
         payload,
@@ -390,7 +384,9 @@ describe.each(CORES)(
         type: 'ok',
         ref: '\ud800',
       })
-      expect(await attacker.refusal(send({ agent: '\ud800' }, 1))).toMatchObject({ code: 'unknown_target' })
+      expect(await attacker.refusal(sendFrame({ agent: '\ud800' }, 1))).toMatchObject({
+        code: 'unknown_target',
+      })
       await leave(victim)
     })
 
@@ -417,8 +413,8 @@ describe.each(CORES)(
       attacker.send({ type: 'pong', statusReason: lone })
       expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
       // In UTF-8 it would be the replacement character, which is another group.
-      expect(await attacker.refusal(send({ group: '\ud800' }, 1))).toMatchObject({ code: 'bad_frame' })
-      expect(await attacker.request(send({ group: '\ufffd' }, 1, { echo: true }))).toMatchObject({
+      expect(await attacker.refusal(sendFrame({ group: '\ud800' }, 1))).toMatchObject({ code: 'bad_frame' })
+      expect(await attacker.request(sendFrame({ group: '\ufffd' }, 1, { echo: true }))).toMatchObject({
         recipients: 1,
       })
       // A whole pair is a character like any other.
@@ -437,7 +433,7 @@ describe.each(CORES)(
       })
       await using attacker = await connectAgent(hub, { ephemeral: true })
       for (const group of odd) {
-        await attacker.request(send({ group }, group, { correlationId: group }))
+        await attacker.request(sendFrame({ group }, group, { correlationId: group }))
         expect(await victim.next('message')).toMatchObject({ payload: group, group, correlationId: group })
       }
       await leave(victim)

@@ -4,6 +4,7 @@ import {
   ack,
   join,
   leave,
+  numbers,
   payloadsOf,
   PLACES,
   pushed,
@@ -19,8 +20,6 @@ import {
 } from '../support/talk.ts'
 
 const response = { messageType: 'response' }
-
-const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 describe.each(PLACES)('an inbox, on %s with %i hub(s)', (core, hubs) => {
   test('fills while its agent is away, and is delivered in order when it is back; pending says how much waits', async () => {

@@ -8,14 +8,9 @@ import {
   type TestSocket,
 } from '../support/agent.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { queryFrame } from '../support/talk.ts'
 
 const QUICK = { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 100 }
-const query = (to: string, payload: unknown = 1): object => ({
-  type: 'send',
-  to: { agent: to },
-  messageType: 'query',
-  payload,
-})
 
 async function watch(hub: { readonly url: string }, events?: readonly string[]): Promise<TestSocket> {
   const observer = await connectObserver(hub)
@@ -86,7 +81,7 @@ describe('ping', () => {
     await using hub = await startTestHub('memory', QUICK)
     await using talking = await connectAgent(hub, { id: 'a1' })
     await using silent = await connectAgent(hub, { id: 'a2', autoPong: false })
-    const timer = setInterval(() => talking.send({ ref: 1, ...query('a2') }), 20)
+    const timer = setInterval(() => talking.send({ ref: 1, ...queryFrame('a2') }), 20)
     try {
       await silent.next('ping')
       expect(await silent.closed).toMatchObject({ code: 4002 })
@@ -180,7 +175,7 @@ describe.each(CORES)('a lost connection on %s', (core) => {
     await using observer = await watch(mesh.hub(1), ['agent.*', 'message.dead_lettered'])
     await using sender = await connectAgent(mesh.hub(1), { id: 'b1' })
     await using agent = await connectAgent(mesh.hub(0), { id: 'a1' })
-    const { id } = await sender.request<{ id: string }>(query('a1', 'unread'))
+    const { id } = await sender.request<{ id: string }>(queryFrame('a1', 'unread'))
     await agent.next('message')
     await agent.cut()
     const lost = await observer.next('event', (one) => one.event === 'agent.updated' && one.agentId === 'a1')
@@ -194,7 +189,7 @@ describe.each(CORES)('a lost connection on %s', (core) => {
     })
     expect(Date.parse(offline.at) - Date.parse(lost.at)).toBeGreaterThanOrEqual(149)
     // An inbox goes on filling while its agent is offline.
-    await sender.request(query('a1', 'unread too'))
+    await sender.request(queryFrame('a1', 'unread too'))
     const gone = await nextEvent(observer, 'agent.unregistered')
     expect(gone).toMatchObject({ agentId: 'a1' })
     expect(Date.parse(gone.at) - Date.parse(offline.at)).toBeGreaterThanOrEqual(199)
@@ -207,7 +202,7 @@ describe.each(CORES)('a lost connection on %s', (core) => {
       agentId: 'a1',
       reason: 'retention',
     })
-    expect(await sender.refusal(query('a1'))).toMatchObject({ code: 'unknown_target' })
+    expect(await sender.refusal(queryFrame('a1'))).toMatchObject({ code: 'unknown_target' })
   })
 
   it('that is back within the grace keeps its status: nobody hears of offline', async () => {
@@ -258,12 +253,12 @@ describe.each(CORES)('a lost connection on %s', (core) => {
     await using observer = await watch(hub)
     await using sender = await connectAgent(hub, { id: 'b1' })
     await using agent = await connectAgent(hub, { id: 'a1' })
-    for (const payload of [1, 2]) await sender.request(query('a1', payload))
+    for (const payload of [1, 2]) await sender.request(queryFrame('a1', payload))
     agent.send({ type: 'ack', ids: [(await agent.next('message')).id] })
     await agent.next('message')
     await agent.cut()
     await observer.next('event', (one) => one.event === 'agent.status_changed' && one.new === 'offline')
-    await sender.request(query('a1', 3))
+    await sender.request(queryFrame('a1', 3))
     await using back = await connectAgent(hub, { id: 'a1' })
     expect(back.welcome).toMatchObject({ resumed: true, pending: 2 })
     expect(await back.next('message')).toMatchObject({ payload: 2, attempt: 2 })
@@ -317,7 +312,7 @@ describe.each(CORES)('bye on %s', (core) => {
     await using observer = await watch(mesh.hub(1), ['agent.*', 'message.dead_lettered'])
     await using sender = await connectAgent(mesh.hub(1), { id: 'b1' })
     await using agent = await connectAgent(mesh.hub(0), { id: 'a1' })
-    const { id } = await sender.request<{ id: string }>(query('a1'))
+    const { id } = await sender.request<{ id: string }>(queryFrame('a1'))
     await agent.next('message')
     expect(await agent.request({ type: 'bye' })).toEqual({})
     expect(await agent.closed).toMatchObject({ code: 1000 })
@@ -327,7 +322,7 @@ describe.each(CORES)('bye on %s', (core) => {
       agentId: 'a1',
       reason: 'unregistered',
     })
-    expect(await sender.refusal(query('a1'))).toMatchObject({ code: 'unknown_target' })
+    expect(await sender.refusal(queryFrame('a1'))).toMatchObject({ code: 'unknown_target' })
   })
 
   it('with keep is offline at once, registration and inbox kept', async () => {
@@ -335,7 +330,7 @@ describe.each(CORES)('bye on %s', (core) => {
     await using observer = await watch(mesh.hub(1))
     await using sender = await connectAgent(mesh.hub(1), { id: 'b1' })
     await using agent = await connectAgent(mesh.hub(0), { id: 'a1', groups: ['eu'] })
-    await sender.request(query('a1', 'pushed'))
+    await sender.request(queryFrame('a1', 'pushed'))
     await agent.next('message')
     expect(await agent.request({ type: 'bye', keep: true })).toEqual({})
     expect(await agent.closed).toMatchObject({ code: 1000 })
@@ -344,7 +339,7 @@ describe.each(CORES)('bye on %s', (core) => {
       new: 'offline',
       agent: { connected: false },
     })
-    await sender.request(query('a1', 'stored'))
+    await sender.request(queryFrame('a1', 'stored'))
     await using back = await connectAgent(mesh.hub(1), { id: 'a1' })
     expect(back.welcome).toMatchObject({
       resumed: true,
@@ -368,11 +363,11 @@ describe.each(CORES)('bye on %s', (core) => {
     await using observer = await watch(mesh.hub(1), ['message.dead_lettered'])
     await using receiver = await connectAgent(mesh.hub(1), { id: 'b1' })
     await using agent = await connectAgent(mesh.hub(0), { id: 'a1' })
-    for (const payload of ['acknowledged', 'left']) await receiver.request(query('a1', payload))
+    for (const payload of ['acknowledged', 'left']) await receiver.request(queryFrame('a1', payload))
     const done = await agent.next('message')
     const left = await agent.next('message')
     const count = 50
-    const sends = Array.from({ length: count }, (_, ref) => ({ ref, ...query('b1', ref) }))
+    const sends = Array.from({ length: count }, (_, ref) => ({ ref, ...queryFrame('b1', ref) }))
     const all = [...sends, { type: 'ack', ids: [done.id] }, { type: 'bye', ref: 'bye' }]
     agent.raw(all.map((frame) => JSON.stringify(frame)).join('\n'))
     for (let ref = 0; ref < count; ref++)
@@ -390,10 +385,12 @@ describe.each(CORES)('bye on %s', (core) => {
     await using hub = await startTestHub(core)
     await using receiver = await connectAgent(hub, { id: 'b1' })
     await using agent = await connectAgent(hub, { id: 'a1' })
-    agent.raw(`${JSON.stringify({ type: 'bye', ref: 1 })}\n${JSON.stringify({ ref: 2, ...query('b1') })}`)
+    agent.raw(
+      `${JSON.stringify({ type: 'bye', ref: 1 })}\n${JSON.stringify({ ref: 2, ...queryFrame('b1') })}`,
+    )
     await agent.next('ok', ({ ref }) => ref === 1)
     await agent.closed
-    await receiver.request(query('b1', 'marker'))
+    await receiver.request(queryFrame('b1', 'marker'))
     expect(await receiver.next('message')).toMatchObject({ payload: 'marker' })
     expect(receiver.waitingOf('message')).toEqual([])
   })

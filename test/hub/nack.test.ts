@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../protocol/pushes.ts'
 import type { Core, HubServer } from '../../src/server.ts'
-import type { TestAgent } from '../support/agent.ts'
 import {
   ack,
   join,
   leave,
+  nack,
   payloadsOf,
   PLACES,
   pushed,
@@ -18,9 +18,6 @@ import {
   startSpan,
   watchDead,
 } from '../support/talk.ts'
-
-const nack = (agent: TestAgent, { id }: Message, more: object = {}): void =>
-  agent.send({ type: 'nack', id, ...more })
 
 describe.each(PLACES)('a rejected message, on %s with %i hub(s)', (core, hubs) => {
   test('comes again at once where nothing else is said, with the same id and attempt 2', async () => {

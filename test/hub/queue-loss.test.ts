@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../protocol/pushes.ts'
-import type { TestAgent } from '../support/agent.ts'
 import {
   ack,
+  asker,
   join,
+  nack,
+  NLP,
   PLACES,
   pushed,
   read,
@@ -15,12 +17,6 @@ import {
   startSpan,
   watchDead,
 } from '../support/talk.ts'
-
-const NLP = { capability: 'nlp' }
-const asker = { capabilities: ['asking'] }
-
-const nack = (agent: TestAgent, { id }: Message, more: object = {}): void =>
-  agent.send({ type: 'nack', id, ...more })
 
 describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core, hubs) => {
   test('goes to another agent when it is rejected, and to the same one where there is no other', async () => {

@@ -4,10 +4,8 @@ import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/server.ts'
 import { CORES, startMesh } from '../support/hubs.ts'
 import { withQueues } from '../support/queues.ts'
-import { ack, join, pushed, seen, send, sendAll } from '../support/talk.ts'
+import { ack, asker, join, NLP, pushed, seen, send, sendAll } from '../support/talk.ts'
 
-const NLP = { capability: 'nlp' }
-const asker = { capabilities: ['asking'] }
 const gone = (): MeshError => new MeshError('store_unavailable', 'the store does not answer')
 
 describe.each(CORES)('work, on %s', (kind) => {
