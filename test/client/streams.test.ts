@@ -7,6 +7,7 @@ import { CORES, startTestHub } from '../support/hubs.ts'
 import { all, broken, count, deferred } from '../support/reading.ts'
 import { chunks, credited, openStream, sendChunks } from '../support/streams.ts'
 import { seen, startSpan } from '../support/talk.ts'
+import { endOf } from '../support/end-of.ts'
 
 function join(
   hub: { readonly url: string },
@@ -34,16 +35,7 @@ describe.each(CORES)('an answer that streams over two hubs, on %s', (core) => {
     const mesh = await startSpan(core, 2)
     const asker = await join(mesh.near, 'asker')
     const answerer = await join(mesh.far, 'answerer')
-    return {
-      mesh,
-      asker,
-      answerer,
-      async [Symbol.asyncDispose]() {
-        await asker.close()
-        await answerer.close()
-        await mesh[Symbol.asyncDispose]()
-      },
-    }
+    return { mesh, asker, answerer, ...endOf(asker, answerer, mesh) }
   }
 
   it('is what an async generator yields, in order, and its message is acknowledged', async () => {
@@ -211,16 +203,7 @@ describe('a streamed answer', () => {
     const hub = await startTestHub('memory')
     const asker = await join(hub, 'asker')
     const answerer = await join(hub, 'answerer')
-    return {
-      hub,
-      asker,
-      answerer,
-      async [Symbol.asyncDispose]() {
-        await asker.close()
-        await answerer.close()
-        await hub[Symbol.asyncDispose]()
-      },
-    }
+    return { hub, asker, answerer, ...endOf(asker, answerer, hub) }
   }
 
   it('joins what is yielded in one turn in one WebSocket message', async () => {
