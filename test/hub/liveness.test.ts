@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { NEVER_MS } from '../support/core.ts'
+import { NEVER_MS, registerRequest } from '../support/core.ts'
 import {
   connectAgent,
   connectObserver,
@@ -273,28 +273,8 @@ describe.each(CORES)('a hub that dies on %s', (core) => {
     await using observer = await watch(mesh.hub(0))
     // A hub that registers an agent and is never heard of again.
     await store.leases.renew('hub-dead', ['default'])
-    await store.registry.register('default', {
-      agentId: 'a1',
-      registration: {
-        name: 'orphan',
-        capabilities: ['nlp'],
-        version: null,
-        profiles: [],
-        groups: [],
-        address: null,
-        metadata: {},
-        concurrency: 1,
-        leaderEligible: true,
-        ephemeral: false,
-        transport: 'websocket',
-      },
-      hub: 'hub-dead',
-      sessionHash: 'hash',
-      proofHash: null,
-      proved: false,
-      silentFence: null,
-      producer: null,
-    })
+    const orphan = registerRequest('a1', { hub: 'hub-dead', fields: { name: 'orphan' } })
+    await store.registry.register('default', orphan)
     expect(await nextEvent(observer, 'agent.registered')).toMatchObject({
       agent: { hub: 'hub-dead', connected: true },
     })
