@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/server.ts'
-import { connectAgent, connectObserver, openSocket, type TestSocket } from '../support/agent.ts'
+import { connectAgent, openSocket, type TestSocket } from '../support/agent.ts'
 import { CORES, type Mesh, startMesh, startTestHub } from '../support/hubs.ts'
 import { queryFrame } from '../support/talk.ts'
+import { watchEvents } from '../support/watching.ts'
 
 const hello = (id: string, fields: object = {}): object => ({
   type: 'hello',
@@ -13,11 +14,8 @@ const hello = (id: string, fields: object = {}): object => ({
 })
 
 /** Events of the registry and dead letters, as an observer on `hub` hears them. */
-async function watch(hub: { readonly url: string }): Promise<TestSocket> {
-  const observer = await connectObserver(hub)
-  await observer.request({ type: 'subscribe', events: ['agent.*', 'message.dead_lettered'] })
-  return observer
-}
+const watch = (hub: { readonly url: string }): Promise<TestSocket> =>
+  watchEvents(hub, ['agent.*', 'message.dead_lettered'])
 
 async function inboxLength(mesh: Mesh, agentId: string): Promise<number> {
   const { inboxes } = await mesh.store()
