@@ -11,6 +11,7 @@ export async function watchEvents(
 }
 
 type Event = IncomingOf<'event'>
+/** The next event of a kind. */
 export const nextEvent = (observer: TestSocket, kind: Event['event']): Promise<Event> =>
   observer.next('event', ({ event }) => event === kind)
 
