@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AgentOptions } from '../../client/api.ts'
 import { connectOn } from '../../client/client.ts'
 import type { Client, StatusEvent } from '../../client/api.ts'
+import { errorBody } from '../../protocol/error-table.ts'
+import { MeshError } from '../../protocol/errors.ts'
 import { FakePlatform } from '../support/fake-platform.ts'
 import { agentInfo, messageFrame } from '../support/scripted-hub.ts'
 
@@ -20,7 +22,7 @@ async function connected(platform: FakePlatform, options: Partial<AgentOptions> 
 }
 
 function refuse(platform: FakePlatform, code: string, retryAfterMs: number | null = null): void {
-  const error = { code, message: `${code}!`, retryable: true, retryAfterMs }
+  const error = errorBody(new MeshError(code, `${code}!`, { retryAfterMs }))
   platform.socket.listener.opened()
   platform.socket.push({ type: 'error', ref: 'hello', error })
 }
