@@ -1,7 +1,7 @@
 import { MeshError } from '../protocol/errors.ts'
 import type { Message, Revoked } from '../protocol/pushes.ts'
 import type { SendResult } from '../protocol/replies.ts'
-import { handled, handlerTimeoutError, revokedError } from './errors.ts'
+import { handled, handlerTimeoutError, revokedError, toError } from './errors.ts'
 import { HandlerRun } from './handler-run.ts'
 import { Handlers } from './handlers.ts'
 import type { Registered } from './handlers.ts'
@@ -321,7 +321,7 @@ export class Incoming {
         return undefined
       })
     } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error))
+      failure = toError(error)
     }
     if (run.lost !== null) {
       if (failure === null) this.#port.emit({ type: 'late_result', message })

@@ -71,7 +71,7 @@ const WEB: Platform = {
 /**
  * Connects to a mesh over the platform's own WebSocket; resolves when the hub has welcomed this client for the first time.
  * The token travels in `hello`, since browsers can't set headers.
- * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), `AbortError` when `signal` aborts first
+ * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), the reason of `signal` when that aborts first
  */
 export function connect(options: ConnectOptions): Promise<Client> {
   return connectOn(WEB, options)
@@ -79,5 +79,5 @@ export function connect(options: ConnectOptions): Promise<Client> {
 
 export type * from './api.ts'
 export { Nack } from './nack.ts'
-export { StreamError } from './stream.ts'
+export { StreamError } from './errors.ts'
 export { MeshError } from '../protocol/errors.ts'

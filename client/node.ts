@@ -56,7 +56,7 @@ const NODE: Platform = {
 /**
  * Connects to a mesh over `ws`; resolves when the hub has welcomed this client for the first time. The token travels in the
  * `Authorization` header. While the client is not closed it keeps the process alive.
- * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), `AbortError` when `signal` aborts first
+ * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), the reason of `signal` when that aborts first
  */
 export function connect(options: ConnectOptions): Promise<Client> {
   return connectOn(NODE, options)
@@ -64,5 +64,5 @@ export function connect(options: ConnectOptions): Promise<Client> {
 
 export type * from './api.ts'
 export { Nack } from './nack.ts'
-export { StreamError } from './stream.ts'
+export { StreamError } from './errors.ts'
 export { MeshError } from '../protocol/errors.ts'

@@ -12,8 +12,8 @@ interface CommonOptions {
   readonly token?: string | (() => string | Promise<string>)
   /** Gives up connecting. After `connect` has resolved it has no effect; use `close()`. */
   readonly signal?: AbortSignal
-  /** Told each status event, from the first try to connect on. What it throws is nobody's to catch. */
-  readonly onStatus?: (event: StatusEvent) => void
+  /** Told each status event, from the first try to connect on. What it throws goes to `console.error`, no further. */
+  readonly onStatus?: (event: StatusEvent) => unknown
   /** Milliseconds that `request`, `discover`, `update` and `leader` wait, reconnecting included. Default 30,000. */
   readonly requestTimeoutMs?: number
   /** Milliseconds for a socket and its handshake. Default 10,000. */
@@ -21,7 +21,7 @@ interface CommonOptions {
   /** Milliseconds that `close()` waits for handlers and answers. Default 5,000. */
   readonly closeTimeoutMs?: number
   /**
-   * Sends, and as many commands, that may be without an answer; beyond, they reject with a `QuotaExceededError`, and nothing
+   * Sends, and as many commands, that may be without an answer; beyond, they reject with `overflow`, and nothing
    * that was taken is dropped. Default 10,000.
    */
   readonly maxOutgoing?: number
@@ -100,7 +100,7 @@ export interface Settings {
   readonly urls: readonly string[]
   readonly namespace: string | null
   readonly token: string | (() => string | Promise<string>) | null
-  readonly onStatus: ((event: StatusEvent) => void) | null
+  readonly onStatus: ((event: StatusEvent) => unknown) | null
   /** Null: an observer. */
   readonly agent: AgentFields | null
   readonly session: string | null

@@ -34,9 +34,9 @@ const STATUS_MAX = 1000
 /** Everybody who follows the status. */
 export class Statuses {
   readonly #feeds = new Set<Feed<StatusEvent>>()
-  readonly #listener: ((event: StatusEvent) => void) | null
+  readonly #listener: ((event: StatusEvent) => unknown) | null
 
-  constructor(listener: ((event: StatusEvent) => void) | null) {
+  constructor(listener: ((event: StatusEvent) => unknown) | null) {
     this.#listener = listener
   }
 
@@ -58,8 +58,11 @@ export class Statuses {
       feed.push(event)
       if (event.type === 'closed') feed.end(null)
     }
-    // In a task of its own: what it throws must not stop a change of state half-way.
     const listener = this.#listener
-    if (listener !== null) queueMicrotask(() => listener(event))
+    if (listener === null) return
+    // In a task of its own: what it throws must not stop a change of state half-way, nor end the process.
+    Promise.resolve(event)
+      .then(listener)
+      .catch((error: unknown) => console.error('meshwire: onStatus failed:', error))
   }
 }

@@ -8,24 +8,6 @@ export interface StreamRequestOptions extends RequestOptions {
 }
 
 /**
- * Why a stream broke off: the `code` and message of its sender (`handler_failed` where its handler threw an error without a
- * code), or `peer_gone` (the other agent, its hub or a connection is gone), `interrupted` (something was lost between two hubs),
- * `cancelled` (to the sender: the receiver wants no more).
- */
-export class StreamError extends Error {
-  override readonly name = 'StreamError'
-  readonly code: string
-  /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
-  readonly seq: number | null
-
-  constructor(code: string, message: string, seq: number | null = null) {
-    super(message)
-    this.code = code
-    this.seq = seq
-  }
-}
-
-/**
  * A stream on its way to this agent, one reader: `for await (const chunk of stream)`. It is done after a complete end only, or
  * when this side leaves it; everything else is thrown, after the chunks that came before. Leaving the loop cancels it.
  */

@@ -4,7 +4,7 @@ import type { Event, EventKind, Snapshot } from '../protocol/pushes.ts'
 import type { ErrorReply, LeaderInfo, Ok, SubscribeResult } from '../protocol/replies.ts'
 import { retryDelay } from './backoff.ts'
 import type { Asked } from './calls.ts'
-import { handled } from './errors.ts'
+import { closedError, handled } from './errors.ts'
 import { Feed } from './feed.ts'
 import { Mirror } from './mirror.ts'
 import type { ListEvent, Watch, WatchEvent, WatchOptions } from './watch.ts'
@@ -97,7 +97,7 @@ export class Subscription implements Watch {
     this.#closed = true
     this.#stopRetry()
     this.#port.closed(this, this.#id)
-    this.#neverReady(error ?? new DOMException('the watch was closed before its first list', 'AbortError'))
+    this.#neverReady(error ?? closedError('the watch had no list yet'))
     this.#feed.end(error)
   }
 
