@@ -160,7 +160,10 @@ export class Client {
    * @throws MeshError `unknown_target` where the agent is not connected, `forbidden`, `inbox_full` where it has 1,000 streams;
    * `connection_lost` when that happens first
    */
-  openStream(agentId: string, options: OpenStreamOptions = {}): Promise<StreamWriter> {
+  openStream<Chunk = unknown>(
+    agentId: string,
+    options: OpenStreamOptions = {},
+  ): Promise<StreamWriter<Chunk>> {
     if (this.state.type === 'closed') return handled(Promise.reject(closedError('openStream')))
     return handled(this.#endpoint.streams.open(agentId, options.correlationId))
   }

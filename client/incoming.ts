@@ -6,7 +6,7 @@ import { HandlerRun } from './handler-run.ts'
 import { Handlers } from './handlers.ts'
 import type { Registered } from './handlers.ts'
 import { Lines } from './lines.ts'
-import { lineOf } from './message.ts'
+import { isAsked, lineOf } from './message.ts'
 import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOptions } from './message.ts'
 import { Nack } from './nack.ts'
 import { Progress } from './progress.ts'
@@ -314,7 +314,7 @@ export class Incoming {
       value = await this.#port.scope.run(run, async () => {
         const result = await handler(received, context)
         if (!isAsyncIterable(result)) return result
-        if (message.messageType !== 'query' || replied) {
+        if (!isAsked(message) || replied) {
           throw new TypeError(`a handler may yield answers to queries only, not to "${message.messageType}"`)
         }
         await this.#port.stream(message, result, run)
@@ -328,7 +328,7 @@ export class Incoming {
       return
     }
     // The reply goes out in order, but the next message does not wait until it is stored.
-    const answer = replied || message.messageType !== 'query' ? undefined : value
+    const answer = replied || !isAsked(message) ? undefined : value
     const settled = this.#settle(held, run, answer, failure)
     this.#leave(held, run)
     await settled

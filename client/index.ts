@@ -1,9 +1,9 @@
 import { SUBPROTOCOL } from '../protocol/limits.ts'
 import { connectOn } from './client.ts'
-import type { Client } from './client.ts'
 import type { ConnectOptions } from './options.ts'
 import { turnScope } from './scope.ts'
 import type { Platform } from './socket.ts'
+import type { Client } from './typed-client.ts'
 
 let channel: MessageChannel | null = null
 const deferred: (() => void)[] = []
@@ -71,9 +71,12 @@ const WEB: Platform = {
 /**
  * Connects to a mesh over the platform's own WebSocket; resolves when the hub has welcomed this client for the first time.
  * The token travels in `hello`, since browsers can't set headers.
+ * `connect<Messages>(…)` has the types of a map of messages (see {@link Exchange}); it checks nothing at run time.
  * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), the reason of `signal` when that aborts first
  */
-export function connect(options: ConnectOptions): Promise<Client> {
+export function connect(options: ConnectOptions): Promise<Client>
+export function connect<Messages>(options: ConnectOptions): Promise<Client<Messages>>
+export function connect(options: ConnectOptions): Promise<unknown> {
   return connectOn(WEB, options)
 }
 

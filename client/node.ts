@@ -2,10 +2,10 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import WebSocket from 'ws'
 import { SUBPROTOCOL } from '../protocol/limits.ts'
 import { connectOn } from './client.ts'
-import type { Client } from './client.ts'
 import type { HandlerRun } from './handler-run.ts'
 import type { ConnectOptions } from './options.ts'
 import type { Platform } from './socket.ts'
+import type { Client } from './typed-client.ts'
 
 /** A hub that asks for more than this is asked again. */
 const RETRY_AFTER_MAX_S = 600
@@ -56,9 +56,12 @@ const NODE: Platform = {
 /**
  * Connects to a mesh over `ws`; resolves when the hub has welcomed this client for the first time. The token travels in the
  * `Authorization` header. While the client is not closed it keeps the process alive.
+ * `connect<Messages>(…)` has the types of a map of messages (see {@link Exchange}); it checks nothing at run time.
  * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), the reason of `signal` when that aborts first
  */
-export function connect(options: ConnectOptions): Promise<Client> {
+export function connect(options: ConnectOptions): Promise<Client>
+export function connect<Messages>(options: ConnectOptions): Promise<Client<Messages>>
+export function connect(options: ConnectOptions): Promise<unknown> {
   return connectOn(NODE, options)
 }
 

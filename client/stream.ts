@@ -25,14 +25,14 @@ export interface ReceivedStream<Payload = unknown> extends AsyncIterableIterator
 }
 
 /** A stream from this agent to another one, as `client.openStream` answers it. */
-export interface StreamWriter {
+export interface StreamWriter<Chunk = unknown> {
   /** Aborted when the receiver cancels or is gone; the reason is a `StreamError`. */
   readonly signal: AbortSignal
   /**
    * Writes a chunk, anything with a JSON text. Resolves when the receiver has room for it and it is written: await it, and a
    * slow reader slows this side down. Rejects with the reason of `signal`; MeshError `payload_too_large`, `bad_frame`.
    */
-  write(payload: unknown): Promise<void>
+  write(payload: Chunk): Promise<void>
   /** Ends the stream after what was written before. */
   end(): Promise<void>
   /** Breaks the stream off, after what was written before: the receiver's loop throws a `StreamError` with code and message. */
