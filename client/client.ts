@@ -192,9 +192,8 @@ export class Client {
     handler?: Handler<never> | HandlerOptions,
     options?: HandlerOptions,
   ): () => void {
-    const { incoming } = this.#endpoint
-    if (typeof subject === 'string') return incoming.handle(subject, handler as Handler, options)
-    return incoming.handle(null, subject as Handler, handler as HandlerOptions | undefined)
+    if (typeof subject === 'string') return this.#handle(subject, handler as Handler, options)
+    return this.#handle(null, subject as Handler, handler as HandlerOptions | undefined)
   }
 
   /**
@@ -207,7 +206,7 @@ export class Client {
     handler: Handler<Payload>,
     options?: HandlerOptions,
   ): () => void {
-    return this.#endpoint.incoming.handle(workOf(capability), handler as Handler, options)
+    return this.#handle(workOf(capability), handler as Handler, options)
   }
 
   /** One page of the agents that match, sorted by name; only `online` ones unless `where.status` says otherwise. */
@@ -272,6 +271,11 @@ export class Client {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #handle(subject: string | null, handler: Handler, options?: HandlerOptions): () => void {
+    const { incoming, validation } = this.#endpoint
+    return incoming.handle(subject, validation.handler(handler), options)
   }
 
   #send(to: Target | string, payload: unknown, options: SealOptions): Promise<SendResult> {

@@ -1,6 +1,7 @@
 import type { AgentFields } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import type { Schemas } from './standard-schema.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {
@@ -70,6 +71,11 @@ export interface AgentOptions extends CommonOptions {
    * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
+  /**
+   * Schemas by message type, of any library with the interface of https://standardschema.dev: of the payload, or `{ payload, reply }`.
+   * What is sent against them rejects with `bad_frame`, what comes against them reaches no handler. By default nothing is checked.
+   */
+  readonly schemas?: Schemas
 }
 
 /** Options of a client that only looks: no agent, no inbox, nothing to send. */
@@ -113,6 +119,7 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
+  readonly schemas: Schemas
 }
 
 const AGENT_FIELDS = [
@@ -168,5 +175,6 @@ export function toSettings(options: ConnectOptions): Settings {
     redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
     unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
     takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
+    schemas: agent?.schemas ?? {},
   }
 }

@@ -1,4 +1,7 @@
+import { type } from 'arktype'
+import * as v from 'valibot'
 import { describe, expectTypeOf, it } from 'vitest'
+import { z } from 'zod'
 import { connect } from '../../client/node.ts'
 import type {
   Client,
@@ -166,6 +169,64 @@ describe('a client with a map of messages', () => {
       })
       client.onWork<'translate'>('nlp', ({ payload }) => ({ translated: payload.text }))
     })
+  })
+})
+
+describe('a client with schemas', () => {
+  const OF_ZOD = {
+    seen: z.object({ at: z.string().transform((text) => new Date(text)) }),
+    translate: { payload: z.object({ text: z.string() }), reply: z.object({ translated: z.string() }) },
+  }
+  const OF_VALIBOT = {
+    seen: v.object({
+      at: v.pipe(
+        v.string(),
+        v.transform((text) => new Date(text)),
+      ),
+    }),
+    translate: { payload: v.object({ text: v.string() }), reply: v.object({ translated: v.string() }) },
+  }
+  const OF_ARKTYPE = {
+    seen: type({ at: type('string').pipe((text) => new Date(text)) }),
+    translate: { payload: type({ text: 'string' }), reply: type({ translated: 'string' }) },
+  }
+
+  it('has the types of those, of any library', () => {
+    const ofZod = () => connect({ ...OPTIONS, schemas: OF_ZOD })
+    const ofValibot = () => connect({ ...OPTIONS, schemas: OF_VALIBOT })
+    const ofArktype = () => connect({ ...OPTIONS, schemas: OF_ARKTYPE })
+    compiled(
+      async (
+        zod: Awaited<ReturnType<typeof ofZod>>,
+        valibot: Awaited<ReturnType<typeof ofValibot>>,
+        arktype: Awaited<ReturnType<typeof ofArktype>>,
+      ) => {
+        zod.onMessage('seen', ({ payload }) => expectTypeOf(payload).toEqualTypeOf<{ at: Date }>())
+        valibot.onMessage('seen', ({ payload }) => expectTypeOf(payload).toEqualTypeOf<{ at: Date }>())
+        arktype.onMessage('seen', ({ payload }) => expectTypeOf(payload).toEqualTypeOf<{ at: Date }>())
+        for (const client of [zod, valibot, arktype]) {
+          void client.send('a2', { at: '2026-11-21' }, { type: 'seen' })
+          const { payload } = await client.request('a2', { text: 'hello' }, { type: 'translate' })
+          expectTypeOf(payload).toEqualTypeOf<{ translated: string }>()
+          // @ts-expect-error what is sent is the input of the schema
+          void client.send('a2', { at: new Date() }, { type: 'seen' })
+          // @ts-expect-error not the payload of this question
+          void client.request('a2', { text: 5 }, { type: 'translate' })
+        }
+      },
+    )
+  })
+
+  it('may have the types of a map all the same', () => {
+    const connecting = () => connect<Messages>({ ...OPTIONS, schemas: OF_ZOD })
+    expectTypeOf<ReturnType<typeof connecting>>().toEqualTypeOf<Promise<Client<Messages>>>()
+  })
+
+  it('takes schemas only', () => {
+    // @ts-expect-error no schema
+    compiled(() => connect({ ...OPTIONS, schemas: { seen: 'string' } }))
+    // @ts-expect-error no schema for the reply
+    compiled(() => connect({ ...OPTIONS, schemas: { seen: { payload: OF_ZOD.seen } } }))
   })
 })
 
