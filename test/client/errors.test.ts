@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { connect, MeshError, StreamError } from '../../client/node.ts'
 import { CLIENT_ERRORS, toError } from '../../client/errors.ts'
+import { ERRORS } from '../../protocol/error-table.ts'
 import { tableRows } from '../support/markdown.ts'
 import { messageFrame, startScriptedHub } from '../support/scripted-hub.ts'
 
@@ -28,6 +29,13 @@ describe('docs/client.md', () => {
       ]),
     )
   })
+})
+
+it('the bundle for browsers carries no sentence of the table of the protocol', () => {
+  const bundle = readFileSync(new URL('../../dist/client.min.js', import.meta.url), 'utf8')
+  expect(bundle).toContain(CLIENT_ERRORS.timeout[2])
+  const carried = Object.values(ERRORS).flatMap(({ sentence, remedy }) => [sentence, remedy])
+  expect(carried.filter((text) => bundle.includes(text))).toEqual([])
 })
 
 describe('what the client rejects with is a MeshError', () => {
