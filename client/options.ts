@@ -152,19 +152,22 @@ function checkUrl(url: string): void {
 
 /**
  * Fills in the defaults. What an agent may be called is the hub's to judge.
- * @throws MeshError `bad_frame` for a URL that is none
+ * @throws MeshError `bad_frame` for a URL that is none; what JSON.stringify throws for fields that have no JSON text
  */
 export function toSettings(options: ConnectOptions): Settings {
   const urls = typeof options.url === 'string' ? [options.url] : [...options.url]
   if (urls.length === 0) throw new MeshError('bad_frame', 'url is an empty list; give at least one hub')
   urls.forEach(checkUrl)
   const agent = options.observer === true ? null : options
+  const fields = agent === null ? null : agentFields(agent)
+  // What has no JSON text has to fail here, not when it is said to a hub.
+  JSON.stringify(fields)
   return {
     urls,
     namespace: options.namespace ?? null,
     token: options.token ?? null,
     onStatus: options.onStatus ?? null,
-    agent: agent === null ? null : agentFields(agent),
+    agent: fields,
     session: agent?.session ?? null,
     window: agent?.window ?? LIMITS.windowDefault,
     requestTimeoutMs: options.requestTimeoutMs ?? 30_000,

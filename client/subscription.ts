@@ -45,6 +45,8 @@ export class Subscription implements Watch {
 
   constructor(port: SubscriptionPort, where: Where | null, options: WatchOptions) {
     this.#port = port
+    // What has no JSON text has to fail here, not on a later connection.
+    JSON.stringify(where)
     this.#where = where
     this.#wanted = new Set(options.events ?? ALWAYS)
     this.#feed = new Feed<WatchEvent>(
