@@ -19,6 +19,8 @@ import { Outgoing } from './outgoing.ts'
 import { Receipts } from './receipts.ts'
 import { Requests } from './requests.ts'
 import type { RequestOptions } from './requests.ts'
+import { told, Validation } from './schemas.ts'
+import type { Part } from './schemas.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
@@ -40,6 +42,7 @@ export class Endpoint {
   readonly receipts: Receipts
   readonly subscriptions: Subscriptions
   readonly streams: Streams
+  readonly validation: Validation
   /** Rejects when the endpoint ends before its first session. */
   readonly welcomed: Promise<void>
   /** The error it ended with, null after `close`. Never rejects. */
@@ -67,6 +70,7 @@ export class Endpoint {
       this.#onNoWelcome = reject
     })
     this.statuses = new Statuses(settings.onStatus)
+    this.validation = new Validation(settings.schemas)
     this.#lifecycle = new Lifecycle(platform, settings, {
       hello: () => this.#hello(),
       accepts: ({ resumed }) => this.#outgoing.accepts(resumed),
@@ -100,10 +104,11 @@ export class Endpoint {
         write: (line) => this.#lifecycle.write(line),
         request: (run, to, payload, options) => this.request(toTarget(to), payload, options, run),
         reply: (message, payload, options) => this.#reply(message, payload, options),
-        stream: (message, values, run) => this.streams.answer(message, values, run),
+        stream: (message, values, run) =>
+          this.streams.answer(message, this.validation.chunks(message.messageType, values), run),
         take: (message) => this.requests.take(message) || this.streams.take(message),
         waiting: () => this.requests.size + this.streams.waiting,
-        emit: (incident) => this.statuses.emit(incident),
+        emit: (incident) => this.statuses.emit(told(incident)),
       },
       { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
     )
@@ -130,13 +135,25 @@ export class Endpoint {
     this.#lifecycle.start()
   }
 
-  send(to: Target, payload: unknown, options: SealOptions): Promise<SendResult> {
+  /** Sends what the schema of `type` lets pass; of a reply `type` is that of what it answers. */
+  send(
+    to: Target,
+    payload: unknown,
+    options: SealOptions,
+    part: Part = 'payload',
+    type: string = options.type ?? 'notification',
+  ): Promise<SendResult> {
     try {
       if (this.state.type === 'closed') throw closedError('send')
       if (this.#welcome?.agent == null)
         throw new MeshError('forbidden', 'an observer can not send; connect with a name')
       const { tail, bytes } = seal(to, payload, options, this.#welcome.limits.maxPayloadBytes)
-      return handled(this.#outgoing.add(tail, bytes, options.signal))
+      const checked = this.validation.check(part, type, payload)
+      const add = (): Promise<SendResult> => {
+        if (this.state.type === 'closed') throw closedError('send')
+        return this.#outgoing.add(tail, bytes, options.signal)
+      }
+      return handled(this.validation.inOrder(checked, add))
     } catch (error) {
       return handled(Promise.reject(error as Error))
     }
@@ -154,7 +171,7 @@ export class Endpoint {
     run?.wait(reply)
     const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
     this.send(to, payload, query).catch(fail)
-    return reply as Promise<Message<never>>
+    return this.validation.reply(query.type, reply) as Promise<Message<never>>
   }
 
   /** A query whose answer is a stream; a handler that reads it counts as waiting until the stream is over. */
@@ -165,7 +182,7 @@ export class Endpoint {
     this.#platform.scope.getStore()?.wait(reader.over)
     const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
     this.send(to, payload, query).catch((error: Error) => reader.unasked(error))
-    return reader
+    return this.validation.reader(query.type, reader)
   }
 
   ask<Result>(command: Asked, options: WaitOptions): Promise<Result> {
@@ -196,6 +213,7 @@ export class Endpoint {
     this.incoming.stop()
     this.#lifecycle.drain()
     await within(this.incoming.idle())
+    await within(Promise.resolve(this.validation.idle))
     await within(this.#outgoing.idle())
     await within(this.#bye(unregister))
     clearTimeout(late)
@@ -221,12 +239,8 @@ export class Endpoint {
   #reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult> {
     const { traceparent, correlationId = message.id } = message
     const trace = traceparent === undefined ? {} : { traceparent }
-    return this.send({ agent: message.from }, payload, {
-      ...trace,
-      ...options,
-      type: 'response',
-      correlationId,
-    })
+    const fields = { ...trace, ...options, type: 'response', correlationId }
+    return this.send({ agent: message.from }, payload, fields, 'reply', message.messageType)
   }
 
   #hello(): Readonly<Record<string, unknown>> {
