@@ -1,6 +1,7 @@
 import type { AgentFields } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import type { Outbox } from './outgoing.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {
@@ -70,6 +71,11 @@ export interface AgentOptions extends CommonOptions {
    * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
+  /**
+   * Keeps sends until they are answered, over a reload or restart: `fileOutbox`, `indexedDbOutbox` or one of your own
+   * (`outboxOn`). Needs `id`. By default what has no answer is lost with its process or page.
+   */
+  readonly outbox?: Outbox
 }
 
 /** Options of a client that only looks: no agent, no inbox, nothing to send. */
@@ -113,6 +119,7 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
+  readonly outbox: Outbox | null
 }
 
 const AGENT_FIELDS = [
@@ -168,5 +175,6 @@ export function toSettings(options: ConnectOptions): Settings {
     redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
     unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
     takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
+    outbox: agent?.outbox ?? null,
   }
 }
