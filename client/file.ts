@@ -110,10 +110,15 @@ class FileStore implements OutboxStore {
   }
 
   async close(): Promise<void> {
-    await this.#file?.close()
+    const file = this.#file
+    const unlock = this.#unlock
     this.#file = null
-    await this.#unlock?.()
     this.#unlock = null
+    try {
+      await file?.close()
+    } finally {
+      await unlock?.()
+    }
   }
 
   #replay(text: string): void {

@@ -1,5 +1,5 @@
 import { IDBFactory } from 'fake-indexeddb'
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -206,6 +206,34 @@ describe('the file of an outbox', () => {
     await again.close()
     expect((await stat(path)).size).toBeLessThan(65_536)
     expect((await readdir(folder)).filter((name) => name.startsWith(`${outboxes}`))).toEqual([`${outboxes}`])
+  })
+
+  it('on a disk that is full keeps nothing of what is rejected, and goes on when there is room', async () => {
+    await using hub = await startTestHub('memory')
+    const alice = await enter(hub.url, 'alice', { outbox: fileOutbox(path) })
+    const got = collector(alice)
+    await alice.send('alice', 'before')
+    const handle = await open(path)
+    const write = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'write')
+    await handle.close()
+    write.mockImplementation(async function (this: typeof handle, line: Uint8Array, at, length, position) {
+      if (at === 0)
+        return this.writev([line.subarray(0, 10)], position as number).then(() => ({
+          bytesWritten: 10,
+          buffer: line,
+        }))
+      throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', length })
+    } as typeof handle.write)
+    const refused = alice.send('alice', 'refused')
+    await expect(refused).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    await expect(refused).rejects.toThrow(`${path} cannot keep the send, so it was not sent: ENOSPC`)
+    expect((await readFile(path, 'utf8')).endsWith('}\n')).toBe(true)
+    write.mockRestore()
+    await alice.send('alice', 'after')
+    expect(await got.has(2)).toEqual(['before', 'after'])
+    await alice.close()
+    await using again = await enter(hub.url, 'alice', { outbox: fileOutbox(path) })
+    await again.send('alice', 'at last')
   })
 
   it('that a process has locked which is gone is taken over; one that runs elsewhere, or here, is not', async () => {
