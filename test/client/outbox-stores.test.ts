@@ -8,7 +8,8 @@ import type { Client, Outbox } from '../../client/node.ts'
 import { connect } from '../../client/node.ts'
 import type { StatusEvent } from '../../client/status.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { startTestHub } from '../support/hubs.ts'
+import type { Fate } from '../support/fault-proxy.ts'
+import { CORES, startTestHub } from '../support/hubs.ts'
 import { WebLocks } from '../support/web-locks.ts'
 
 // Its types need a browser's, which Node's programs do not have.
@@ -146,6 +147,36 @@ describe.each(STORES)('an outbox in %s', (_title, make) => {
     await expect(anonymous).rejects.toThrow('an outbox needs an id')
     await using again = await enter(hub.url, 'alice', { outbox: make() })
     expect(await collector(again).has(1)).toEqual(['left'])
+  })
+})
+
+describe.each(CORES)('what is too old when its client is back (%s)', (core) => {
+  it('is told as sent where the hub had stored it in time, else as failed, and what comes behind it is sent', async () => {
+    await using hub = await startTestHub(core)
+    await using proxy = await startFaultProxy(hub.url)
+    await using bob = await enter(hub.url, 'bob')
+    const got = collector(bob)
+    const before = await enter(proxy.url, 'alice', { outbox: fileOutbox(path) })
+    let sends: Fate = 'pass'
+    proxy.decide = (_way, { type }) => (type === 'ok' ? 'hold' : type === 'send' ? sends : 'pass')
+    void before.send('bob', 'in time', { ttlMs: 300 })
+    await got.has(1)
+    sends = 'lose'
+    void before.send('bob', 'late', { ttlMs: 300 })
+    void before.send('bob', 'without end')
+    await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('without end'))
+    await before.close()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const events: StatusEvent[] = []
+    const onStatus = (event: StatusEvent): void => void events.push(event)
+    await using after = await enter(hub.url, 'alice', { outbox: fileOutbox(path), onStatus })
+    await after.send('bob', 'new')
+    expect(await got.has(3)).toEqual(['in time', 'without end', 'new'])
+    expect(events.filter(({ type }) => type === 'outbox_sent' || type === 'send_failed')).toMatchObject([
+      { type: 'outbox_sent', result: { recipients: 1, duplicate: true } },
+      { type: 'send_failed', error: { name: 'TimeoutError' } },
+      { type: 'outbox_sent' },
+    ])
   })
 })
 
