@@ -53,14 +53,20 @@ export class Client {
   /** For `connectOn`. */
   static async open(platform: Platform, options: ConnectOptions): Promise<Client> {
     const { signal } = options
-    if (signal?.aborted === true) throw abortError(signal)
     const settings = toSettings(options)
-    const endpoint = new Endpoint(platform, settings)
+    const { agent, namespace, outbox } = settings
+    if (outbox !== null) await outbox.open(namespace, agent?.id)
     const aborted = (): void => void endpoint.end(abortError(signal as AbortSignal))
-    signal?.addEventListener('abort', aborted)
+    let endpoint: Endpoint
     try {
+      if (signal?.aborted === true) throw abortError(signal)
+      endpoint = new Endpoint(platform, settings)
+      signal?.addEventListener('abort', aborted)
       endpoint.start()
       await endpoint.welcomed
+    } catch (error) {
+      await outbox?.close()
+      throw error
     } finally {
       signal?.removeEventListener('abort', aborted)
     }
@@ -280,7 +286,10 @@ export class Client {
 
   #send(to: Target | string, payload: unknown, options: SealOptions): Promise<SendResult> {
     const sent = this.#endpoint.send(toTarget(to), payload, options)
-    sent.catch((error: Error) => this.#endpoint.statuses.emit({ type: 'send_failed', error }))
+    const { type: messageType = 'notification' } = options
+    sent.catch((error: Error) =>
+      this.#endpoint.statuses.emit({ type: 'send_failed', to: toTarget(to), messageType, error }),
+    )
     return sent
   }
 }

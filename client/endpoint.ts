@@ -16,6 +16,7 @@ import type { HandlerRun } from './handler-run.ts'
 import type { ReplyOptions } from './message.ts'
 import type { Settings, UpdateFields } from './options.ts'
 import { Outgoing } from './outgoing.ts'
+import type { OutgoingPort } from './outgoing.ts'
 import { Receipts } from './receipts.ts'
 import { Requests } from './requests.ts'
 import type { RequestOptions } from './requests.ts'
@@ -28,6 +29,9 @@ import type { StreamRequestOptions } from './stream.ts'
 import type { StreamReader } from './stream-reader.ts'
 import { Streams } from './streams.ts'
 import { Subscriptions } from './subscriptions.ts'
+
+/** Nobody waits for the answer of what an earlier client asked. */
+const ASKED = { type: 'query', fleeting: true } as const
 
 /** What a target is short for. */
 export function toTarget(to: Target | string): Target {
@@ -79,14 +83,13 @@ export class Endpoint {
       lost: () => this.#lost(),
       changed: (state) => this.#changed(state),
     })
-    this.#outgoing = new Outgoing(
-      {
-        write: (line) => this.#lifecycle.write(line),
-        renew: () =>
-          this.#lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
-      },
-      { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes },
-    )
+    const port: OutgoingPort = {
+      write: (line) => this.#lifecycle.write(line),
+      renew: () => this.#lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
+      emit: (incident) => this.statuses.emit(incident),
+    }
+    const limits = { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes }
+    this.#outgoing = settings.outbox?.outgoing(port, limits) ?? new Outgoing(port, limits)
     this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
     this.subscriptions = new Subscriptions(this.#calls)
     this.requests = new Requests(() => this.incoming.pump())
@@ -151,7 +154,7 @@ export class Endpoint {
       const checked = this.validation.check(part, type, payload)
       const add = (): Promise<SendResult> => {
         if (this.state.type === 'closed') throw closedError('send')
-        return this.#outgoing.add(tail, bytes, options.signal)
+        return this.#outgoing.add(tail, bytes, to, options)
       }
       return handled(this.validation.inOrder(checked, add))
     } catch (error) {
@@ -169,7 +172,7 @@ export class Endpoint {
     const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
     const { correlationId, reply, signal: withdrawn, fail } = this.requests.open(timeoutMs, signal)
     run?.wait(reply)
-    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
+    const query = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
     this.send(to, payload, query).catch(fail)
     return this.validation.reply(query.type, reply) as Promise<Message<never>>
   }
@@ -180,7 +183,7 @@ export class Endpoint {
     const correlationId = randomId()
     const reader = this.streams.expect(correlationId, { timeoutMs, window, signal })
     this.#platform.scope.getStore()?.wait(reader.over)
-    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
+    const query = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
     this.send(to, payload, query).catch((error: Error) => reader.unasked(error))
     return this.validation.reader(query.type, reader)
   }
@@ -218,6 +221,7 @@ export class Endpoint {
     await within(this.#bye(unregister))
     clearTimeout(late)
     await this.#lifecycle.end(null)
+    await this.#settings.outbox?.close()
   }
 
   /** Says `bye` and waits for its answer. Without a connection the agent is as good as offline; unregistering needs one. */
@@ -239,7 +243,7 @@ export class Endpoint {
   #reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult> {
     const { traceparent, correlationId = message.id } = message
     const trace = traceparent === undefined ? {} : { traceparent }
-    const fields = { ...trace, ...options, type: 'response', correlationId }
+    const fields = { ...trace, ...options, type: 'response', correlationId, fleeting: true as const }
     return this.send({ agent: message.from }, payload, fields, 'reply', message.messageType)
   }
 
@@ -329,6 +333,7 @@ export class Endpoint {
     this.receipts.fail(error)
     this.streams.fail(error)
     this.#outgoing.fail(error)
+    void this.#settings.outbox?.close()
     this.#calls.fail(error)
     this.subscriptions.fail(state.error)
     this.#onNoWelcome(error)
