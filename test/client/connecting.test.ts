@@ -1,14 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { connectOn } from '../../client/client.ts'
+import { errorBody } from '../../protocol/error-table.ts'
+import { MeshError } from '../../protocol/errors.ts'
 import { AGENT, connected, FakePlatform, pass } from '../support/fake-platform.ts'
 
-function refuse(
-  platform: FakePlatform,
-  code: string,
-  retryAfterMs: number | null = null,
-  retryable = true,
-): void {
-  const error = { code, message: `${code}!`, retryable, retryAfterMs }
+function refuse(platform: FakePlatform, code: string, retryAfterMs: number | null = null): void {
+  const error = errorBody(new MeshError(code, `${code}!`, { retryAfterMs }))
   platform.socket.listener.opened()
   platform.socket.push({ type: 'error', ref: 'hello', error })
 }
@@ -163,7 +160,7 @@ describe('connecting', () => {
 
   it.each<[string, (platform: FakePlatform) => void]>([
     ['closed with 4401', (platform) => platform.socket.listener.closed(4401, 'expired')],
-    ['refused as unauthorized', (platform) => refuse(platform, 'unauthorized', null, false)],
+    ['refused as unauthorized', (platform) => refuse(platform, 'unauthorized')],
   ])('once it had a session, a token function is asked again when it is %s', async (_title, turnAway) => {
     const platform = new FakePlatform()
     let asked = 0
