@@ -31,7 +31,7 @@ const LAYERS: readonly Layer[] = [
   { name: 'protocol', files: /^protocol\//, imports: null, packages: ['zod/mini'] },
   {
     name: 'client for Node',
-    files: /^client\/node\.ts$/,
+    files: /^client\/(node|file|file-lock)\.ts$/,
     imports: /^(protocol|client)\//,
     packages: ['node:*', 'ws'],
   },
@@ -77,6 +77,9 @@ const LAYERS: readonly Layer[] = [
 const PUBLISHED: ReadonlySet<string> = new Set([
   'meshwire',
   'meshwire/client',
+  'meshwire/client/file',
+  'meshwire/client/indexeddb',
+  'meshwire/client/outbox',
   'meshwire/protocol',
   'meshwire/testing',
 ])

@@ -7,6 +7,7 @@ import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
+import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
 
 const PATH = '/mesh'
@@ -16,6 +17,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   const app = fastify({ forceCloseConnections: true })
   app.register(health(hub, version))
   app.register(ready(hub))
+  app.register(mesh(PATH))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

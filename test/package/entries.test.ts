@@ -10,11 +10,21 @@ beforeAll(async () => {
 })
 afterAll(async () => project[Symbol.asyncDispose]())
 
-const ENTRIES = ['meshwire', 'meshwire/client', 'meshwire/protocol', 'meshwire/testing'] as const
+const ENTRIES = [
+  'meshwire',
+  'meshwire/client',
+  'meshwire/protocol',
+  'meshwire/testing',
+  'meshwire/client/file',
+  'meshwire/client/indexeddb',
+  'meshwire/client/outbox',
+] as const
 
 /** What a program that uses every entry does: a query is asked and answered. It prints `42 meshwire.v1`. */
 const PROGRAM = `
 async function main() {
+  for (const make of [fileOutbox, indexedDbOutbox, outboxOn])
+    if (typeof make !== 'function') throw new Error('no outbox')
   const hub = await startHub({ port: 0, logLevel: 'silent' })
   const worker = await connect({ url: hub.url, name: 'worker', capabilities: ['double'] })
   worker.onMessage('query', ({ payload }) => payload * 2)
@@ -27,7 +37,15 @@ async function main() {
 }
 main()
 `
-const NAMES = ['startHub', 'connect', 'SUBPROTOCOL', 'startTestHub'] as const
+const NAMES = [
+  'startHub',
+  'connect',
+  'SUBPROTOCOL',
+  'startTestHub',
+  'fileOutbox',
+  'indexedDbOutbox',
+  'outboxOn',
+] as const
 
 describe('the tarball', () => {
   it('holds what is built, the documents and the examples, and nothing else', () => {
