@@ -1,4 +1,11 @@
-import { type AgentOptions, type Client, connect, type ObserverOptions } from '../../client/node.ts'
+import {
+  type AgentOptions,
+  type Client,
+  connect,
+  type MessagesOf,
+  type ObserverOptions,
+  type Schemas,
+} from '../../client/node.ts'
 import { parseSettings } from '../config.ts'
 import {
   type Core,
@@ -46,9 +53,14 @@ export interface TestHub extends AsyncDisposable {
   /**
    * The bundled client, connected to this hub; closed with it. Without `name` it is `client-1`, `client-2` …; without `id` its
    * id is its name; without `capabilities` it has `test`.
+   * Its messages have types as those of `connect` of `meshwire/client`: by `schemas`, or by `connect<Messages>()`.
    * @throws as `connect` of `meshwire/client`; `AbortError` by name where the hub is closed first
    */
+  connect<Given extends Schemas>(
+    options: TestClientOptions & { readonly schemas: Given },
+  ): Promise<Client<MessagesOf<Given>>>
   connect(options?: TestClientOptions): Promise<Client>
+  connect<Messages>(options?: TestClientOptions): Promise<Client<Messages>>
   /** An agent whose behaviour the test scripts. @throws MeshError where the hub refuses it */
   fakeAgent(options?: FakeAgentOptions): Promise<FakeAgent>
   /** Ends every connection without a word, like a network that breaks; answers how many there were. */
@@ -121,15 +133,18 @@ export async function startTestHub(options: TestHubOptions = {}): Promise<TestHu
     return { id: name, capabilities: ['test'], ...common, name }
   }
 
+  const connectClient = async (from: TestClientOptions = {}): Promise<Client> => {
+    check()
+    const client = connect(clientOptions(from))
+    clients.add(client)
+    return client
+  }
+
   await start()
   return {
     url,
-    async connect(from = {}) {
-      check()
-      const client = connect(clientOptions(from))
-      clients.add(client)
-      return client
-    },
+    // The same object whatever its messages are called.
+    connect: connectClient as TestHub['connect'],
     async fakeAgent(from = {}) {
       check()
       const agent = FakeAgent.join(url, { ...from, name: from.name ?? `fake-${(agentsNamed += 1)}` })

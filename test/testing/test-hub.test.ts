@@ -1,4 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from 'vitest'
+import { z } from 'zod'
+import type { Exchange } from '../../client/api.ts'
 import { startTestHub } from '../../src/testing/index.ts'
 import { until } from '../support/clients.ts'
 
@@ -99,5 +101,19 @@ describe('a test hub', () => {
 
   it('refuses settings against a rule', async () => {
     await expect(startTestHub({ graceMs: -1 })).rejects.toMatchObject({ name: 'ConfigError' })
+  })
+
+  it('connects clients whose messages have types, by a map or by schemas', async () => {
+    await using hub = await startTestHub()
+    const worker = await hub.connect<{ double: Exchange<number, number> }>({ name: 'worker' })
+    worker.onMessage('double', ({ payload }) => payload * 2)
+    const asker = await hub.connect({ schemas: { double: { payload: z.number(), reply: z.number() } } })
+    const { payload } = await asker.request('worker', 21, { type: 'double' })
+    expectTypeOf(payload).toEqualTypeOf<number>()
+    expect(payload).toBe(42)
+    // @ts-expect-error: a number is asked for, and the schema says so too
+    await expect(asker.request('worker', 'x', { type: 'double' })).rejects.toMatchObject({
+      code: 'bad_frame',
+    })
   })
 })
