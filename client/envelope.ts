@@ -1,6 +1,6 @@
 import { nestsWithin } from '../protocol/codec.ts'
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import { MESSAGE_TYPE_PATTERN } from '../protocol/message.ts'
 import type { Durability, MessageType, Target } from '../protocol/message.ts'
 

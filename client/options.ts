@@ -1,6 +1,6 @@
 import type { AgentFields } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {

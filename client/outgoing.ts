@@ -1,5 +1,5 @@
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import type { ErrorReply, Ok, SendResult } from '../protocol/replies.ts'
 import { retryDelay } from './backoff.ts'
 import { abortError, overflowError } from './errors.ts'

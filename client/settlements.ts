@@ -1,4 +1,4 @@
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import { idFrames } from './id-frames.ts'
 import type { Message } from '../protocol/pushes.ts'
 import type { Nack } from './nack.ts'

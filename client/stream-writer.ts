@@ -1,4 +1,4 @@
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import { payloadText } from './envelope.ts'
 import { handled } from './errors.ts'
 import { StreamError } from './stream.ts'

@@ -1,5 +1,5 @@
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import type {
   Message,
   StreamCancelled,

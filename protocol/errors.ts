@@ -27,6 +27,30 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
+/** A column of {@link ERRORS}, all that a client needs of it; the compiler compares the two. */
+const RETRYABLE: { readonly [Code in ErrorCode]: (typeof ERRORS)[Code]['retryable'] } = {
+  bad_frame: false,
+  unauthorized: false,
+  forbidden: false,
+  invalid_agent: false,
+  invalid_name: false,
+  invalid_capability: false,
+  name_taken: true,
+  agent_taken: true,
+  not_registered: false,
+  unknown_target: false,
+  no_capable_agent: true,
+  no_leader: true,
+  stale_term: false,
+  seq_too_old: false,
+  inbox_full: true,
+  payload_too_large: false,
+  rate_limited: true,
+  store_unavailable: true,
+  draining: true,
+  internal: true,
+}
+
 /** What an `error` frame carries. */
 export interface ErrorBody {
   readonly code: ErrorCode
@@ -55,24 +79,19 @@ export class MeshError extends Error {
   constructor(code: ErrorCode, message: string, options: MeshErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
-    this.retryable = ERRORS[code].retryable
+    this.retryable = RETRYABLE[code]
     this.retryAfterMs = options.retryAfterMs ?? null
     this.details = options.details
   }
 
-  /** The body of the `error` frame that tells this error. */
-  toBody(): ErrorBody {
-    return {
-      code: this.code,
-      message: this.message,
-      retryable: this.retryable,
-      retryAfterMs: this.retryAfterMs,
-    }
-  }
-
   /** The error that an `error` frame told; a code this version does not know becomes `internal`. */
   static fromBody(body: ErrorBody): MeshError {
-    const code = Object.hasOwn(ERRORS, body.code) ? body.code : 'internal'
+    const code = Object.hasOwn(RETRYABLE, body.code) ? body.code : 'internal'
     return new MeshError(code, body.message, { retryAfterMs: body.retryAfterMs ?? null })
   }
+}
+
+/** The body of the `error` frame that tells this error. */
+export function toBody({ code, message, retryable, retryAfterMs }: MeshError): ErrorBody {
+  return { code, message, retryable, retryAfterMs }
 }
