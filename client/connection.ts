@@ -4,11 +4,12 @@ import { MeshError } from '../protocol/errors.ts'
 import type { Push } from '../protocol/pushes.ts'
 import type { Reply, Welcome } from '../protocol/replies.ts'
 import { closeError, timeoutError } from './errors.ts'
-import { Heartbeat } from './heartbeat.ts'
+import { createHeartbeat } from './heartbeat.ts'
+import type { Heartbeat } from './heartbeat.ts'
 import type { Platform, Socket } from './socket.ts'
 import type { Ending } from './state.ts'
-import { Writer } from './writer.ts'
-import type { Line } from './writer.ts'
+import { createWriter } from './writer.ts'
+import type { Line, Writer } from './writer.ts'
 
 /** Milliseconds for the closing handshake before the socket is simply dropped. */
 const CLOSE_HANDSHAKE_MS = 1000
@@ -136,8 +137,12 @@ export class Connection {
     if (frame.type === 'welcome') {
       clearTimeout(this.#timer)
       this.#phase = 'open'
-      this.#writer = new Writer((text) => this.#socket.send(text), this.#defer, frame.limits.maxMessageBytes)
-      this.#heartbeat = new Heartbeat(frame.heartbeat, () => this.#silent(frame))
+      this.#writer = createWriter(
+        (text) => this.#socket.send(text),
+        this.#defer,
+        frame.limits.maxMessageBytes,
+      )
+      this.#heartbeat = createHeartbeat(frame.heartbeat, () => this.#silent(frame))
       this.#listener.welcomed(frame)
     } else if (frame.type === 'error') {
       const error = MeshError.fromBody(frame.error)

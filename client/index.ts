@@ -1,6 +1,6 @@
 import { SUBPROTOCOL } from '../protocol/limits.ts'
-import { connectOn } from './client.ts'
 import type { Client } from './client.ts'
+import { connectOn } from './endpoint.ts'
 import type { ConnectOptions } from './options.ts'
 import { turnScope } from './scope.ts'
 import type { Platform } from './socket.ts'

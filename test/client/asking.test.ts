@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { AgentOptions, Client } from '../../client/node.ts'
-import { HandlerRun } from '../../client/handler-run.ts'
+import { createHandlerRun } from '../../client/handler-run.ts'
 import { connect } from '../../client/node.ts'
 import { turnScope } from '../../client/scope.ts'
 import type { HubServer } from '../../src/server.ts'
@@ -132,7 +132,7 @@ describe('a handler that waits for a request of its own', () => {
 describe('the scope of platforms that can not look across an await', () => {
   it('knows a handler until its first await, also where handlers start one another', async () => {
     const scope = turnScope()
-    const [outer, inner] = [new HandlerRun(() => {}), new HandlerRun(() => {})]
+    const [outer, inner] = [createHandlerRun(() => {}), createHandlerRun(() => {})]
     const seen: unknown[] = []
     const see = (): void => void seen.push(scope.getStore())
     await scope.run(outer, async () => {

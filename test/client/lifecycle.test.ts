@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AgentOptions } from '../../client/api.ts'
-import { connectOn } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 import type { Client, StatusEvent } from '../../client/api.ts'
 import { FakePlatform } from '../support/fake-platform.ts'
 import { agentInfo, messageFrame } from '../support/scripted-hub.ts'
