@@ -45,7 +45,7 @@ function onWake(listener: () => void): () => void {
 
 const WEB: Platform = {
   tokenInHello: true,
-  scope: turnScope(),
+  scope: /* @__PURE__ */ turnScope(),
   open(url, _token, listener) {
     const socket = new WebSocket(url, [SUBPROTOCOL])
     socket.onopen = () => listener.opened()
