@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import type { Page } from 'playwright-core'
 import { SUITE } from '../client-suite/index.ts'
+import type { Capture } from '../client-suite/stage.ts'
 import { startChromium, type Chromium } from '../support/chromium.ts'
 import { startPages, type Pages } from '../support/pages.ts'
 import { startWorld, type HubWorld } from '../support/world.ts'
@@ -15,9 +16,9 @@ let world: HubWorld | null = null
 beforeAll(async () => {
   ;[chromium, pages] = await Promise.all([startChromium(), startPages()])
   page = await chromium.window.newPage()
-  await page.exposeFunction('world', (name: 'cut' | 'stall' | 'refuse' | 'heal' | 'killHub' | 'startHub') =>
-    world?.[name](),
-  )
+  const act = (name: 'cut' | 'capture', parameter: Capture): Promise<void> | undefined =>
+    world?.[name](parameter)
+  await page.exposeFunction('world', act)
 })
 afterAll(async () => {
   await chromium[Symbol.asyncDispose]()

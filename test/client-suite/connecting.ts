@@ -119,6 +119,29 @@ export const CONNECTING: readonly Case[] = [
       expect(await collect(alice).has(1)).toEqual(['kept'])
     },
   },
+  {
+    title: 'behind a captive portal it goes on trying, whatever that answers',
+    async run({ join, world }) {
+      const alice = await join('alice', { connectTimeoutMs: 100 })
+      const portals = [
+        ['page', 'closed'],
+        ['silence', 'timeout'],
+        ['page in a message', 'broken'],
+      ] as const
+      let sent
+      for (const [capture, reason] of portals) {
+        const cut = until(alice, 'waiting')
+        await world.capture(capture)
+        sent ??= alice.send('alice', 1)
+        await cut
+        expect(await until(alice, 'waiting')).toMatchObject({ cause: { reason, final: false } })
+      }
+      const joining = join('bob')
+      await world.heal()
+      expect((await joining).state.type).toBe('open')
+      expect(await sent).toMatchObject({ recipients: 1 })
+    },
+  },
   ...(['process', 'process on redis'] as const).map((hub): Case => ({
     title: `sends go on when the hub is killed and comes back (${hub})`,
     hub,

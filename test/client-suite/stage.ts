@@ -1,6 +1,9 @@
 import type * as library from '../../client/node.ts'
 import type { AgentOptions, Client, StatusEvent, Watch, WatchEvent } from '../../client/api.ts'
 
+/** What a captive portal does to who wants a WebSocket: shows a page, says nothing, or lets it in and shows a page there. */
+export type Capture = 'page' | 'silence' | 'page in a message'
+
 /** What a user of `meshwire/client` imports; of the entry that is tested. */
 export type Library = typeof library
 
@@ -14,6 +17,8 @@ export interface World {
   stall(): Promise<void>
   /** New connections are refused and those there are cut, until `heal`. */
   refuse(): Promise<void>
+  /** Who connects reaches what is no hub, as behind a captive portal, until `heal`; connections there are are cut. */
+  capture(capture: Capture): Promise<void>
   heal(): Promise<void>
   /** Ends the hub like a crash. */
   killHub(): Promise<void>

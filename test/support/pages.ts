@@ -23,9 +23,10 @@ const HTML = `<!doctype html>
   import * as library from '/client.min.js'
   import { runCase, Tab } from '/page.js'
   globalThis.runCase = (title, url) => {
-    const ask = (name) => () => globalThis.world(name)
-    const world = { url, cut: ask('cut'), stall: ask('stall'), refuse: ask('refuse'), heal: ask('heal') }
-    return runCase(title, library, { ...world, killHub: ask('killHub'), startHub: ask('startHub') })
+    const world = { url }
+    for (const name of ['cut', 'stall', 'refuse', 'capture', 'heal', 'killHub', 'startHub'])
+      world[name] = (parameter) => globalThis.world(name, parameter)
+    return runCase(title, library, world)
   }
   globalThis.tab = new Tab(library)
   globalThis.ready = true

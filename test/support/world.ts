@@ -1,9 +1,10 @@
 import type { Settings } from '../../src/config.ts'
 import { flagOf, type SettingName } from '../../src/config.ts'
 import { startHub } from '../../src/server.ts'
-import type { HubKind, World } from '../client-suite/stage.ts'
+import type { Capture, HubKind, World } from '../client-suite/stage.ts'
 import { startHubProcess } from './hub-process.ts'
 import { newStore } from './hubs.ts'
+import { startPortal, type Portal } from './portal.ts'
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts'
 
 /** A hub that notices and forgives quickly, so that nothing has to be waited for. */
@@ -37,6 +38,7 @@ export class HubWorld implements World, AsyncDisposable {
   readonly proxy: TcpProxy
   readonly #start: () => Promise<RunningHub>
   #hub: RunningHub
+  #portal: Portal | null = null
 
   constructor(proxy: TcpProxy, hub: RunningHub, start: () => Promise<RunningHub>) {
     this.url = `ws://127.0.0.1:${proxy.port}/mesh`
@@ -62,8 +64,22 @@ export class HubWorld implements World, AsyncDisposable {
     this.proxy.refuse()
   }
 
+  async capture(capture: Capture): Promise<void> {
+    await this.#release()
+    this.#portal = await startPortal(capture)
+    this.proxy.targetPort = this.#portal.port
+    this.proxy.cut()
+  }
+
   async heal(): Promise<void> {
     this.proxy.heal()
+    this.proxy.targetPort = portOf(this.#hub.url)
+    await this.#release()
+  }
+
+  async #release(): Promise<void> {
+    await this.#portal?.[Symbol.asyncDispose]()
+    this.#portal = null
   }
 
   async killHub(): Promise<void> {
@@ -85,6 +101,7 @@ export class HubWorld implements World, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#release()
     await this.proxy[Symbol.asyncDispose]()
     await this.#hub.kill()
   }
