@@ -42,6 +42,7 @@ export class Tab {
         const event = this.#events[index]
         if (event === undefined) return
         this.#told = index + 1
+        this.#check = () => undefined
         resolve(JSON.parse(JSON.stringify(event)) as StatusEvent)
       }
       this.#check()
