@@ -21,15 +21,20 @@ export function createHeartbeat(
   { intervalMs, timeoutMs }: HeartbeatLimits,
   onSilence: () => void,
 ): Heartbeat {
+  let heardAt = 0
   /** The hub has to be heard by then. */
   let dueAt = 0
 
   function heard(): void {
-    dueAt = Date.now() + intervalMs + timeoutMs
+    heardAt = Date.now()
+    dueAt = heardAt + intervalMs + timeoutMs
   }
 
   function check(): boolean {
-    if (Date.now() <= dueAt) return true
+    const now = Date.now()
+    // The clock was set back.
+    if (now < heardAt) heard()
+    if (now <= dueAt) return true
     stop()
     onSilence()
     return false

@@ -28,19 +28,19 @@ function defer(task: () => void): void {
   channel.port2.postMessage(null)
 }
 
-function onWake(listener: () => void): () => void {
-  if (typeof globalThis.addEventListener !== 'function') return () => undefined
-  const shown = (): void => {
-    if (globalThis.document?.visibilityState === 'visible') listener()
-  }
-  globalThis.addEventListener('online', listener)
-  globalThis.addEventListener('pageshow', listener)
-  globalThis.document?.addEventListener('visibilitychange', shown)
-  return () => {
-    globalThis.removeEventListener('online', listener)
-    globalThis.removeEventListener('pageshow', listener)
-    globalThis.document?.removeEventListener('visibilitychange', shown)
-  }
+function onWake(woke: (atOnce: boolean) => void, putAway: () => void): () => void {
+  const { document } = globalThis
+  const stop = new AbortController()
+  const on = (target: EventTarget | undefined, type: string, listener: () => void): void =>
+    target?.addEventListener?.(type, listener, { signal: stop.signal })
+  const back = (): void => woke(true)
+  on(globalThis, 'pagehide', putAway)
+  on(globalThis, 'pageshow', back)
+  on(document, 'freeze', putAway)
+  on(document, 'resume', back)
+  on(globalThis, 'online', () => woke(false))
+  on(document, 'visibilitychange', () => document.hidden || woke(false))
+  return () => stop.abort()
 }
 
 const WEB: Platform = {

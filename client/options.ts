@@ -16,7 +16,7 @@ interface CommonOptions {
   readonly onStatus?: (event: StatusEvent) => void
   /** Milliseconds that `request`, `discover`, `update` and `leader` wait, reconnecting included. Default 30,000. */
   readonly requestTimeoutMs?: number
-  /** Milliseconds for a socket and its handshake. Default 10,000. */
+  /** Milliseconds for a socket and its handshake, and before that for a token. Default 10,000. */
   readonly connectTimeoutMs?: number
   /** Milliseconds that `close()` waits for handlers and answers. Default 5,000. */
   readonly closeTimeoutMs?: number

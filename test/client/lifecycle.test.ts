@@ -19,8 +19,13 @@ async function connected(platform: FakePlatform, options: Partial<AgentOptions> 
   return client
 }
 
-function refuse(platform: FakePlatform, code: string, retryAfterMs: number | null = null): void {
-  const error = { code, message: `${code}!`, retryable: true, retryAfterMs }
+function refuse(
+  platform: FakePlatform,
+  code: string,
+  retryAfterMs: number | null = null,
+  retryable = true,
+): void {
+  const error = { code, message: `${code}!`, retryable, retryAfterMs }
   platform.socket.listener.opened()
   platform.socket.push({ type: 'error', ref: 'hello', error })
 }
@@ -192,6 +197,66 @@ describe('the life of a connection', () => {
     expect([platform.socket.token, platform.sockets.length, token.mock.calls.length]).toEqual(['two', 2, 3])
   })
 
+  it('does not wait for ever for a token', async () => {
+    const platform = new FakePlatform()
+    const token = vi.fn<() => Promise<string>>()
+    token.mockReturnValueOnce(new Promise(() => undefined)).mockResolvedValueOnce('one')
+    const connecting = connectOn(platform, { ...AGENT, token, connectTimeoutMs: 3000 })
+    await pass(4000)
+    platform.socket.welcome()
+    const client = await connecting
+    expect([client.state.type, platform.socket.token]).toEqual(['open', 'one'])
+    const abort = new AbortController()
+    token.mockReturnValueOnce(new Promise(() => undefined))
+    const calledOff = connectOn(platform, { ...AGENT, token, signal: abort.signal })
+    abort.abort()
+    await expect(calledOff).rejects.toMatchObject({ name: 'AbortError' })
+    const closing = client.close()
+    await pass(6000)
+    await closing
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it.each<[string, (platform: FakePlatform) => void]>([
+    ['closed with 4401', (platform) => platform.socket.listener.closed(4401, 'expired')],
+    ['refused as unauthorized', (platform) => refuse(platform, 'unauthorized', null, false)],
+  ])('once it had a session, a token function is asked again when it is %s', async (_title, turnAway) => {
+    const platform = new FakePlatform()
+    let asked = 0
+    const client = await connected(platform, { token: () => `token ${++asked}` })
+    const sending = client.send('a2', 1)
+    await pass()
+    platform.socket.listener.closed(1006, '')
+    for (const delayMs of [1000, 2250, 4250]) {
+      expect(client.state).toMatchObject({ type: 'waiting', delayMs })
+      await pass(delayMs)
+      turnAway(platform)
+    }
+    expect(client.state).toMatchObject({ cause: { error: { code: 'unauthorized' } } })
+    await pass(8250)
+    platform.socket.welcome()
+    await pass()
+    const [, send] = platform.socket.wrote()
+    platform.socket.push({ type: 'ok', ref: send?.['ref'], result: { id: 'm1', recipients: 1 } })
+    expect(await sending).toMatchObject({ id: 'm1' })
+    expect(platform.sockets.map((socket) => socket.token)).toEqual([1, 2, 3, 4, 5].map((n) => `token ${n}`))
+  })
+
+  it('ends when a token is not accepted that can not change, or on the first try', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform, { token: 'fixed' })
+    platform.socket.listener.closed(1006, '')
+    await pass(1000)
+    platform.socket.listener.closed(4401, '')
+    expect(await client.closed).toMatchObject({ code: 'unauthorized' })
+    const never = new FakePlatform()
+    const failure = connectOn(never, { ...AGENT, token: () => 'bad' }).catch((error: unknown) => error)
+    await pass()
+    never.socket.listener.closed(4401, '')
+    expect(await failure).toMatchObject({ code: 'unauthorized' })
+    expect([never.sockets.length, vi.getTimerCount()]).toEqual([1, 0])
+  })
+
   it('can be called off while it connects', async () => {
     const platform = new FakePlatform()
     const abort = new AbortController()
@@ -273,6 +338,115 @@ describe('the life of a connection', () => {
     await pass(15_250)
     expect(client.state.type).toBe('waiting')
     expect(platform.sockets.length).toBe(before + 1)
+  })
+
+  it('tries at once on waking up when its next try is overdue, however long the timers stood still', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform)
+    for (let n = 0; n < 5; n++) {
+      platform.socket.listener.closed(1006, '')
+      await pass(n < 4 ? 20_000 : 0)
+    }
+    // The clock goes on while a machine sleeps, its timers do not.
+    vi.setSystemTime(Date.now() + 3_600_000)
+    const before = platform.sockets.length
+    platform.wake()
+    expect(client.state).toMatchObject({ type: 'waiting', delayMs: 1000 })
+    await pass(1000)
+    expect(platform.sockets.length).toBe(before + 1)
+  })
+
+  it('lets go of its socket when the page is put away, and connects at once when it is shown again', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform)
+    const kept = platform.socket
+    const sending = client.send('a2', 'written at the last moment')
+    platform.putAway()
+    expect(kept.wrote()).toMatchObject([{ type: 'send', seq: 1 }])
+    expect([kept.closedWith, kept.abandoned]).toEqual([1000, true])
+    expect(client.state).toMatchObject({ type: 'waiting', cause: { reason: 'left', code: null } })
+    platform.putAway()
+    platform.wake(true)
+    vi.setSystemTime(Date.now() + 5)
+    platform.wake()
+    await pass()
+    expect([client.state.type, platform.sockets.length]).toEqual(['connecting', 2])
+    platform.socket.welcome()
+    await pass()
+    const [, again] = platform.socket.wrote()
+    expect(again).toMatchObject({ type: 'send', seq: 1, payload: 'written at the last moment' })
+    platform.socket.push({ type: 'ok', ref: again?.['ref'], result: { id: 'm1', recipients: 1 } })
+    expect(await sending).toMatchObject({ id: 'm1' })
+  })
+
+  it('goes on by itself where a page was put away and nobody says that it is back', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform)
+    platform.putAway()
+    await pass(4999)
+    expect([client.state.type, platform.sockets.length]).toEqual(['waiting', 1])
+    await pass(1)
+    platform.socket.welcome()
+    expect(client.state.type).toBe('open')
+  })
+
+  it('opens no socket on a page that was put away while a token was fetched or a hub greeted', async () => {
+    const platform = new FakePlatform()
+    let give: (token: string) => void = () => undefined
+    const token = (): Promise<string> => new Promise((resolve) => (give = resolve))
+    const connecting = connectOn(platform, { ...AGENT, token })
+    await pass()
+    platform.putAway()
+    give('late')
+    await pass()
+    expect(platform.sockets.length).toBe(0)
+    platform.wake(true)
+    await pass()
+    give('fresh')
+    await pass()
+    platform.socket.listener.opened()
+    platform.putAway()
+    expect(platform.socket.abandoned).toBe(true)
+    platform.wake(true)
+    await pass()
+    give('fresher')
+    await pass()
+    platform.socket.welcome()
+    expect((await connecting).state.type).toBe('open')
+    expect(platform.sockets.map((socket) => socket.token)).toEqual(['fresh', 'fresher'])
+  })
+
+  it('goes on for as long as the hub is gone, one socket at a time, and then sends what waited', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform)
+    const sending = client.send('a2', 'patience')
+    await pass()
+    platform.socket.listener.closed(1006, '')
+    const began = Date.now()
+    let tried = 1
+    while (Date.now() - began < 3_600_000) {
+      if (client.state.type !== 'waiting') throw new Error(`${client.state.type} instead of waiting`)
+      await pass(client.state.delayMs)
+      expect(platform.sockets.length).toBe(++tried)
+      platform.socket.listener.closed(1006, '')
+    }
+    expect(tried).toBeGreaterThan(3_600 / 15.5)
+    expect(platform.sockets.filter(({ abandoned }) => !abandoned)).toEqual([])
+    await pass(15_250)
+    platform.socket.welcome()
+    await pass()
+    const [, send] = platform.socket.wrote()
+    expect(send).toMatchObject({ type: 'send', payload: 'patience' })
+    platform.socket.push({ type: 'ok', ref: send?.['ref'], result: { id: 'm1', recipients: 1 } })
+    expect(await sending).toMatchObject({ recipients: 1 })
+  })
+
+  it('still notices a silent hub after the wall clock was set back', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform)
+    vi.setSystemTime(Date.now() - 3_600_000)
+    await pass(30_000 + 5000)
+    expect(client.state).toMatchObject({ type: 'waiting', cause: { reason: 'silent' } })
   })
 
   it('asks an open hub on waking up, and gives it up when that stays unanswered', async () => {

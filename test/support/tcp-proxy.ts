@@ -151,6 +151,8 @@ export class TcpProxy {
   readonly port: number
   /** Where new connections go to. */
   targetPort: number
+  /** Connections there were at once, at most. */
+  most = 0
   readonly #server: Server
   readonly #translate: Translation
   readonly #connections = new Set<ProxiedConnection>()
@@ -177,6 +179,7 @@ export class TcpProxy {
     }
     const connection = new ProxiedConnection(near, connect(this.targetPort, '127.0.0.1'), this.#translate)
     this.#connections.add(connection)
+    this.most = Math.max(this.most, this.#connections.size)
     void connection.closed.then(() => this.#connections.delete(connection))
     this.#onNew(connection)
   }
