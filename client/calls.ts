@@ -1,6 +1,6 @@
 import type { ErrorReply, Ok } from '../protocol/replies.ts'
 import { MeshError } from '../protocol/errors.ts'
-import { closedError, overflowError } from './errors.ts'
+import { lostError, overflowError } from './errors.ts'
 import { createPending } from './pending.ts'
 import type { Limits } from './pending.ts'
 
@@ -29,12 +29,12 @@ interface Call {
 export interface Calls {
   /**
    * Asks; the promise is the `result` of the answer. For commands that may safely be asked twice.
-   * @throws MeshError as the hub says; `TimeoutError`, `AbortError`, `QuotaExceededError` by name
+   * @throws MeshError as the hub says; `timeout`, `overflow`, `closed`; the reason of `signal`
    */
   ask<Result>(command: Command, limits: Limits): Promise<Result>
   /**
    * Asks on this connection only. `settle`, or `fail` with a MeshError, is called while the answer is read, before the next frame
-   * is; `fail` with an `AbortError` when the connection is gone.
+   * is; `fail` with `connection_lost` when the connection is gone.
    */
   once(command: Command, settle: (result: unknown) => void, fail: (error: Error) => void): void
   /** The hub's answer to the command `reply.ref`; others are ignored. */
@@ -91,7 +91,7 @@ export function createCalls(write: (line: string) => void, max: number): Calls {
     resume() {
       for (const { line } of pending.values()) write(line)
     },
-    lost: () => drop(closedError('the connection'), false),
+    lost: () => drop(lostError(), false),
     fail: (error) => drop(error, true),
   }
 }

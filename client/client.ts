@@ -55,8 +55,8 @@ export interface Client {
    * Sends a message; `to` is an agent's id or a target. Resolves when the mesh has stored it (not: delivered). While there is
    * no connection it waits; what was not answered is sent again after reconnecting, in order, and stored once. With `receipt`
    * the result also tells what becomes of it.
-   * @throws MeshError as the hub says (`unknown_target`, `inbox_full`, …), or `bad_frame`, `payload_too_large` at once;
-   * by name `AbortError` (`signal`, or the client was closed) and `QuotaExceededError` (`maxOutgoing`)
+   * @throws MeshError as the hub says (`unknown_target`, `inbox_full`, …), or `bad_frame`, `payload_too_large` at once,
+   * `overflow` (`maxOutgoing`), `closed`; the reason of `signal`
    */
   send(
     to: Target | string,
@@ -74,7 +74,7 @@ export interface Client {
 
   /**
    * Sends a `query` and waits for the `response` to it, which is acknowledged when it comes. A handler may do this too.
-   * @throws as `send`; `TimeoutError` by name when no reply came within `timeoutMs`
+   * @throws as `send`; MeshError `timeout` (a `TimeoutError` by name) when no reply came within `timeoutMs`
    */
   request<Payload = unknown>(
     to: Target | string,
@@ -100,9 +100,9 @@ export interface Client {
   /**
    * Opens a stream to a connected agent, for what no query asks for: the other side takes it with `onStream`.
    * @throws MeshError `unknown_target` where the agent is not connected, `forbidden`, `inbox_full` where it has 1,000 streams;
-   * `AbortError` by name when the connection is lost first
+   * `connection_lost` when that happens first
    */
-  openStream(agentId: string, options?: OpenStreamOptions): Promise<StreamWriter>
+  openStream<Chunk = unknown>(agentId: string, options?: OpenStreamOptions): Promise<StreamWriter<Chunk>>
 
   /**
    * Takes the streams that answer no request of this client; without it they are cancelled. One handler; answers how to remove it.
@@ -154,7 +154,7 @@ export interface Client {
   /**
    * Ends the client in order: starts no more handlers, lets running ones finish and waits for the answers to what was sent (both
    * together at most `closeTimeoutMs`), acknowledges, says `bye`, closes the socket. Never rejects; what is left is rejected with
-   * an `AbortError`.
+   * `closed`.
    */
   close(options?: CloseOptions): Promise<void>
 

@@ -35,7 +35,7 @@ export interface DeadLetterListOptions extends WaitOptions {
 
 type Ask = <Result>(command: Command, options: WaitOptions) => Promise<Result>
 
-/** What the namespace has given up. All methods throw MeshError as the hub says, `TimeoutError` and `AbortError` by name. */
+/** What the namespace has given up. All methods throw MeshError, as the hub says or `timeout`, `closed`. */
 export interface DeadLetters {
   /** One page, in the order in which they were given up. */
   list(where?: DeadLetterWhere, options?: DeadLetterListOptions): Promise<DeadLettersListResult>

@@ -2,7 +2,7 @@ import type { AgentInfo } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
 import { PROTOCOL_VERSION } from '../protocol/limits.ts'
 import type { Target } from '../protocol/message.ts'
-import type { Push } from '../protocol/pushes.ts'
+import type { Message, Push } from '../protocol/pushes.ts'
 import type {
   DiscoverResult,
   ErrorReply,
@@ -33,7 +33,9 @@ import { allPages } from './pages.ts'
 import { createPending } from './pending.ts'
 import { createReceipts } from './receipts.ts'
 import { createRequests } from './requests.ts'
-import type { Asked } from './requests.ts'
+import type { Asked, RequestOptions } from './requests.ts'
+import { told, createValidation } from './schemas.ts'
+import type { Part as Checked } from './schemas.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { createStatuses } from './status.ts'
@@ -88,6 +90,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     lost: () => partsUp.forEach((part) => part.lost?.(closing !== undefined)),
     changed,
   })
+  const validation = createValidation(settings.schemas)
   const write = (line: Line): void => lifecycle.write(line)
   const calls = createCalls(write, settings.maxOutgoing)
   const outgoing = new Outgoing(
@@ -111,16 +114,23 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     {
       scope: platform.scope,
       write,
-      emit,
-      request: (run, to, payload, how) => query(requests.expect, to, payload, how, run).over,
-      reply: ({ from, id, traceparent, correlationId = id }, payload, how) =>
-        send({ agent: from }, payload, {
-          ...(traceparent === undefined ? {} : { traceparent }),
-          ...how,
-          type: 'response',
-          correlationId,
-        }),
-      stream: streams.answer,
+      emit: (incident) => emit(told(incident)),
+      request: (run, to, payload, how) => asked(to, payload, how, run),
+      reply: ({ from, id, messageType, traceparent, correlationId = id }, payload, how) =>
+        send(
+          { agent: from },
+          payload,
+          {
+            ...(traceparent === undefined ? {} : { traceparent }),
+            ...how,
+            type: 'response',
+            correlationId,
+          },
+          'reply',
+          messageType,
+        ),
+      stream: (message, values, run) =>
+        streams.answer(message, validation.chunks(message.messageType, values), run),
       take: (message) => requests.take(message) || streams.take(message),
       waiting: () => requests.size + streams.waiting,
     },
@@ -204,12 +214,20 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     return whileOpen(command.type, () => calls.ask(command, { timeoutMs, signal }))
   }
 
-  function send(to: Target | string, payload: unknown, how: SealOptions): Promise<SendResult> {
+  /** Sends what the schema of `type` lets pass; of a reply `type` is that of what it answers. */
+  function send(
+    to: Target | string,
+    payload: unknown,
+    how: SealOptions,
+    part: Checked = 'payload',
+    type: string = how.type ?? 'notification',
+  ): Promise<SendResult> {
     return whileOpen('send', async () => {
       if (welcome?.agent == null)
         throw new MeshError('forbidden', 'an observer can not send; connect with a name')
       const { tail, bytes } = seal(toTarget(to), payload, how, welcome.limits.maxPayloadBytes)
-      return outgoing.add(tail, bytes, how.signal)
+      const checked = validation.check(part, type, payload)
+      return validation.inOrder(checked, () => whileOpen('send', () => outgoing.add(tail, bytes, how.signal)))
     })
   }
 
@@ -236,6 +254,15 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     return answer
   }
 
+  function asked(
+    to: Target | string,
+    payload: unknown,
+    how?: RequestOptions,
+    run?: HandlerRun,
+  ): Promise<Message> {
+    return validation.reply(how?.type ?? 'query', query(requests.expect, to, payload, how, run).over)
+  }
+
   function discover(
     where: Where = {},
     { limit, cursor, ...wait }: DiscoverOptions = {},
@@ -252,6 +279,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     incoming.stop()
     lifecycle.drain()
     await within(incoming.idle())
+    await within(Promise.resolve(validation.idle))
     await within(outgoing.idle())
     const bye = { type: 'bye', keep }
     // Without a connection the agent is as good as offline; unregistering needs one.
@@ -261,6 +289,10 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     }
     late.resolve()
     await lifecycle.end(null)
+  }
+
+  function handle(subject: string | null, handler: Handler, how?: HandlerOptions): () => void {
+    return incoming.handle(subject, validation.handler(handler), how)
   }
 
   const client: Client = {
@@ -285,16 +317,17 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     broadcast(payload, { to = EVERYBODY, ...rest } = {}) {
       return sendOwn('capability' in to ? { ...to, mode: 'all' } : to, payload, rest)
     },
-    request: (to, payload, how) => query(requests.expect, to, payload, how).over as Promise<never>,
-    requestStream: (to, payload, how) => query(streams.expect, to, payload, how) as never,
+    request: (to, payload, how) => asked(to, payload, how) as Promise<never>,
+    requestStream: (to, payload, how) =>
+      validation.reader(how?.type ?? 'query', query(streams.expect, to, payload, how)) as never,
     openStream: (agentId, { correlationId } = {}) =>
       whileOpen('openStream', () => streams.open(agentId, correlationId)),
     onStream: (handler) => streams.handle(handler as StreamHandler),
     onMessage(subject: string | Handler<never>, ...rest: unknown[]) {
       const named = typeof subject === 'string' ? [subject, ...rest] : [null, subject, ...rest]
-      return incoming.handle(...(named as [string | null, Handler, HandlerOptions?]))
+      return handle(...(named as [string | null, Handler, HandlerOptions?]))
     },
-    onWork: (capability, handler, how) => incoming.handle(workOf(capability), handler as Handler, how),
+    onWork: (capability, handler, how) => handle(workOf(capability), handler as Handler, how),
     discover,
     discoverAll: (where, how) =>
       allPages(

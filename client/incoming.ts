@@ -8,7 +8,7 @@ import { addHandler, findHandler } from './handlers.ts'
 import type { Handlers, Registered } from './handlers.ts'
 import { createLines } from './lines.ts'
 import type { Lines } from './lines.ts'
-import { lineOf } from './message.ts'
+import { isAsked, lineOf } from './message.ts'
 import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOptions } from './message.ts'
 import { Nack } from './nack.ts'
 import { createProgress } from './progress.ts'
@@ -186,7 +186,6 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
   async function start(one: Held): Promise<void> {
     const { message, hall, line } = one
     const { handler, timeoutMs } = findHandler(handlers, message) as Registered
-    const isQuery = message.messageType === 'query'
     const run = createHandlerRun((waits) => {
       if (!waits) return hall.lines.hold(line)
       hall.lines.done(line)
@@ -219,7 +218,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
       value = await port.scope.run(run, async () => {
         const result = await handler(received, context)
         if (!isAsyncIterable(result)) return result
-        if (!isQuery || replied) {
+        if (!isAsked(message) || replied) {
           throw new TypeError(`a handler may yield answers to queries only, not to "${message.messageType}"`)
         }
         await port.stream(message, result, run)
@@ -233,7 +232,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
       return
     }
     // The reply goes out in order, but the next message does not wait until it is stored.
-    const settled = settle(one, run, isQuery && !replied ? value : undefined, failure)
+    const settled = settle(one, run, isAsked(message) && !replied ? value : undefined, failure)
     leave(one, run)
     await settled
     settledOne()

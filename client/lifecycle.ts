@@ -1,8 +1,9 @@
+import { MeshError } from '../protocol/errors.ts'
 import type { Push } from '../protocol/pushes.ts'
 import type { Reply, Welcome } from '../protocol/replies.ts'
 import { wakeDelay } from './backoff.ts'
 import { Connection } from './connection.ts'
-import { timeoutError } from './errors.ts'
+import { timeoutError, toError } from './errors.ts'
 import type { Settings } from './options.ts'
 import type { Platform } from './socket.ts'
 import { advance } from './state.ts'
@@ -136,7 +137,7 @@ export class Lifecycle {
       )
     } catch (error) {
       // The platform refuses the URL itself, like `ws:` on a page that came by `https:`.
-      void this.end(error as Error)
+      void this.end(new MeshError('bad_frame', toError(error).message, { details: url, cause: error }))
     }
   }
 

@@ -1,6 +1,7 @@
 import type { AgentFields } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
 import * as LIMITS from '../protocol/limit-values.ts'
+import type { Schemas } from './standard-schema.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {
@@ -12,8 +13,8 @@ interface CommonOptions {
   readonly token?: string | (() => string | Promise<string>)
   /** Gives up connecting. After `connect` has resolved it has no effect; use `close()`. */
   readonly signal?: AbortSignal
-  /** Told each status event, from the first try to connect on. What it throws is nobody's to catch. */
-  readonly onStatus?: (event: StatusEvent) => void
+  /** Told each status event, from the first try to connect on. What it throws goes to `console.error`, no further. */
+  readonly onStatus?: (event: StatusEvent) => unknown
   /** Milliseconds that `request`, `discover`, `update` and `leader` wait, reconnecting included. Default 30,000. */
   readonly requestTimeoutMs?: number
   /** Milliseconds for a socket and its handshake, and before that for a token. Default 10,000. */
@@ -21,7 +22,7 @@ interface CommonOptions {
   /** Milliseconds that `close()` waits for handlers and answers. Default 5,000. */
   readonly closeTimeoutMs?: number
   /**
-   * Sends, and as many commands, that may be without an answer; beyond, they reject with a `QuotaExceededError`, and nothing
+   * Sends, and as many commands, that may be without an answer; beyond, they reject with `overflow`, and nothing
    * that was taken is dropped. Default 10,000.
    */
   readonly maxOutgoing?: number
@@ -70,6 +71,11 @@ export interface AgentOptions extends CommonOptions {
    * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
+  /**
+   * Schemas by message type, of any library with the interface of https://standardschema.dev: of the payload, or `{ payload, reply }`.
+   * What is sent against them rejects with `bad_frame`, what comes against them reaches no handler. By default nothing is checked.
+   */
+  readonly schemas?: Schemas
 }
 
 /** Options of a client that only looks: no agent, no inbox, nothing to send. */
@@ -100,7 +106,7 @@ export interface Settings {
   readonly urls: readonly string[]
   readonly namespace: string | null
   readonly token: string | (() => string | Promise<string>) | null
-  readonly onStatus: ((event: StatusEvent) => void) | null
+  readonly onStatus: ((event: StatusEvent) => unknown) | null
   /** Null: an observer. */
   readonly agent: AgentFields | null
   readonly session: string | null
@@ -113,6 +119,7 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
+  readonly schemas: Schemas
 }
 
 const AGENT_FIELDS = [
@@ -168,5 +175,6 @@ export function toSettings(options: ConnectOptions): Settings {
     redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
     unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
     takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
+    schemas: agent?.schemas ?? {},
   }
 }

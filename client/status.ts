@@ -1,6 +1,7 @@
 import type { Message, Receipt } from '../protocol/pushes.ts'
 import { createFeed } from './feed.ts'
 import type { Feed } from './feed.ts'
+import type { SchemaIssue } from './standard-schema.ts'
 import type { ConnectionState } from './state.ts'
 
 /** Something that is not a change of state, worth knowing. */
@@ -9,6 +10,12 @@ export type Incident =
   | { readonly type: 'goaway'; readonly reconnectAfterMs: number }
   /** A handler threw or timed out (its message was given back), or the value it returned could not be sent as the reply. */
   | { readonly type: 'handler_failed'; readonly message: Message; readonly error: Error }
+  /** The payload of a message is against its schema: no handler has seen it, and it is a dead letter now. */
+  | {
+      readonly type: 'invalid_payload'
+      readonly message: Message
+      readonly issues: readonly SchemaIssue[]
+    }
   /** The hub has taken work back, for this reason; its handler was told and what it still does has no effect. */
   | { readonly type: 'revoked'; readonly message: Message; readonly reason: string }
   /** A handler finished after it timed out or its message was revoked: what it returned was dropped. */
@@ -39,7 +46,7 @@ export interface Statuses {
   emit(event: StatusEvent): void
 }
 
-export function createStatuses(listener: ((event: StatusEvent) => void) | null): Statuses {
+export function createStatuses(listener: ((event: StatusEvent) => unknown) | null): Statuses {
   const feeds = new Set<Feed<StatusEvent>>()
 
   function tell(feed: Feed<StatusEvent>, event: StatusEvent): void {
@@ -56,8 +63,10 @@ export function createStatuses(listener: ((event: StatusEvent) => void) | null):
     },
     emit(event) {
       for (const feed of feeds) tell(feed, event)
-      // In a task of its own: what it throws must not stop a change of state half-way.
-      if (listener !== null) queueMicrotask(() => listener(event))
+      // In a task of its own: what it throws must not stop a change of state half-way, nor end the process.
+      Promise.resolve(event)
+        .then(listener)
+        .catch((error: unknown) => console.error('meshwire: onStatus failed:', error))
     },
   }
 }

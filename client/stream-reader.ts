@@ -1,9 +1,8 @@
 import type { StreamChunked, StreamEnded } from '../protocol/pushes.ts'
-import { timeoutError } from './errors.ts'
+import { StreamError, timeoutError } from './errors.ts'
 import { createFeed } from './feed.ts'
 import { createPending } from './pending.ts'
 import type { Asked } from './requests.ts'
-import { StreamError } from './stream.ts'
 import type { ReceivedStream } from './stream.ts'
 
 export interface StreamReaderPort {

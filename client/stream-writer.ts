@@ -1,7 +1,6 @@
 import * as LIMITS from '../protocol/limit-values.ts'
 import { payloadText } from './envelope.ts'
-import { handled } from './errors.ts'
-import { StreamError } from './stream.ts'
+import { handled, StreamError } from './errors.ts'
 import type { StreamWriter } from './stream.ts'
 
 export interface StreamWriterPort {
@@ -36,7 +35,9 @@ export interface OutgoingStream extends StreamWriter {
 
 function codeOf(error: Error): string {
   const { code } = error as { readonly code?: unknown }
-  return typeof code === 'string' ? code.slice(0, LIMITS.stringChars) : 'handler_failed'
+  if (typeof code !== 'string') return 'handler_failed'
+  // That this client was closed means to the other side that its peer is gone.
+  return code === 'closed' ? 'peer_gone' : code.slice(0, LIMITS.stringChars)
 }
 
 export function createStreamWriter(port: StreamWriterPort, stream: string): OutgoingStream {

@@ -9,12 +9,11 @@ import type {
   StreamOpened,
 } from '../protocol/pushes.ts'
 import type { Calls } from './calls.ts'
-import { closedError, toError } from './errors.ts'
+import { closedError, StreamError, toError } from './errors.ts'
 import type { HandlerRun } from './handler-run.ts'
 import { Nack } from './nack.ts'
 import type { Requests } from './requests.ts'
 import type { Incident } from './status.ts'
-import { StreamError } from './stream.ts'
 import type { StreamHandler } from './stream.ts'
 import { createStreamReader } from './stream-reader.ts'
 import type { StreamReader, StreamReaderOptions } from './stream-reader.ts'
@@ -45,7 +44,7 @@ export interface Streams {
   take(message: Message): boolean
   /** Sets who takes the streams that answer nothing. Answers how to remove it. @throws TypeError where there is one already */
   handle(handler: StreamHandler): () => void
-  /** Opens a stream. @throws MeshError as the hub says; `AbortError` by name when the connection is lost */
+  /** Opens a stream. @throws MeshError as the hub says; `connection_lost` */
   open(agent: string, correlationId?: string): Promise<OutgoingStream>
   /**
    * Answers a query with what its handler yields; the run is told why nobody wants more, and its end breaks the stream off.

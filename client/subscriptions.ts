@@ -3,6 +3,7 @@ import type { Event, Snapshot } from '../protocol/pushes.ts'
 import type { SubscribeResult } from '../protocol/replies.ts'
 import { retryDelay } from './backoff.ts'
 import type { Calls } from './calls.ts'
+import { closedError } from './errors.ts'
 import { createFeed } from './feed.ts'
 import { createMirror } from './mirror.ts'
 import { createPending } from './pending.ts'
@@ -143,7 +144,7 @@ export function createSubscriptions(calls: Pick<Calls, 'once'>): Subscriptions {
         clearTimeout(retry)
         watched.delete(subscription)
         unsubscribe(id)
-        ready.fail(error ?? new DOMException('the watch was closed before its first list', 'AbortError'))
+        ready.fail(error ?? closedError('the watch had no list yet'))
         feed.end(error)
       },
     }

@@ -3,7 +3,8 @@ import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
 import { BrokenText, decode } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
-import { type MeshError, toBody } from '../../protocol/errors.ts'
+import { errorBody } from '../../protocol/error-table.ts'
+import type { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
@@ -174,7 +175,9 @@ export class Connection implements Beating, Reader {
   }
 
   fail(ref: Ref | undefined, error: MeshError): void {
-    this.push(JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: toBody(error) }))
+    this.push(
+      JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: errorBody(error) }),
+    )
   }
 
   /** A `hello` is being worked on. */

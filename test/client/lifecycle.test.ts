@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AgentOptions } from '../../client/api.ts'
 import { connectOn } from '../../client/endpoint.ts'
 import type { Client, StatusEvent } from '../../client/api.ts'
+import { errorBody } from '../../protocol/error-table.ts'
+import { MeshError } from '../../protocol/errors.ts'
 import { FakePlatform } from '../support/fake-platform.ts'
 import { agentInfo, messageFrame } from '../support/scripted-hub.ts'
 
@@ -19,13 +21,8 @@ async function connected(platform: FakePlatform, options: Partial<AgentOptions> 
   return client
 }
 
-function refuse(
-  platform: FakePlatform,
-  code: string,
-  retryAfterMs: number | null = null,
-  retryable = true,
-): void {
-  const error = { code, message: `${code}!`, retryable, retryAfterMs }
+function refuse(platform: FakePlatform, code: string, retryAfterMs: number | null = null): void {
+  const error = errorBody(new MeshError(code, `${code}!`, { retryAfterMs }))
   platform.socket.listener.opened()
   platform.socket.push({ type: 'error', ref: 'hello', error })
 }
@@ -219,7 +216,7 @@ describe('the life of a connection', () => {
 
   it.each<[string, (platform: FakePlatform) => void]>([
     ['closed with 4401', (platform) => platform.socket.listener.closed(4401, 'expired')],
-    ['refused as unauthorized', (platform) => refuse(platform, 'unauthorized', null, false)],
+    ['refused as unauthorized', (platform) => refuse(platform, 'unauthorized')],
   ])('once it had a session, a token function is asked again when it is %s', async (_title, turnAway) => {
     const platform = new FakePlatform()
     let asked = 0
