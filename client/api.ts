@@ -20,6 +20,7 @@ export type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOpt
 export type { Entry, Exchange, TypedContext, TypedHandler, TypedMessage } from './messages.ts'
 export type { NackOptions } from './nack.ts'
 export type { AgentOptions, ConnectOptions, ObserverOptions, UpdateFields } from './options.ts'
+export type { Outbox } from './outgoing.ts'
 export type { SettledReceipt, TrackedSend } from './receipts.ts'
 export type { RequestOptions } from './requests.ts'
 export type { SchemaIssue, Schemas, SchemaResult, StandardSchema } from './standard-schema.ts'

@@ -27,8 +27,9 @@ import { createIncoming } from './incoming.ts'
 import { Lifecycle } from './lifecycle.ts'
 import type { Handler, HandlerOptions } from './message.ts'
 import { toSettings } from './options.ts'
-import type { ConnectOptions, UpdateFields } from './options.ts'
+import type { ConnectOptions, Settings, UpdateFields } from './options.ts'
 import { Outgoing } from './outgoing.ts'
+import type { OutgoingPort } from './outgoing.ts'
 import { allPages } from './pages.ts'
 import { createPending } from './pending.ts'
 import { createReceipts } from './receipts.ts'
@@ -61,6 +62,8 @@ type Frame = Reply | Push
 type Frames = { readonly [Type in Frame['type']]?: (frame: Extract<Frame, { readonly type: Type }>) => void }
 
 const EVERYBODY: Audience = { all: true }
+/** Nobody waits for the answer of what an earlier client asked. */
+const ASKED = { type: 'query', fleeting: true } as const
 
 /** What a target is short for. */
 function toTarget(to: Target | string): Target {
@@ -70,8 +73,24 @@ function toTarget(to: Target | string): Target {
 /** Connects on a platform; what `connect` of both entries is made of. */
 export async function connectOn(platform: Platform, options: ConnectOptions): Promise<Client> {
   const { signal } = options
-  if (signal?.aborted === true) throw abortError(signal)
   const settings = toSettings(options)
+  const { agent, namespace, outbox } = settings
+  if (outbox !== null) await outbox.open(namespace, agent?.id)
+  try {
+    if (signal?.aborted === true) throw abortError(signal)
+    return await createClient(platform, settings, signal)
+  } catch (error) {
+    await outbox?.close()
+    throw error
+  }
+}
+
+/** A client that is welcomed. */
+async function createClient(
+  platform: Platform,
+  settings: Settings,
+  signal: AbortSignal | undefined,
+): Promise<Client> {
   let welcome: Welcome | null = null
   let agent: AgentInfo | null = null
   /** What `update` changed: told again by later `hello`s, but for the status, which those can't tell. */
@@ -93,13 +112,13 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
   const validation = createValidation(settings.schemas)
   const write = (line: Line): void => lifecycle.write(line)
   const calls = createCalls(write, settings.maxOutgoing)
-  const outgoing = new Outgoing(
-    {
-      write,
-      renew: () => lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
-    },
-    { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes },
-  )
+  const port: OutgoingPort = {
+    write,
+    renew: () => lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
+    emit,
+  }
+  const limits = { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes }
+  const outgoing = settings.outbox?.outgoing(port, limits) ?? new Outgoing(port, limits)
   const subscriptions = createSubscriptions(calls)
   const requests = createRequests(pump)
   const streams = createStreams({
@@ -125,6 +144,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
             ...how,
             type: 'response',
             correlationId,
+            fleeting: true,
           },
           'reply',
           messageType,
@@ -198,6 +218,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     if (state.type !== 'closed') return
     const error = state.error ?? closedError('left unanswered')
     for (const part of partsUp) part.fail?.(error, state.error)
+    void settings.outbox?.close()
     welcomed.fail(error)
     closed.resolve(state.error)
   }
@@ -227,14 +248,17 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
         throw new MeshError('forbidden', 'an observer can not send; connect with a name')
       const { tail, bytes } = seal(toTarget(to), payload, how, welcome.limits.maxPayloadBytes)
       const checked = validation.check(part, type, payload)
-      return validation.inOrder(checked, () => whileOpen('send', () => outgoing.add(tail, bytes, how.signal)))
+      return validation.inOrder(checked, () =>
+        whileOpen('send', () => outgoing.add(tail, bytes, toTarget(to), how)),
+      )
     })
   }
 
   /** A send of the application's. */
   function sendOwn(to: Target | string, payload: unknown, how: SealOptions = {}): Promise<SendResult> {
     const sent = send(to, payload, how)
-    sent.catch((error: Error) => emit({ type: 'send_failed', error }))
+    const { type: messageType = 'notification' } = how
+    sent.catch((error: Error) => emit({ type: 'send_failed', to: toTarget(to), messageType, error }))
     return sent
   }
 
@@ -249,7 +273,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     const correlationId = randomId()
     const answer = expect(correlationId, { timeoutMs, signal, window })
     run?.wait(answer.over)
-    const how = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: answer.withdrawn }
+    const how = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: answer.withdrawn }
     send(to, payload, how).catch(answer.unasked)
     return answer
   }
@@ -289,6 +313,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
     }
     late.resolve()
     await lifecycle.end(null)
+    await settings.outbox?.close()
   }
 
   function handle(subject: string | null, handler: Handler, how?: HandlerOptions): () => void {

@@ -2,6 +2,7 @@ import type { AgentFields } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
 import * as LIMITS from '../protocol/limit-values.ts'
 import type { Schemas } from './standard-schema.ts'
+import type { Outbox } from './outgoing.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {
@@ -76,6 +77,11 @@ export interface AgentOptions extends CommonOptions {
    * What is sent against them rejects with `bad_frame`, what comes against them reaches no handler. By default nothing is checked.
    */
   readonly schemas?: Schemas
+  /**
+   * Keeps sends until they are answered, over a reload or restart: `fileOutbox`, `indexedDbOutbox` or one of your own
+   * (`outboxOn`). Needs `id`. By default what has no answer is lost with its process or page.
+   */
+  readonly outbox?: Outbox
 }
 
 /** Options of a client that only looks: no agent, no inbox, nothing to send. */
@@ -120,6 +126,7 @@ export interface Settings {
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
   readonly schemas: Schemas
+  readonly outbox: Outbox | null
 }
 
 const AGENT_FIELDS = [
@@ -176,5 +183,6 @@ export function toSettings(options: ConnectOptions): Settings {
     unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
     takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
     schemas: agent?.schemas ?? {},
+    outbox: agent?.outbox ?? null,
   }
 }

@@ -1,4 +1,6 @@
+import type { MessageType, Target } from '../protocol/message.ts'
 import type { Message, Receipt } from '../protocol/pushes.ts'
+import type { SendResult } from '../protocol/replies.ts'
 import { createFeed } from './feed.ts'
 import type { Feed } from './feed.ts'
 import type { SchemaIssue } from './standard-schema.ts'
@@ -26,8 +28,20 @@ export type Incident =
   | { readonly type: 'unhandled'; readonly message: Message }
   /** A response that nobody waits for (any more); it was acknowledged and dropped. */
   | { readonly type: 'late_reply'; readonly message: Message }
-  /** A `send` or `broadcast` was rejected; told here too, since not everybody looks at the promise. */
-  | { readonly type: 'send_failed'; readonly error: Error }
+  /** A `send` or `broadcast` was rejected, or what an earlier client had left in the outbox; not everybody looks at a promise. */
+  | {
+      readonly type: 'send_failed'
+      readonly to: Target
+      readonly messageType: MessageType
+      readonly error: Error
+    }
+  /** What an earlier client had left in the outbox is stored. */
+  | {
+      readonly type: 'outbox_sent'
+      readonly to: Target
+      readonly messageType: MessageType
+      readonly result: SendResult
+    }
   /** The handler of streams threw; the stream was cancelled. */
   | { readonly type: 'stream_failed'; readonly from: string | null; readonly error: Error }
   /** The hub complained of a frame that needs no answer. */

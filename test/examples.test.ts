@@ -25,7 +25,7 @@ function promised(name: string): string {
 }
 
 describe('the examples', () => {
-  it('are ten, numbered from 01 without gaps', () => {
+  it('are eleven, numbered from 01 without gaps', () => {
     expect(EXAMPLES.map((name) => name.slice(0, 2))).toEqual([
       '01',
       '02',
@@ -37,6 +37,7 @@ describe('the examples', () => {
       '08',
       '09',
       '10',
+      '11',
     ])
   })
 

@@ -31,7 +31,7 @@ const LAYERS: readonly Layer[] = [
   { name: 'protocol', files: /^protocol\//, imports: null, packages: ['zod/mini'] },
   {
     name: 'client for Node',
-    files: /^client\/node\.ts$/,
+    files: /^client\/(node|file|file-lock)\.ts$/,
     imports: /^(protocol|client)\//,
     packages: ['node:*', 'ws'],
   },
@@ -68,7 +68,14 @@ const LAYERS: readonly Layer[] = [
   { name: 'bench', files: /^bench\//, imports: null, packages: null },
 ]
 
-const PUBLISHED: ReadonlySet<string> = new Set(['meshwire', 'meshwire/client', 'meshwire/protocol'])
+const PUBLISHED: ReadonlySet<string> = new Set([
+  'meshwire',
+  'meshwire/client',
+  'meshwire/client/file',
+  'meshwire/client/indexeddb',
+  'meshwire/client/outbox',
+  'meshwire/protocol',
+])
 
 const BUILT_IN: ReadonlySet<string> = new Set(builtinModules)
 
