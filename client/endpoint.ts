@@ -24,7 +24,7 @@ import type { HandlerRun } from './handler-run.ts'
 import { workOf } from './handlers.ts'
 import { randomId } from './ids.ts'
 import { createIncoming } from './incoming.ts'
-import { Lifecycle } from './lifecycle.ts'
+import { createLifecycle } from './lifecycle.ts'
 import type { Handler, HandlerOptions } from './message.ts'
 import { toSettings } from './options.ts'
 import type { ConnectOptions, Settings, UpdateFields } from './options.ts'
@@ -45,7 +45,6 @@ import type { StreamReaderOptions } from './stream-reader.ts'
 import { createStreams } from './streams.ts'
 import { createSubscriptions } from './subscriptions.ts'
 import type { Where } from './where.ts'
-import type { Line } from './writer.ts'
 
 /** What goes on over connections. */
 interface Part {
@@ -99,7 +98,7 @@ async function createClient(
 
   const pump = (): void => incoming.pump()
   const { emit, follow } = createStatuses(settings.onStatus)
-  const lifecycle = new Lifecycle(platform, settings, {
+  const lifecycle = createLifecycle(platform, settings, {
     hello,
     accepts: ({ resumed }) => outgoing.accepts(resumed),
     opened,
@@ -110,7 +109,7 @@ async function createClient(
     changed,
   })
   const validation = createValidation(settings.schemas)
-  const write = (line: Line): void => lifecycle.write(line)
+  const { write } = lifecycle
   const calls = createCalls(write, settings.maxOutgoing)
   const port: OutgoingPort = {
     write,
