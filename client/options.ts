@@ -129,6 +129,23 @@ export interface Settings {
   readonly outbox: Outbox | null
 }
 
+const DEFAULTS = {
+  namespace: null,
+  token: null,
+  onStatus: null,
+  session: null,
+  window: LIMITS.windowDefault,
+  requestTimeoutMs: 30_000,
+  connectTimeoutMs: 10_000,
+  closeTimeoutMs: 5000,
+  maxOutgoing: 10_000,
+  maxOutgoingBytes: 67_108_864,
+  redeliveryDelayMs: 1000,
+  unhandledTimeoutMs: 60_000,
+  takenTimeoutMs: 45_000,
+  schemas: {},
+} as const
+
 const AGENT_FIELDS = [
   'id',
   'name',
@@ -142,12 +159,6 @@ const AGENT_FIELDS = [
   'leaderEligible',
   'ephemeral',
 ] as const
-
-function agentFields(options: AgentOptions): AgentFields {
-  return Object.fromEntries(
-    AGENT_FIELDS.flatMap((key) => (options[key] == null ? [] : [[key, options[key]]])),
-  )
-}
 
 function checkUrl(url: string): void {
   if (!/^wss?:\/\//i.test(url) || !URL.canParse(url)) {
@@ -165,24 +176,13 @@ export function toSettings(options: ConnectOptions): Settings {
   const urls = typeof options.url === 'string' ? [options.url] : [...options.url]
   if (urls.length === 0) throw new MeshError('bad_frame', 'url is an empty list; give at least one hub')
   urls.forEach(checkUrl)
-  const agent = options.observer === true ? null : options
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
+  const isAgent = options.observer !== true
   return {
+    ...DEFAULTS,
+    ...given,
     urls,
-    namespace: options.namespace ?? null,
-    token: options.token ?? null,
-    onStatus: options.onStatus ?? null,
-    agent: agent === null ? null : agentFields(agent),
-    session: agent?.session ?? null,
-    window: agent?.window ?? LIMITS.windowDefault,
-    requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
-    connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-    closeTimeoutMs: options.closeTimeoutMs ?? 5000,
-    maxOutgoing: options.maxOutgoing ?? 10_000,
-    maxOutgoingBytes: options.maxOutgoingBytes ?? 67_108_864,
-    redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
-    unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
-    takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
-    schemas: agent?.schemas ?? {},
-    outbox: agent?.outbox ?? null,
+    agent: isAgent ? Object.fromEntries(AGENT_FIELDS.map((field) => [field, given[field]])) : null,
+    outbox: (isAgent && options.outbox) || null,
   }
 }

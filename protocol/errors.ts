@@ -63,7 +63,7 @@ export class MeshError extends Error {
   readonly details: unknown
 
   constructor(code: ErrorCode | (string & {}), message: string, options: MeshErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(message, options)
     this.name = options.name ?? 'MeshError'
     this.code = code
     this.retryable = options.retryable ?? (RETRYABLE as readonly string[]).includes(code)
