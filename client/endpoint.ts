@@ -74,9 +74,9 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
   const { signal } = options
   const settings = toSettings(options)
   const { agent, namespace, outbox } = settings
-  if (outbox !== null) await outbox.open(namespace, agent?.id)
+  if (outbox) await outbox.open(namespace, agent?.id)
   try {
-    if (signal?.aborted === true) throw abortError(signal)
+    if (signal?.aborted) throw abortError(signal)
     return await createClient(platform, settings, signal)
   } catch (error) {
     await outbox?.close()
@@ -183,7 +183,7 @@ async function createClient(
   function hello(): Readonly<Record<string, unknown>> {
     const { namespace, window } = settings
     const common = { protocol: PROTOCOL_VERSION, namespace }
-    if (settings.agent === null) return common
+    if (!settings.agent) return common
     const { status: _status, statusReason: _reason, metrics: _metrics, ...fields } = updated
     return {
       ...common,
@@ -196,13 +196,13 @@ async function createClient(
 
   function opened(latest: Welcome): void {
     // What comes in one go with the first welcome must not be dropped before `connect` has resolved.
-    if (welcome === null) platform.defer(incoming.keepEarly())
+    if (!welcome) platform.defer(incoming.keepEarly())
     welcome = latest
     agent = latest.agent
     for (const part of parts) part.resume?.(latest)
     const { status, statusReason } = updated
     if (status === 'degraded' && agent?.status !== status) void ask({ type: 'update', status, statusReason })
-    if (closing !== undefined) lifecycle.drain()
+    if (closing) lifecycle.drain()
     welcomed.resolve()
   }
 
@@ -336,7 +336,7 @@ async function createClient(
     closed: closed.promise,
     send: ((to: Target | string, payload: unknown, how?: SendOptions): Promise<SendResult> => {
       const sent = sendOwn(to, payload, how)
-      return how?.receipt === true ? receipts.track(sent) : sent
+      return how?.receipt ? receipts.track(sent) : sent
     }) as Client['send'],
     broadcast(payload, { to = EVERYBODY, ...rest } = {}) {
       return sendOwn('capability' in to ? { ...to, mode: 'all' } : to, payload, rest)

@@ -44,7 +44,7 @@ export function createFeed<T>(
     push(item) {
       if (ended) return
       const reader = readers.shift()
-      if (reader !== undefined) return reader({ done: false, value: item })
+      if (reader) return reader({ done: false, value: item })
       items.push(item)
       if (items.length > max) items = overflow(items).slice(-max)
     },

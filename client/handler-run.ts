@@ -40,7 +40,7 @@ export function createHandlerRun(onWait: (waits: boolean) => void): HandlerRun {
   const run: HandlerRun = {
     get signal() {
       controller ??= new AbortController()
-      if (aborted !== undefined) controller.abort(aborted)
+      if (aborted) controller.abort(aborted)
       return controller.signal
     },
     get lost() {

@@ -132,13 +132,13 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
 
   /** What a handler has, or will have as soon as there is a place. Work that no handler is for is left to other agents. */
   function workedOn(): string[] {
-    const those = [...held.values()].filter((one) => one.run !== null || (isWork(one) && !unhandled.has(one)))
+    const those = [...held.values()].filter((one) => one.run || (isWork(one) && !unhandled.has(one)))
     return those.map(({ message }) => message.id)
   }
 
   function enqueue(one: Held, isNew: boolean): void {
     const { message, hall, line } = one
-    if (findHandler(handlers, message) !== undefined) {
+    if (findHandler(handlers, message)) {
       if (isWork(one)) progress.start()
       hall.lines.add(line, one)
       return
@@ -168,7 +168,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
   function forget(one: Held): void {
     held.delete(one.message.id)
     unwait(one)
-    if (one.run === null) one.hall.lines.drop(one.line)
+    if (!one.run) one.hall.lines.drop(one.line)
   }
 
   const hasRoom = ({ running }: Hall): boolean => !stopped && running < concurrency + port.waiting()
@@ -177,7 +177,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
     for (const hall of [work, talk]) {
       while (hasRoom(hall)) {
         const next = hall.lines.take()
-        if (next === undefined) break
+        if (!next) break
         void start(next.item)
       }
     }
@@ -201,7 +201,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
     const received: ReceivedMessage = {
       ...message,
       reply: (payload, options = {}) => {
-        if (run.lost !== null) return handled(Promise.reject(run.lost))
+        if (run.lost) return handled(Promise.reject(run.lost))
         replied = true
         return port.reply(message, payload, options)
       },
@@ -227,8 +227,8 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
     } catch (thrown) {
       failure = toError(thrown)
     }
-    if (run.lost !== null) {
-      if (failure === null) emit({ type: 'late_result', message })
+    if (run.lost) {
+      if (!failure) emit({ type: 'late_result', message })
       return
     }
     // The reply goes out in order, but the next message does not wait until it is stored.
@@ -269,7 +269,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
   async function settle(one: Held, run: HandlerRun, answer: unknown, failure: Error | null): Promise<void> {
     const { message } = one
     let isMoot = false
-    if (failure === null && answer !== undefined) {
+    if (!failure && answer !== undefined) {
       try {
         await port.reply(message, answer, {})
       } catch (error) {
@@ -278,21 +278,21 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
         isMoot = failure instanceof MeshError && !failure.retryable
       }
     }
-    if (failure !== null) emit({ type: 'handler_failed', message, error: failure })
-    if (run.lost !== null) return
-    if (failure === null || isMoot) ack(message)
+    if (failure) emit({ type: 'handler_failed', message, error: failure })
+    if (run.lost) return
+    if (!failure || isMoot) ack(message)
     else nack(one, failure)
   }
 
   function ack({ id, transient }: Message): void {
     held.delete(id)
-    if (transient !== true) settlements.ack(id)
+    if (!transient) settlements.ack(id)
   }
 
   function nack({ message, session: pushedIn }: Held, error: Error): void {
     const { id, transient, attempt } = message
     held.delete(id)
-    if (transient === true) return
+    if (transient) return
     const how = error instanceof Nack ? error : new Nack(error.message)
     const delayMs = Math.max(0, Math.round(how.delayMs ?? redeliveryDelayMs))
     settlements.nack(id, attempt, how, delayMs, pushedIn === session)
@@ -300,18 +300,18 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
 
   function receive(message: Message): void {
     const { id, messageType } = message
-    const isStored = message.transient !== true
+    const isStored = !message.transient
     if (isStored) {
       if (settlements.repeat(id, message)) return
       const known = held.get(id)
-      if (known !== undefined) {
+      if (known) {
         known.session = session
         return
       }
     }
     if (messageType === 'response') {
       const isTaken = port.take(message)
-      if (!isTaken && early !== null) return void early.push(message)
+      if (!isTaken && early) return void early.push(message)
       const isLate = !isTaken && !handlers.has(messageType)
       if (isLate) emit({ type: 'late_reply', message })
       if (isTaken || isLate) return ack(message)
@@ -328,10 +328,10 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
   function revoked({ ids, reason }: Pick<Revoked, 'ids' | 'reason'>): void {
     for (const id of ids) {
       const one = held.get(id)
-      if (one === undefined) continue
+      if (!one) continue
       forget(one)
       emit({ type: 'revoked', message: one.message, reason })
-      if (one.run !== null) lose(one, one.run, revokedError(reason))
+      if (one.run) lose(one, one.run, revokedError(reason))
     }
   }
 
@@ -374,9 +374,9 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
     pump,
     resume({ limits: { ackTimeoutMs }, work: ours }) {
       progress.pace(ackTimeoutMs)
-      if (ours !== undefined) {
+      if (ours) {
         const isLost = (one: Held): boolean =>
-          isWork(one) && one.message.transient !== true && !ours.includes(one.message.id)
+          isWork(one) && !one.message.transient && !ours.includes(one.message.id)
         const ids = [...held.values()].filter(isLost).map(({ message }) => message.id)
         revoked({ ids, reason: 'holder_lost' })
       }
@@ -385,7 +385,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
     heard: progress.catchUp,
     lost() {
       session++
-      for (const one of held.values()) if (isWork(one) && one.run === null) forget(one)
+      for (const one of held.values()) if (isWork(one) && !one.run) forget(one)
     },
     stop,
     idle: () =>

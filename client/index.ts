@@ -17,11 +17,11 @@ function runDeferred(): void {
 function defer(task: () => void): void {
   // Deno, Bun and Node have it; there an open MessageChannel would keep the process alive.
   const { setImmediate } = globalThis as { setImmediate?: (task: () => void) => unknown }
-  if (setImmediate !== undefined) {
+  if (setImmediate) {
     setImmediate(task)
     return
   }
-  if (channel === null) {
+  if (!channel) {
     channel = new MessageChannel()
     channel.port1.onmessage = runDeferred
   }

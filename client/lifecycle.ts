@@ -181,7 +181,7 @@ export function createLifecycle(
   function hangUp(): void {
     const left = connection
     drop()
-    if (left !== undefined) closing = left.close()
+    if (left) closing = left.close()
   }
 
   /** The connection is not ours any more. */
@@ -222,7 +222,7 @@ export function createLifecycle(
       }, afterMs)
     },
     renew(error) {
-      if (connection === undefined) return
+      if (!connection) return
       hangUp()
       lost(endingOf('left', error))
     },

@@ -34,7 +34,7 @@ export function createMirror(): Mirror {
 
   function mark(isLeader: boolean): void {
     const agent = agents.get(leader.agentId ?? '')
-    if (agent !== undefined) agents.set(agent.id, { ...agent, isLeader })
+    if (agent) agents.set(agent.id, { ...agent, isLeader })
   }
 
   /** A change of leader is one event; what it means for two agents' `isLeader` is ours to work out. */

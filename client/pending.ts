@@ -48,7 +48,7 @@ export function createPending<Result = void>(
   const timer =
     timeoutMs === undefined ? timeoutMs : setTimeout(() => fail(timeoutError(what, timeoutMs)), timeoutMs)
   signal?.addEventListener('abort', aborted)
-  if (signal?.aborted === true) aborted()
+  if (signal?.aborted) aborted()
   return {
     promise: handled(promise),
     get open() {

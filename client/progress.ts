@@ -28,7 +28,7 @@ export function createProgress(write: (line: string) => void, ids: () => string[
   }
 
   function start(): void {
-    if (timer !== undefined) return
+    if (timer) return
     toldAt = Date.now()
     timer = setInterval(tell, everyMs)
   }
@@ -42,13 +42,13 @@ export function createProgress(write: (line: string) => void, ids: () => string[
     pace(ackTimeoutMs) {
       const before = everyMs
       everyMs = ackTimeoutMs / 3 || UNHURRIED_MS
-      if (timer === undefined || everyMs === before) return
+      if (!timer || everyMs === before) return
       stop()
       start()
     },
     start,
     catchUp() {
-      if (timer !== undefined && Date.now() - toldAt >= everyMs) tell()
+      if (timer && Date.now() - toldAt >= everyMs) tell()
     },
     stop,
   }

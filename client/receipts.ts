@@ -69,7 +69,7 @@ export function createReceipts({ settlements, emit }: ReceiptsPort): Receipts {
     const settled = createPending<SettledReceipt>()
     followed.set(result.id, { feed, settled })
     for (const { receipt } of early.values()) if (receipt.id === result.id) tell(receipt)
-    if (ended !== null) fail(ended)
+    if (ended) fail(ended)
     return { ...result, settled: settled.promise, receipts: feed }
   }
 
@@ -79,7 +79,7 @@ export function createReceipts({ settlements, emit }: ReceiptsPort): Receipts {
     early.delete(receiptId)
     settlements.ack(receiptId)
     const send = followed.get(id)
-    if (send === undefined) return emit({ type: 'receipt', receipt })
+    if (!send) return emit({ type: 'receipt', receipt })
     send.feed.push(receipt)
     if (!isFinal(receipt)) return
     followed.delete(id)

@@ -56,16 +56,16 @@ export function createValidation(schemas: Schemas): Validation {
 
   function find(part: Part, type: string): StandardSchema | undefined {
     const given = Object.hasOwn(schemas, type) ? schemas[type] : undefined
-    if (given === undefined || !('~standard' in given)) return given?.[part]
+    if (!given || !('~standard' in given)) return given?.[part]
     return part === 'payload' ? given : undefined
   }
 
   function check(part: Part, type: string, value: unknown, came = false): unknown {
     const schema = find(part, type)
-    if (schema === undefined) return value
+    if (!schema) return value
     const what = `the ${part} of "${type}"`
     const judge = (result: SchemaResult<unknown>): unknown => {
-      if (result.issues === undefined) return result.value
+      if (!result.issues) return result.value
       const { issues } = result
       const reason = `${what} is invalid: ${issues.slice(0, 1).map(textOf).join('')}`
       throw came ? new Invalid(reason, issues) : new MeshError('bad_frame', reason, { details: issues })
@@ -84,11 +84,11 @@ export function createValidation(schemas: Schemas): Validation {
   }
 
   function each<Chunks extends AsyncIterator<unknown>>(type: string, chunks: Chunks, came: boolean): Chunks {
-    if (find('reply', type) === undefined) return chunks
+    if (!find('reply', type)) return chunks
     const next = chunks.next.bind(chunks)
     chunks.next = async () => {
       const step = await next()
-      if (step.done === true) return step
+      if (step.done) return step
       try {
         const value = await check('reply', type, step.value)
         return came ? { done: false, value } : step
@@ -106,7 +106,7 @@ export function createValidation(schemas: Schemas): Validation {
     },
     check,
     inOrder(checked, go) {
-      if (idle === null && !(checked instanceof Promise)) return go()
+      if (!idle && !(checked instanceof Promise)) return go()
       const turn = Promise.allSettled([checked, idle])
       idle = turn
       return turn.then(([judged]) => {
@@ -121,7 +121,7 @@ export function createValidation(schemas: Schemas): Validation {
       return payload instanceof Promise ? payload.then(go) : go(payload)
     },
     reply(type, reply) {
-      if (find('reply', type) === undefined) return reply
+      if (!find('reply', type)) return reply
       return handled(
         reply.then(async (message) => ({ ...message, payload: await check('reply', type, message.payload) })),
       )

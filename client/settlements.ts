@@ -64,7 +64,7 @@ export function createSettlements(write: (line: Line) => void): Settlements {
     repeat(id, message) {
       const refused = refusals.get(id)
       refusals.delete(id)
-      if (refused !== undefined && (message === undefined || isSame(refused, message))) {
+      if (refused && (!message || isSame(refused, message))) {
         write(refused.line)
         return true
       }

@@ -147,12 +147,12 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
     },
     take({ correlationId, from, payload }) {
       const reader = asked.get(correlationId)
-      if (reader === undefined || reader.stream !== null) return false
+      if (!reader || reader.stream !== null) return false
       reader.replied(from, payload)
       return true
     },
     handle(taker) {
-      if (handler !== null) throw new TypeError('there is a handler for streams already; remove it first')
+      if (handler) throw new TypeError('there is a handler for streams already; remove it first')
       handler = taker
       return () => {
         if (handler === taker) handler = null
@@ -170,11 +170,11 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
         await stream(iterator, writer)
       } catch (thrown) {
         const error = toError(thrown)
-        if (writer === undefined) {
+        if (!writer) {
           run.abort(error)
           await leave(iterator)
         }
-        const isTold = writer !== undefined || (error instanceof MeshError && error.code === 'unknown_target')
+        const isTold = writer || (error instanceof MeshError && error.code === 'unknown_target')
         if (error instanceof Nack || !isTold) throw error
         // The asker knows, or is gone: working it out again would help nobody.
         emit({ type: 'handler_failed', message, error })
@@ -183,17 +183,17 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
     frames: {
       'stream.open'({ stream: id, from, correlationId }) {
         let reader = asked.get(correlationId)
-        const taker = reader === undefined ? handler : null
+        const taker = !reader ? handler : null
         const misuse = 'the answer is a stream: ask by requestStream'
-        const isMisused = reader === undefined && refuse(correlationId, new TypeError(misuse))
-        if (taker !== null && !isMisused) reader = read(correlationId ?? null, { timeoutMs: null })
-        if (reader === undefined || reader.stream !== null) {
+        const isMisused = !reader && refuse(correlationId, new TypeError(misuse))
+        if (taker && !isMisused) reader = read(correlationId ?? null, { timeoutMs: null })
+        if (!reader || reader.stream !== null) {
           const reason = isMisused ? misuse : 'nobody waits for this stream'
           return tell({ type: 'stream.cancel', stream: id, reason })
         }
         readers.set(id, reader)
         reader.opened(id, from)
-        if (taker !== null) void hand(taker, reader)
+        if (taker) void hand(taker, reader)
       },
       'stream.chunk': (frame) => readers.get(frame.stream)?.chunk(frame),
       'stream.credit': (frame) => writers.get(frame.stream)?.credited(frame.credit),
