@@ -75,7 +75,7 @@ export function createCalls(write: (line: string) => void, max: number): Calls {
       const { promise, open, resolve, fail } = createPending<Result>(limits, command.type, () =>
         pending.delete(ref),
       )
-      if (pending.size >= max) fail(overflowError(`${pending.size} commands wait for the hub (maxOutgoing)`))
+      if (pending.size >= max) fail(overflowError(pending.size, 'commands', 'maxOutgoing'))
       else if (open)
         ref = start(command, { once: false, settle: (result) => resolve(result as Result), fail })
       return promise

@@ -1,4 +1,3 @@
-import { MeshError } from '../protocol/errors.ts'
 import type {
   DeadLetterInfo,
   DeadLettersListResult,
@@ -6,6 +5,7 @@ import type {
   DeadLettersRedriveResult,
 } from '../protocol/replies.ts'
 import type { Command, WaitOptions } from './calls.ts'
+import { badFrame } from './errors.ts'
 import { allPages } from './pages.ts'
 
 /** Which dead letters are meant; each field that is given has to match. */
@@ -69,8 +69,7 @@ export function createDeadLetters(ask: Ask): DeadLetters {
   ): Promise<Result> {
     const fields = Object.entries('where' in choice ? choice.where : choice)
     for (const [field, value] of fields) {
-      if (value == null)
-        throw new MeshError('bad_frame', `${field} has no value; give it one or leave it out`)
+      if (value == null) throw badFrame(`${field} has no value; give it one or leave it out`)
     }
     return ask({ type, ...choice }, options)
   }

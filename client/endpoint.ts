@@ -19,7 +19,7 @@ import type { Client, DiscoverOptions } from './client.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import { seal } from './envelope.ts'
 import type { Audience, SealOptions, SendOptions } from './envelope.ts'
-import { abortError, closedError, handled } from './errors.ts'
+import { abortError, badFrame, closedError, handled } from './errors.ts'
 import type { HandlerRun } from './handler-run.ts'
 import { workOf } from './handlers.ts'
 import { randomId } from './ids.ts'
@@ -113,7 +113,7 @@ async function createClient(
   const calls = createCalls(write, settings.maxOutgoing)
   const port: OutgoingPort = {
     write,
-    renew: () => lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
+    renew: () => lifecycle.renew(badFrame('the hub numbers the sends differently')),
     emit,
   }
   const limits = { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes }

@@ -76,9 +76,26 @@ export function lostError(): MeshError {
   return own('connection_lost', 'the connection was lost before the answer')
 }
 
-/** As much waits for the hub as the options allow. */
-export function overflowError(what: string): MeshError {
-  return own('overflow', `${what}; wait for answers, or raise the limit`)
+/** As much waits for the hub as the options allow: `count` of what the option of that name limits. */
+export function overflowError(count: number, what: string, option: string): MeshError {
+  return own('overflow', `${count} ${what} wait for the hub (${option})`)
+}
+
+/** What was given is against a rule. */
+export function badFrame(message: string, details?: unknown): MeshError {
+  return new MeshError('bad_frame', message, { details })
+}
+
+/** @throws MeshError `bad_frame` where `value` is given and no integer from 1 to `max` */
+export function checkInteger(name: string, value: number | undefined, max: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 1 && value <= max)) {
+    throw badFrame(`${name} ${value} must be an integer from 1 to ${max}`, value)
+  }
+}
+
+/** @throws TypeError where what was registered `before` for something is still there */
+export function checkFree(before: unknown, what: string): void {
+  if (before) throw new TypeError(`there is a handler for ${what} already; remove it first`)
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Message } from '../protocol/pushes.ts'
+import { checkFree } from './errors.ts'
 import type { Handler, HandlerOptions } from './message.ts'
 
 /** A handler as it was registered. */
@@ -32,9 +33,7 @@ export function addHandler(
   { timeoutMs }: HandlerOptions = {},
 ): () => boolean {
   const key = subject ?? ALL
-  if (handlers.has(key)) {
-    throw new TypeError(`there is a handler for ${subject ?? 'all messages'} already; remove it first`)
-  }
+  checkFree(handlers.get(key), subject ?? 'all messages')
   if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= TIMEOUT_MAX_MS)) {
     throw new RangeError(`timeoutMs ${timeoutMs} must be from 1 to ${TIMEOUT_MAX_MS}`)
   }

@@ -1,7 +1,7 @@
 import type { AgentFields } from '../protocol/agent.ts'
-import { MeshError } from '../protocol/errors.ts'
 import * as LIMITS from '../protocol/limit-values.ts'
 import type { Schemas } from './standard-schema.ts'
+import { badFrame } from './errors.ts'
 import type { Outbox } from './outgoing.ts'
 import type { StatusEvent } from './status.ts'
 
@@ -162,9 +162,7 @@ const AGENT_FIELDS = [
 
 function checkUrl(url: string): void {
   if (!/^wss?:\/\//i.test(url) || !URL.canParse(url)) {
-    throw new MeshError('bad_frame', `url ${JSON.stringify(url)} must be like ws://127.0.0.1:7171/mesh`, {
-      details: url,
-    })
+    throw badFrame(`url ${JSON.stringify(url)} must be like ws://127.0.0.1:7171/mesh`, url)
   }
 }
 
@@ -174,7 +172,7 @@ function checkUrl(url: string): void {
  */
 export function toSettings(options: ConnectOptions): Settings {
   const urls = typeof options.url === 'string' ? [options.url] : [...options.url]
-  if (urls.length === 0) throw new MeshError('bad_frame', 'url is an empty list; give at least one hub')
+  if (urls.length === 0) throw badFrame('url is an empty list; give at least one hub')
   urls.forEach(checkUrl)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
   const isAgent = options.observer !== true

@@ -92,10 +92,10 @@ export class Outgoing {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(abortError(signal))
       if (this.size >= this.#limits.maxSends) {
-        return reject(overflowError(`${this.size} sends wait for the hub (maxOutgoing)`))
+        return reject(overflowError(this.size, 'sends', 'maxOutgoing'))
       }
       if (this.#bytes + bytes > this.#limits.maxBytes && this.size > 0) {
-        return reject(overflowError(`${this.#bytes} bytes wait for the hub (maxOutgoingBytes)`))
+        return reject(overflowError(this.#bytes, 'bytes', 'maxOutgoingBytes'))
       }
       const aborted = (): void => this.#abandon(entry, abortError(signal as AbortSignal))
       const settled = (): void => signal?.removeEventListener('abort', aborted)

@@ -1,6 +1,6 @@
 import { MeshError } from '../protocol/errors.ts'
 import type { Message } from '../protocol/pushes.ts'
-import { handled, toError } from './errors.ts'
+import { badFrame, handled, toError } from './errors.ts'
 import type { Handler } from './message.ts'
 import { Nack } from './nack.ts'
 import type { SchemaIssue, SchemaResult, Schemas, StandardSchema } from './standard-schema.ts'
@@ -68,7 +68,7 @@ export function createValidation(schemas: Schemas): Validation {
       if (!result.issues) return result.value
       const { issues } = result
       const reason = `${what} is invalid: ${issues.slice(0, 1).map(textOf).join('')}`
-      throw came ? new Invalid(reason, issues) : new MeshError('bad_frame', reason, { details: issues })
+      throw came ? new Invalid(reason, issues) : badFrame(reason, issues)
     }
     const failed = (cause: unknown): never => {
       const reason = `the schema for ${what} failed: ${toError(cause).message}`

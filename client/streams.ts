@@ -9,7 +9,7 @@ import type {
   StreamOpened,
 } from '../protocol/pushes.ts'
 import type { Calls } from './calls.ts'
-import { closedError, StreamError, toError } from './errors.ts'
+import { checkFree, checkInteger, closedError, StreamError, toError } from './errors.ts'
 import type { HandlerRun } from './handler-run.ts'
 import { Nack } from './nack.ts'
 import type { Requests } from './requests.ts'
@@ -133,13 +133,7 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
       return asked.size
     },
     expect(correlationId, options) {
-      const { window = 1 } = options
-      if (!(Number.isInteger(window) && window >= 1 && window <= LIMITS.streamCreditMax)) {
-        throw new MeshError(
-          'bad_frame',
-          `window ${window} must be an integer from 1 to ${LIMITS.streamCreditMax}`,
-        )
-      }
+      checkInteger('window', options.window, LIMITS.streamCreditMax)
       const reader = read(correlationId, options)
       if (!reader.withdrawn.aborted) asked.set(correlationId, reader)
       changed()
@@ -152,7 +146,7 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
       return true
     },
     handle(taker) {
-      if (handler) throw new TypeError('there is a handler for streams already; remove it first')
+      checkFree(handler, 'streams')
       handler = taker
       return () => {
         if (handler === taker) handler = null
