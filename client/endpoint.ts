@@ -90,7 +90,7 @@ async function createClient(
   settings: Settings,
   signal: AbortSignal | undefined,
 ): Promise<Client> {
-  let welcome: Welcome | null = null
+  let welcome: Welcome | undefined
   let agent: AgentInfo | null = null
   /** What `update` changed: told again by later `hello`s, but for the status, which those can't tell. */
   let updated: UpdateFields = {}

@@ -105,7 +105,7 @@ export function checkFree(before: unknown, what: string): void {
  */
 export class StreamError extends MeshError {
   /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
-  readonly seq: number | null
+  declare readonly seq: number | null
 
   constructor(code: string, message: string, seq: number | null = null) {
     const [name, retryable, remedy] = CLIENT_ERRORS[code as ClientErrorCode] ?? []

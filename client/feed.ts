@@ -28,13 +28,13 @@ export function createFeed<T>(
   const readers: ((step: Step<T> | Promise<never>) => void)[] = []
   let items: T[] = []
   let ended = false
-  let failure: Error | null = null
+  let failure: Error | null | undefined
 
   /** What is read after the end: the error, once. */
   function last(): Step<T> | Promise<never> {
     const error = failure
-    failure = null
-    return error === null ? DONE : Promise.reject(error)
+    failure = undefined
+    return error ? Promise.reject(error) : DONE
   }
 
   const feed: Feed<T> = {
@@ -52,7 +52,7 @@ export function createFeed<T>(
       items = []
       feed.push(item)
     },
-    end(error = null) {
+    end(error) {
       if (ended) return
       ended = true
       failure = error
@@ -66,7 +66,7 @@ export function createFeed<T>(
       }),
     async return() {
       items = []
-      failure = null
+      failure = undefined
       feed.end()
       onReturn?.()
       return DONE

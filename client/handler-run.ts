@@ -4,8 +4,8 @@
  */
 export interface HandlerRun {
   readonly signal: AbortSignal
-  /** Why the message was taken from it, or null: then what it does counts. */
-  readonly lost: Error | null
+  /** Why the message was taken from it; absent: what it does counts. */
+  readonly lost: Error | undefined
   /** Whether it has given its place up, having returned or lost its message. */
   readonly ended: boolean
   /** Whether requests of its own are open. */
@@ -26,7 +26,7 @@ export function createHandlerRun(onWait: (waits: boolean) => void): HandlerRun {
   /** Made when its signal is first asked for: few handlers do. */
   let controller: AbortController | undefined
   let aborted: Error | undefined
-  let lost: Error | null = null
+  let lost: Error | undefined
   let ended = false
   let requests = 0
   let timer: ReturnType<typeof setTimeout> | undefined

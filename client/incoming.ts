@@ -55,8 +55,8 @@ interface Held {
   readonly line: string
   /** The session that pushed it last. */
   session: number
-  /** Null: no handler has it yet. */
-  run: HandlerRun | null
+  /** Absent: no handler has it yet. */
+  run?: HandlerRun
 }
 
 /** Milliseconds that work waits for a handler here while there are others, for other agents may have one. */
@@ -121,8 +121,8 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
   const talk: Hall = { lines: createLines(), running: 0 }
   /** What no handler takes, and the timer by which it is given up; it has none while there are no handlers at all. */
   const unhandled = new Map<Held, ReturnType<typeof setTimeout> | undefined>()
-  /** Responses that nobody waits for, while it is too early for a handler; null: it is not. */
-  let early: Message[] | null = null
+  /** Responses that nobody waits for, while it is too early for a handler. */
+  let early: Message[] | undefined
   const runs = new Set<HandlerRun>()
   let session = 0
   /** Handlers that run, and values they returned that are not stored yet. */
@@ -213,7 +213,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
       request: (to, payload, options) => port.request(run, to, payload, options) as Promise<never>,
     }
     let value: unknown
-    let failure: Error | null = null
+    let failure: Error | undefined
     try {
       value = await port.scope.run(run, async () => {
         const result = await handler(received, context)
@@ -266,7 +266,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
     lose(one, run, error)
   }
 
-  async function settle(one: Held, run: HandlerRun, answer: unknown, failure: Error | null): Promise<void> {
+  async function settle(one: Held, run: HandlerRun, answer: unknown, failure?: Error): Promise<void> {
     const { message } = one
     let isMoot = false
     if (!failure && answer !== undefined) {
@@ -317,7 +317,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
       if (isTaken || isLate) return ack(message)
     }
     const hall = message.via === 'queue' ? work : talk
-    const one: Held = { message, hall, line: lineOf(message), session, run: null }
+    const one: Held = { message, hall, line: lineOf(message), session }
     if (isStored) held.set(id, one)
     // Of transient messages the hub pushes as many as it likes: what can't be kept up with is dropped, as on its way.
     else if (hall.lines.waiting + unhandled.size >= window) return
@@ -366,7 +366,7 @@ export function createIncoming(port: IncomingPort, limits: IncomingLimits): Inco
       early = []
       return () => {
         const messages = early ?? []
-        early = null
+        early = undefined
         messages.forEach(receive)
       }
     },

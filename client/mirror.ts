@@ -28,7 +28,7 @@ export interface Mirror {
 export function createMirror(): Mirror {
   let agents = new Map<string, AgentInfo>()
   /** Pages of a list that is not complete; the old list stands until then. */
-  let loading: Map<string, AgentInfo> | null = null
+  let loading: Map<string, AgentInfo> | undefined
   let revision: number | null = null
   let leader: LeaderInfo = { agentId: null, term: 0 }
 
@@ -55,14 +55,14 @@ export function createMirror(): Mirror {
       return leader
     },
     interrupt() {
-      loading = null
+      loading = undefined
     },
     page(page) {
       loading ??= new Map()
       for (const agent of page.agents) loading.set(agent.id, agent)
       if (page.last) {
         agents = loading
-        loading = null
+        loading = undefined
         revision = page.revision
         leader = page.leader
       }

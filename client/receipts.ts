@@ -62,7 +62,7 @@ export function createReceipts({ settlements, emit }: ReceiptsPort): Receipts {
   let opened = 0
   /** By `receiptId`, in the order they came; `last`: the number of the latest send then. */
   const early = new Map<string, { readonly receipt: Receipt; readonly last: number }>()
-  let ended: Error | null = null
+  let ended: Error | undefined
 
   function follow(result: SendResult): TrackedSend {
     const feed = createFeed<Receipt>(2)

@@ -11,7 +11,7 @@ export type Part = 'payload' | 'reply'
 
 /** Gives a message up whose payload is against its schema. */
 class Invalid extends Nack {
-  readonly issues: readonly SchemaIssue[]
+  declare readonly issues: readonly SchemaIssue[]
 
   constructor(reason: string, issues: readonly SchemaIssue[]) {
     super(reason, { requeue: false })
@@ -33,7 +33,7 @@ export function told(incident: Incident): Incident {
 /** What comes and goes is judged by the schemas of its message type; what has none passes as it is. */
 export interface Validation {
   /** Settles when the last send that is not known to be right has been judged, and all before it. */
-  readonly idle: Promise<unknown> | null
+  readonly idle: Promise<unknown> | undefined
   /**
    * What the schema makes of a value; a promise where it takes its time.
    * @throws MeshError `bad_frame` with the issues as `details`, or, of what came, a Nack; without details where the schema threw
@@ -52,7 +52,7 @@ export interface Validation {
 }
 
 export function createValidation(schemas: Schemas): Validation {
-  let idle: Promise<unknown> | null = null
+  let idle: Promise<unknown> | undefined
 
   function find(part: Part, type: string): StandardSchema | undefined {
     const given = Object.hasOwn(schemas, type) ? schemas[type] : undefined
@@ -110,7 +110,7 @@ export function createValidation(schemas: Schemas): Validation {
       const turn = Promise.allSettled([checked, idle])
       idle = turn
       return turn.then(([judged]) => {
-        if (idle === turn) idle = null
+        if (idle === turn) idle = undefined
         if (judged.status === 'rejected') throw judged.reason
         return go()
       })

@@ -82,7 +82,7 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
   const asked = new Map<string | null | undefined, StreamReader>()
   const readers = new Map<string | null, StreamReader>()
   const writers = new Map<string, OutgoingStream>()
-  let handler: StreamHandler | null = null
+  let handler: StreamHandler | undefined
   let opened = 0
 
   const tell = (frame: object): void => write(JSON.stringify(frame))
@@ -149,7 +149,7 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
       checkFree(handler, 'streams')
       handler = taker
       return () => {
-        if (handler === taker) handler = null
+        if (handler === taker) handler = undefined
       }
     },
     open,
@@ -177,7 +177,7 @@ export function createStreams({ write, once, refuse, changed, emit, maxPayloadBy
     frames: {
       'stream.open'({ stream: id, from, correlationId }) {
         let reader = asked.get(correlationId)
-        const taker = !reader ? handler : null
+        const taker = reader ? undefined : handler
         const misuse = 'the answer is a stream: ask by requestStream'
         const isMisused = !reader && refuse(correlationId, new TypeError(misuse))
         if (taker && !isMisused) reader = read(correlationId ?? null, { timeoutMs: null })
