@@ -78,6 +78,8 @@ class FileStore implements OutboxStore {
   async open(): Promise<Iterable<Item>> {
     const unlock = await lockFile(`${this.#path}.lock`, this.name)
     try {
+      // Of a process that ended while it wrote the file anew.
+      await rm(`${this.#path}.new`, { force: true })
       this.#replay(await readIfThere(this.#path))
       this.#file = await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)
       await this.#file.truncate(this.#size)
@@ -110,10 +112,15 @@ class FileStore implements OutboxStore {
   }
 
   async close(): Promise<void> {
-    await this.#file?.close()
+    const file = this.#file
+    const unlock = this.#unlock
     this.#file = null
-    await this.#unlock?.()
     this.#unlock = null
+    try {
+      await file?.close()
+    } finally {
+      await unlock?.()
+    }
   }
 
   #replay(text: string): void {

@@ -69,8 +69,10 @@ export type TypedMessage<Messages, Type = TypeIn<Messages>> =
 
 /** Options that name the type. */
 export type Naming<Options, Type> = Options & { readonly type: Type }
+
 /** Those of the type that is the default need not name it. */
 export type MayName<Options, Type> = Options & { readonly type?: Type }
+
 /** `request` by a map of messages. */
 export interface TypedRequest<Messages> {
   <Type extends ExchangeIn<Messages>>(

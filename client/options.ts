@@ -176,11 +176,14 @@ export function toSettings(options: ConnectOptions): Settings {
   urls.forEach(checkUrl)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
   const isAgent = options.observer !== true
+  const agent = isAgent ? Object.fromEntries(AGENT_FIELDS.map((field) => [field, given[field]])) : null
+  // What has no JSON text has to fail here, not when it is said to a hub.
+  JSON.stringify(agent)
   return {
     ...DEFAULTS,
     ...given,
     urls,
-    agent: isAgent ? Object.fromEntries(AGENT_FIELDS.map((field) => [field, given[field]])) : null,
+    agent,
     outbox: (isAgent && options.outbox) || null,
   }
 }

@@ -33,7 +33,8 @@ export function outboxOn(store: OutboxStore): Outbox {
   const release = async (): Promise<void> => {
     await outgoing?.settle()
     outgoing = null
-    await store.close()
+    // What is stored is stored; a store that can't be closed says so when the next client opens it.
+    await store.close().catch(() => undefined)
   }
   return {
     async open(namespace, agentId) {

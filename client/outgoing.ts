@@ -42,7 +42,7 @@ export interface Outbox {
   /** Takes it for one client. @throws MeshError where another one has it, or it can't be used */
   open(namespace: string | null, agentId: string | null | undefined): Promise<void>
   outgoing(port: OutgoingPort, limits: OutgoingLimits): Outgoing
-  /** Lets go of it. */
+  /** Lets go of it. Never rejects. */
   close(): Promise<void>
 }
 

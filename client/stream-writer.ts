@@ -35,9 +35,7 @@ export interface OutgoingStream extends StreamWriter {
 
 function codeOf(error: Error): string {
   const { code } = error as { readonly code?: unknown }
-  if (typeof code !== 'string') return 'handler_failed'
-  // That this client was closed means to the other side that its peer is gone.
-  return code === 'closed' ? 'peer_gone' : code.slice(0, LIMITS.stringChars)
+  return typeof code === 'string' ? code.slice(0, LIMITS.stringChars) : 'handler_failed'
 }
 
 export function createStreamWriter(port: StreamWriterPort, stream: string): OutgoingStream {

@@ -153,6 +153,8 @@ export function createSubscriptions(calls: Pick<Calls, 'once'>): Subscriptions {
 
   return {
     open(where, options) {
+      // What has no JSON text has to fail here, not on a later connection.
+      JSON.stringify(where)
       const subscription = subscribe(where, options)
       watched.add(subscription)
       if (online) subscription.resume()

@@ -137,6 +137,27 @@ const shown = (name: SettingName, value: unknown): string =>
 export const issueText = (name: SettingName, value: unknown, issue: string): string =>
   `${flagOf(name)} (${variableOf(name)}) is ${shown(name, value)}: ${issue}`
 
+const REDIS_FILES = ['redisCa', 'redisCert', 'redisKey'] as const
+
+/** Settings that are right by themselves, and would have no effect or a wrong one beside the others. */
+function conflictsOf(settings: Settings): string[] {
+  const { workers, redisUrl, redisCert, redisKey } = settings
+  const bothNames = (name: SettingName): string => `${flagOf(name)} (${variableOf(name)})`
+  const conflicts: string[] = []
+  if (workers > 1 && redisUrl === undefined)
+    conflicts.push(
+      `${bothNames('workers')} is ${workers}: several hubs are one mesh only on a Redis that they share; set ${bothNames('redisUrl')}`,
+    )
+  for (const name of REDIS_FILES)
+    if (settings[name] !== undefined && !redisUrl?.startsWith('rediss'))
+      conflicts.push(
+        issueText(name, settings[name], `it is for TLS; let ${bothNames('redisUrl')} begin with rediss`),
+      )
+  if ((redisCert === undefined) !== (redisKey === undefined))
+    conflicts.push(`${bothNames('redisCert')} and ${bothNames('redisKey')} go together; set both, or neither`)
+  return conflicts
+}
+
 /**
  * Checks settings and fills in defaults.
  * @throws ConfigError naming every setting that is wrong, in all its spellings
@@ -145,11 +166,9 @@ export function parseSettings(input: Partial<Record<SettingName, unknown>>): Set
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined))
   const result = settingsSchema.safeParse(given)
   if (result.success) {
-    const { workers, redisUrl } = result.data
-    if (workers === 1 || redisUrl !== undefined) return result.data
-    throw new ConfigError(
-      `${flagOf('workers')} (${variableOf('workers')}) is ${workers}: several hubs are one mesh only on a Redis that they share; set ${flagOf('redisUrl')} (${variableOf('redisUrl')})`,
-    )
+    const conflicts = conflictsOf(result.data)
+    if (conflicts.length === 0) return result.data
+    throw new ConfigError(conflicts.join('\n'))
   }
   const lines = result.error.issues.map((issue) => {
     const name = String(issue.path[0]) as SettingName

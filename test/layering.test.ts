@@ -16,8 +16,8 @@ describe('every source file', () => {
     expect(breaches(sources)).toEqual([])
   })
 
-  it('leaves the browser client without packages', () => {
-    expect(packagesLoadedBy('client/index.ts', sources)).toEqual([])
+  it.each(['index', 'indexeddb', 'outbox'])('leaves the browser client without packages (%s)', (entry) => {
+    expect(packagesLoadedBy(`client/${entry}.ts`, sources)).toEqual([])
   })
 })
 

@@ -27,7 +27,11 @@ export function serveAsWorker(hub: HubServer): void {
     stop()
   }
   process.on('message', drain)
-  process.on('disconnect', stop)
+  cluster.worker?.once('disconnect', () => {
+    // Node ends a worker whose primary is gone on the spot, unless it takes the parting for agreed.
+    if (cluster.worker) cluster.worker.exitedAfterDisconnect = true
+    stop()
+  })
   // A terminal sends Ctrl-C to the workers too; it is the primary's to pass on. SIGTERM to a worker alone restarts it in order.
   process.on('SIGINT', () => undefined)
   process.on('SIGTERM', drain)

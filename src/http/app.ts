@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http'
+import { ServerResponse, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fastify, type FastifyInstance } from 'fastify'
 import { WebSocketServer } from 'ws'
@@ -6,6 +7,7 @@ import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
+import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
 
 const PATH = '/mesh'
@@ -15,6 +17,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   const app = fastify({ forceCloseConnections: true })
   app.register(health(hub, version))
   app.register(ready(hub))
+  app.register(mesh(PATH))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
@@ -28,6 +31,10 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     // A peer that is gone already must not end the hub.
     socket.on('error', destroy)
+    if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      answerPlainly(app, request, socket)
+      return
+    }
     const refusal = refuse(hub, request)
     if (refusal) {
       end(socket, refusal)
@@ -45,6 +52,22 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     })
   })
   return app
+}
+
+/**
+ * An upgrade that this server does not know (`h2c`, which some HTTP clients always offer) may be left out (RFC 9110, 7.8): the request is
+ * answered as if it had not been offered. Node has let go of its body by then, so only one that has none can be.
+ */
+function answerPlainly(app: FastifyInstance, request: IncomingMessage, socket: Duplex): void {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    end(socket, answer('501 Not Implemented', 'This hub upgrades to websocket only; ask without Upgrade'))
+    return
+  }
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket as Socket)
+  response.on('finish', () => socket.end(() => socket.destroy()))
+  app.routing(request, response)
 }
 
 function destroy(this: Duplex): void {

@@ -133,6 +133,7 @@ describe('a client in a tab', () => {
       await page.evaluate(() => tab.until('waiting'))
       await page.evaluate(() => tab.send('bob', 'meanwhile'))
     }
+    await page.evaluate(`addEventListener('pagehide', () => (globalThis.leftAs = tab.client.state.type))`)
     const [connection] = world.proxy.connections
     await page.goto(`${pages.url}elsewhere`)
     await connection?.closed
@@ -145,6 +146,8 @@ describe('a client in a tab', () => {
     expect(await page.evaluate(() => tab.got.has(1))).toEqual(['while away'])
     await page.evaluate(() => tab.send('bob', 'back'))
     expect(await got.has(cutOff ? 3 : 2)).toEqual(['before', ...(cutOff ? ['meanwhile'] : []), 'back'])
+    // Not only where a browser freezes the page as well, or cuts its socket itself.
+    expect(await page.evaluate('leftAs')).toBe('waiting')
     const reasons = `performance.getEntriesByType('navigation')[0].notRestoredReasons`
     expect(await page.evaluate(reasons)).toBe(null)
     expect([await page.evaluate(() => sockets.most), world.proxy.most]).toEqual([1, 1])

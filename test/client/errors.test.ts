@@ -158,6 +158,17 @@ describe('what the client rejects with is a MeshError', () => {
   })
 })
 
+it('options without a JSON text are refused by connect, not thrown at nobody', async () => {
+  await using hub = await startScriptedHub()
+  const connecting = connect({
+    url: hub.url,
+    name: 'tester',
+    capabilities: ['nlp'],
+    metadata: { n: 1n as never },
+  })
+  await expect(connecting).rejects.toBeInstanceOf(TypeError)
+})
+
 describe('what user code throws', () => {
   it.each([
     [new RangeError('far'), 'far'],

@@ -1,27 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { AgentOptions, Client, StatusEvent, Watch, WatchEvent } from '../../client/node.ts'
-import { connect } from '../../client/node.ts'
+import type { Client, StatusEvent, Watch, WatchEvent } from '../../client/node.ts'
 import { startHub } from '../../src/server.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Fate } from '../support/fault-proxy.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
-
-type To = string | { readonly url: string } | readonly string[]
-
-function join(hub: To, name: string, options: Partial<AgentOptions> = {}): Promise<Client> {
-  const url = typeof hub === 'string' || Array.isArray(hub) ? hub : (hub as { readonly url: string }).url
-  return connect({ url: url as string, name, id: name, capabilities: ['test'], concurrency: 8, ...options })
-}
-
-/** The next status event of a type. */
-async function until<Type extends StatusEvent['type']>(
-  client: Client,
-  type: Type,
-): Promise<Extract<StatusEvent, { type: Type }>> {
-  for await (const event of client.status())
-    if (event.type === type) return event as Extract<StatusEvent, { type: Type }>
-  throw new Error(`the client ended without ${type}`)
-}
+import { join, until } from '../support/clients.ts'
 
 /** The next event of a watch that matches. */
 async function untilEvent(watch: Watch, match: (event: WatchEvent) => boolean): Promise<WatchEvent> {
@@ -268,8 +251,8 @@ describe.each(CORES)('a client among several hubs (%s)', (core) => {
   it('moves to another hub when its own drains, without losing what is under way', async () => {
     await using mesh = await startMesh(core, 2)
     const [first, second] = mesh.hubs.map(({ url }) => url) as [string, string]
-    await using alice = await join([first, second], 'alice')
-    await using bob = await join([first, second], 'bob')
+    await using alice = await join({ url: [first, second] }, 'alice')
+    await using bob = await join({ url: [first, second] }, 'bob')
     const got = collector(bob)
     const moved = Promise.all(
       [alice, bob].map(async (client) => {
@@ -292,7 +275,7 @@ describe('a client whose hub forgets', () => {
     const before = await startTestHub('memory')
     await using proxy = await startFaultProxy(before.url)
     await using alice = await join(proxy, 'alice')
-    await using bob = await join(before.url, 'bob')
+    await using bob = await join(before, 'bob')
     await alice.send('bob', 'first')
     proxy.decide = (way, frame) => (way === 'toHub' && frame.type === 'send' ? 'lose' : 'pass')
     const open = alice.send('alice', 'kept')

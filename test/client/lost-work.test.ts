@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Nack } from '../../client/nack.ts'
-import { ack, incoming, stepwise } from '../support/incoming.ts'
-
-const WORK = { via: 'queue', capability: 'nlp' }
-const progress = (...ids: string[]) => ({ type: 'progress', ids })
+import { ack, incoming, progress, stepwise, WORK } from '../support/incoming.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

@@ -1,5 +1,5 @@
 import { IDBFactory } from 'fake-indexeddb'
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -8,7 +8,8 @@ import type { Client, Outbox } from '../../client/node.ts'
 import { connect } from '../../client/node.ts'
 import type { StatusEvent } from '../../client/status.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
-import { startTestHub } from '../support/hubs.ts'
+import type { Fate } from '../support/fault-proxy.ts'
+import { CORES, startTestHub } from '../support/hubs.ts'
 import { WebLocks } from '../support/web-locks.ts'
 
 // Its types need a browser's, which Node's programs do not have.
@@ -149,6 +150,36 @@ describe.each(STORES)('an outbox in %s', (_title, make) => {
   })
 })
 
+describe.each(CORES)('what is too old when its client is back (%s)', (core) => {
+  it('is told as sent where the hub had stored it in time, else as failed, and what comes behind it is sent', async () => {
+    await using hub = await startTestHub(core)
+    await using proxy = await startFaultProxy(hub.url)
+    await using bob = await enter(hub.url, 'bob')
+    const got = collector(bob)
+    const before = await enter(proxy.url, 'alice', { outbox: fileOutbox(path) })
+    let sends: Fate = 'pass'
+    proxy.decide = (_way, { type }) => (type === 'ok' ? 'hold' : type === 'send' ? sends : 'pass')
+    void before.send('bob', 'in time', { ttlMs: 300 })
+    await got.has(1)
+    sends = 'lose'
+    void before.send('bob', 'late', { ttlMs: 300 })
+    void before.send('bob', 'without end')
+    await vi.waitFor(async () => expect(await readFile(path, 'utf8')).toContain('without end'))
+    await before.close()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const events: StatusEvent[] = []
+    const onStatus = (event: StatusEvent): void => void events.push(event)
+    await using after = await enter(hub.url, 'alice', { outbox: fileOutbox(path), onStatus })
+    await after.send('bob', 'new')
+    expect(await got.has(3)).toEqual(['in time', 'without end', 'new'])
+    expect(events.filter(({ type }) => type === 'outbox_sent' || type === 'send_failed')).toMatchObject([
+      { type: 'outbox_sent', result: { recipients: 1, duplicate: true } },
+      { type: 'send_failed', error: { name: 'TimeoutError' } },
+      { type: 'outbox_sent' },
+    ])
+  })
+})
+
 describe('the file of an outbox', () => {
   const left = async (url: string, payloads: readonly unknown[]): Promise<void> => {
     await using proxy = await startFaultProxy(url)
@@ -206,6 +237,34 @@ describe('the file of an outbox', () => {
     await again.close()
     expect((await stat(path)).size).toBeLessThan(65_536)
     expect((await readdir(folder)).filter((name) => name.startsWith(`${outboxes}`))).toEqual([`${outboxes}`])
+  })
+
+  it('on a disk that is full keeps nothing of what is rejected, and goes on when there is room', async () => {
+    await using hub = await startTestHub('memory')
+    const alice = await enter(hub.url, 'alice', { outbox: fileOutbox(path) })
+    const got = collector(alice)
+    await alice.send('alice', 'before')
+    const handle = await open(path)
+    const write = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'write')
+    await handle.close()
+    write.mockImplementation(async function (this: typeof handle, line: Uint8Array, at, length, position) {
+      if (at === 0)
+        return this.writev([line.subarray(0, 10)], position as number).then(() => ({
+          bytesWritten: 10,
+          buffer: line,
+        }))
+      throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', length })
+    } as typeof handle.write)
+    const refused = alice.send('alice', 'refused')
+    await expect(refused).rejects.toMatchObject({ code: 'store_unavailable', retryable: true })
+    await expect(refused).rejects.toThrow(`${path} cannot keep the send, so it was not sent: ENOSPC`)
+    expect((await readFile(path, 'utf8')).endsWith('}\n')).toBe(true)
+    write.mockRestore()
+    await alice.send('alice', 'after')
+    expect(await got.has(2)).toEqual(['before', 'after'])
+    await alice.close()
+    await using again = await enter(hub.url, 'alice', { outbox: fileOutbox(path) })
+    await again.send('alice', 'at last')
   })
 
   it('that a process has locked which is gone is taken over; one that runs elsewhere, or here, is not', async () => {

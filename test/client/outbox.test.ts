@@ -263,6 +263,27 @@ describe('sends in an outbox', () => {
     expect(after.memory.stored.slice(-3)).toEqual(['own 0', 'own 1', 'own 2'])
   })
 
+  it('wait while the store does not know yet that the 1,024th before was answered: its seq would be too old', async () => {
+    const store = new MemoryStore()
+    const before = await begin(store)
+    for (let n = 0; n < 1500; n++) void before.send(n)
+    await turn()
+    store.quick = false
+    before.connect()
+    expect(before.written()).toHaveLength(1024)
+    before.deliver()
+    await turn()
+    before.deliver()
+    const after = await begin(store.copy(), before.memory)
+    after.connect()
+    for (let n = 0; n < 3; n++) {
+      after.deliver()
+      await turn()
+    }
+    expect(after.renew).not.toHaveBeenCalled()
+    expect(after.memory.stored).toEqual([...Array(1500).keys()])
+  })
+
   it('go on without the store when nothing is kept: queries need no write', async () => {
     const store = new MemoryStore()
     const { send, connect, deliver, written } = await begin(store)
@@ -422,7 +443,7 @@ describe('sends in an outbox', () => {
     let seed = 7
     const dice = (sides: number): number => (seed = (seed * 48_271) % 2_147_483_647) % sides
     const told: unknown[] = []
-    for (let life = 0; life < 200; life++) {
+    for (let life = 0; life < 60; life++) {
       const client = await begin(store, memory)
       for (let step = dice(12); step >= 0; step--) {
         store.quick = dice(3) > 0
@@ -468,7 +489,7 @@ describe('sends in an outbox', () => {
     const numbers = memory.stored.filter((payload) => typeof payload === 'number')
     expect(numbers).toEqual([...new Set(numbers)].toSorted((a, b) => a - b))
     expect([...kept].filter((number) => !numbers.includes(number))).toEqual([])
-    expect([kept.size > 5000, told.length > 1000]).toEqual([true, true])
+    expect([kept.size > 1000, told.length > 300]).toEqual([true, true])
   })
 
   it('beyond maxOutgoing are refused, those of an earlier client counted', async () => {

@@ -1,8 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ack, incoming, stepwise } from '../support/incoming.ts'
-
-const WORK = { via: 'queue', capability: 'nlp' }
-const progress = (...ids: string[]) => ({ type: 'progress', ids })
+import { ack, incoming, progress, stepwise, WORK } from '../support/incoming.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

@@ -178,6 +178,41 @@ describe.each(LIBRARIES)('schemas of %s', (_library, schemas) => {
   })
 })
 
+describe('a stream whose chunks are checked', () => {
+  it('carries what was yielded, and is read as the schema makes it', async () => {
+    await using hub = await startTestHub('memory')
+    const schemas = { say: { payload: z.null(), reply: z.string().trim() } }
+    const join = (name: string, options: { schemas?: Schemas } = {}): Promise<Client> =>
+      connect({ url: hub.url, name, id: name, capabilities: ['nlp'], closeTimeoutMs: 50, ...options })
+    await using strict = await join('strict', { schemas })
+    await using lax = await join('lax')
+    for (const client of [strict, lax]) {
+      client.onMessage('say', async function* () {
+        yield ' one '
+      })
+    }
+    const read = async (client: Client, from: string): Promise<unknown> =>
+      (await client.requestStream(from, null, { type: 'say' }).next()).value
+    expect(await read(lax, 'strict')).toBe(' one ')
+    expect(await read(strict, 'lax')).toBe('one')
+  })
+
+  it('is cancelled by the reader at the first one that does not fit, and is over', async () => {
+    await using hub = await startScriptedHub()
+    const schemas = { say: { payload: z.null(), reply: z.string() } }
+    const [client, socket] = await hub.join({ schemas })
+    const stream = client.requestStream('a2', null, { type: 'say' })
+    const { correlationId } = await socket.next('send')
+    socket.send({ type: 'stream.open', stream: 's1', from: 'a2', correlationId })
+    for (const [seq, payload] of [5, 'one'].entries()) {
+      socket.send({ type: 'stream.chunk', stream: 's1', seq, payload })
+    }
+    expect(await failureOf(stream.next())).toMatchObject({ code: 'bad_frame' })
+    expect(await socket.next('stream.cancel')).toMatchObject({ stream: 's1' })
+    expect(await stream.next()).toMatchObject({ done: true })
+  })
+})
+
 /** A schema that answers when the test says so. */
 function slowly() {
   const waiting: ((ok: boolean) => void)[] = []
@@ -225,6 +260,8 @@ describe('a schema that takes its time', () => {
     const sent = client.send('a2', 1, { type: 'slow' })
     const late = client.send('a2', 2, { type: 'slow' })
     const closing = client.close()
+    for (let n = 0; n < 10; n++) await turn()
+    expect(socket.unread).toEqual([])
     waiting[0]?.(true)
     socket.ok(await socket.next('send'), { id: 'm1', recipients: 1 })
     expect(await sent).toEqual({ id: 'm1', recipients: 1 })

@@ -1,6 +1,7 @@
 import { expect, it, describe } from 'vitest'
 import { connect, type AgentOptions, type Client } from '../../client/node.ts'
 import { CORES, startMesh } from '../support/hubs.ts'
+import { all } from '../support/reading.ts'
 
 function join(
   hub: { readonly url: string },
@@ -12,12 +13,6 @@ function join(
 
 async function* words(text: string): AsyncGenerator<string, void> {
   for (const word of text.split(' ')) yield word
-}
-
-async function all(stream: AsyncIterable<unknown>): Promise<unknown[]> {
-  const got: unknown[] = []
-  for await (const chunk of stream) got.push(chunk)
-  return got
 }
 
 describe.each(CORES)('an answer by chunks, on %s', (core) => {

@@ -1,10 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { workOf } from '../../client/handlers.ts'
 import { Nack } from '../../client/nack.ts'
-import { ack, incoming, stepwise } from '../support/incoming.ts'
-
-const WORK = { via: 'queue', capability: 'nlp' }
-const progress = (...ids: string[]) => ({ type: 'progress', ids })
+import { ack, incoming, progress, stepwise, WORK } from '../support/incoming.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

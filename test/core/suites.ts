@@ -12,20 +12,24 @@ import { queuesTimeSuite } from './queues-time.suite.ts'
 import { reclaimSuite } from './reclaim.suite.ts'
 import { receiptsSuite } from './receipts.suite.ts'
 import { redriveSuite } from './redrive.suite.ts'
+import { registryChangesSuite } from './registry-changes.suite.ts'
 import { registryWatchSuite } from './registry-watch.suite.ts'
 import { registrySuite } from './registry.suite.ts'
 import { sendsSuite } from './sends.suite.ts'
+import { unreadSuite } from './unread.suite.ts'
 import type { CoreFactory } from '../support/core.ts'
 
 /** The contract of every port: what passes it is a core. */
 export function coreSuites(factory: CoreFactory): void {
   registrySuite(factory)
+  registryChangesSuite(factory)
   registryWatchSuite(factory)
   leaderSuite(factory)
   reclaimSuite(factory)
   sendsSuite(factory)
   numberedSendsSuite(factory)
   inboxesSuite(factory)
+  unreadSuite(factory)
   broadcastsSuite(factory)
   queueSendsSuite(factory)
   queuesClaimsSuite(factory)

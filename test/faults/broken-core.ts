@@ -1,7 +1,7 @@
 import type { AgentRecord, RegistryEvent } from '../../src/core/registry.ts'
 import type { Send, SendOutcome, Sends } from '../../src/core/sends.ts'
 import type { Core } from '../../src/server.ts'
-import type { Signal } from '../../src/core/bus.ts'
+import { withEars } from '../support/ears.ts'
 
 /** A core that is broken in one way, some of the time; `index`: of the hub it is for. */
 export type Break = (core: Core, index: number) => Core
@@ -128,21 +128,10 @@ const sharesWork: Break = (core) => {
   }
 }
 
-const withEvents = (core: Core, change: (event: RegistryEvent) => RegistryEvent): Core => ({
-  ...core,
-  bus: {
-    lossy: core.bus.lossy,
-    publish: core.bus.publish.bind(core.bus),
-    subscribe: (namespace, hub, onSignal, onGap) =>
-      core.bus.subscribe(
-        namespace,
-        hub,
-        (signal: Signal) =>
-          onSignal(signal.kind === 'event' ? { ...signal, event: change(signal.event) } : signal),
-        onGap,
-      ),
-  },
-})
+const withEvents = (core: Core, change: (event: RegistryEvent) => RegistryEvent): Core =>
+  withEars(core, (signal, onSignal) =>
+    onSignal(signal.kind === 'event' ? { ...signal, event: change(signal.event) } : signal),
+  )
 
 /** The second hub hears of a change of an agent, and not what it was. */
 const losesAnEvent: Break = (core, index) => {

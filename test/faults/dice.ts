@@ -1,18 +1,12 @@
-/** Seeded chance: the same seed throws the same dice (mulberry32). */
+import { mulberry32 } from '../support/mulberry32.ts'
+
+/** Seeded chance: the same seed throws the same dice. */
 export class Dice {
-  #state: number
+  /** 0 to 1, 1 excluded. */
+  readonly next: () => number
 
   constructor(seed: number) {
-    this.#state = seed >>> 0
-  }
-
-  /** 0 to 1, 1 excluded. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0
-    let mixed = this.#state
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+    this.next = mulberry32(seed)
   }
 
   /** An integer, both ends included. */

@@ -1,29 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { expect, test } from 'vitest'
-import { entriesOf } from './history.ts'
+import { test } from 'vitest'
 import { TIMES } from './hubs.ts'
-import { describe, runFaults, type Strike } from './run.ts'
-import { embeddedStore, redisStore, type Store } from './store.ts'
-import { explain } from './violation.ts'
-
-/** A little of what `npm run faults` does for as long as it is told to; about half a minute each. */
-async function prove(store: Store, seed: number, hubs: number, schedule: readonly Strike[]): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'meshwire-faults-'))
-  const path = join(folder, 'history.jsonl')
-  const last = Math.max(...schedule.map(({ atMs, forMs }) => atMs + forMs))
-  const options = { seed, hubs, loadMs: last + 1_000, everyMs: 25, leastSends: 800, schedule, path }
-  const { history, violations } = await runFaults(store, options)
-  const told = violations.slice(0, 5).map((one) => explain(one, history))
-  expect(told, `${describe(history)}; the history is ${path}`).toEqual([])
-  // There was something to judge.
-  expect(entriesOf(history, 'fault')).toHaveLength(2 * schedule.length)
-  expect(entriesOf(history, 'processed').length).toBeGreaterThan(500)
-  await rm(folder, { recursive: true })
-}
-
-const strike = (atMs: number, fault: string, forMs = 0): Strike => ({ atMs, fault, forMs })
+import { prove, strike } from './prove.ts'
+import { embeddedStore, redisStore } from './store.ts'
 
 test('three hubs on Redis keep every promise while a hub is killed, another frozen beyond its lease, and the network fails', async () => {
   await using store = await redisStore()

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Dice } from './dice.ts'
 import type { Recorder } from './recorder.ts'
 import { type Fault, wait } from './store.ts'
+import { pollUntil } from '../support/poll-until.ts'
 
 const TIMEOUT_MS = 60_000
 /** What may be on its way while both are asked. */
@@ -34,13 +35,8 @@ export interface Pair {
   readonly isOurs: boolean
 }
 
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + TIMEOUT_MS
-  while (!(await holds().catch(() => false))) {
-    if (Date.now() > deadline) throw new Error(`the store does not come to this: ${what}`)
-    await wait(20)
-  }
-}
+const until = (what: string, holds: () => Promise<boolean>): Promise<void> =>
+  pollUntil(holds, TIMEOUT_MS, `the store does not come to this: ${what}`)
 
 async function replication({ client }: Member): Promise<(name: string) => string | undefined> {
   const info = await client.info('replication')

@@ -5,14 +5,12 @@ import type { AgentInfo } from '../../protocol/agent.ts'
 import type { Event } from '../../protocol/pushes.ts'
 import type { LeaderInfo } from '../../protocol/replies.ts'
 import type { Recorder } from './recorder.ts'
+import { lasting } from '../support/mirror.ts'
 
-/** What of an agent has a revision; the rest is current on its own hub only, or is told by `leader.changed`. */
-function lasting({ metrics: _m, lastHeartbeat: _l, isLeader: _i, ...agent }: AgentInfo): string {
-  return JSON.stringify(agent)
-}
+const textOf = (agent: AgentInfo): string => JSON.stringify(lasting(agent))
 
 const textsOf = (agents: readonly AgentInfo[]): Record<string, string> =>
-  Object.fromEntries(agents.map((agent) => [agent.id, lasting(agent)]))
+  Object.fromEntries(agents.map((agent) => [agent.id, textOf(agent)]))
 
 /** Follows the registry with the bundled client, over whatever happens to its connection. */
 export class Watcher {
@@ -65,7 +63,7 @@ export class Watcher {
   #onEvent(event: Event): void {
     if (event.event === 'message.dead_lettered' || event.event === 'agent.heartbeat') return
     const { revision, agentId: agent } = event
-    const text = 'agent' in event && event.event !== 'agent.unregistered' ? lasting(event.agent) : null
+    const text = 'agent' in event && event.event !== 'agent.unregistered' ? textOf(event.agent) : null
     const term = event.event === 'leader.changed' ? event.term : null
     this.#recorder.write({
       kind: 'event',

@@ -7,16 +7,10 @@ import type { Log } from '../../src/observability/log.ts'
 import { startHub } from '../../src/server.ts'
 import { connectAgent, connectObserver, openSocket } from '../support/agent.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { queryFrame } from '../support/talk.ts'
 
 const PROTOCOL = readFileSync(new URL('../../docs/PROTOCOL.md', import.meta.url), 'utf8')
 const SECTION_8 = PROTOCOL.slice(PROTOCOL.indexOf('\n## 8.'))
-
-const query = (to: string, payload: unknown = 1): object => ({
-  type: 'send',
-  to: { agent: to },
-  messageType: 'query',
-  payload,
-})
 
 describe('docs/PROTOCOL.md', () => {
   it('lists every close code of our own, and no other', () => {
@@ -57,7 +51,7 @@ describe('a client', () => {
     await using hub = await startTestHub('memory')
     await using receiver = await connectAgent(hub, { id: 'b1' })
     await using agent = await connectAgent(hub, { id: 'a1' })
-    for (let ref = 0; ref < 20; ref++) agent.send({ ref, ...query('b1', ref) })
+    for (let ref = 0; ref < 20; ref++) agent.send({ ref, ...queryFrame('b1', ref) })
     await agent.close()
     for (let payload = 0; payload < 20; payload++)
       expect(await receiver.next('message')).toMatchObject({ payload })
@@ -99,7 +93,7 @@ describe.each(CORES)('a hub that drains, on %s', (core) => {
     const hub = mesh.hub(0)
     await using agent = await connectAgent(hub, { id: 'a1', producer: 'p1' })
     await using other = await connectAgent(mesh.hub(1), { id: 'b1' })
-    await other.request(query('a1'))
+    await other.request(queryFrame('a1'))
     const message = await agent.next('message')
     await using greeting = await openSocket(hub)
     const drained = hub.drain()
@@ -107,8 +101,8 @@ describe.each(CORES)('a hub that drains, on %s', (core) => {
     await expect(openSocket(hub)).rejects.toThrow('503')
     const hello = { type: 'hello', protocol: 1, agent: { name: 'tester', capabilities: ['nlp'] } }
     expect(await greeting.refusal(hello)).toMatchObject({ code: 'draining', retryable: true })
-    expect(await agent.refusal(query('b1'))).toMatchObject({ code: 'draining', retryable: true })
-    expect(await agent.refusal({ ...query('b1'), seq: 1 })).toMatchObject({ code: 'draining' })
+    expect(await agent.refusal(queryFrame('b1'))).toMatchObject({ code: 'draining', retryable: true })
+    expect(await agent.refusal({ ...queryFrame('b1'), seq: 1 })).toMatchObject({ code: 'draining' })
     agent.send({ type: 'ack', ids: [message.id] })
     await agent.request({ type: 'bye', keep: true })
     await greeting.close()
@@ -116,7 +110,7 @@ describe.each(CORES)('a hub that drains, on %s', (core) => {
     // What was refused as draining was not stored: the same seq is new to the other hub.
     await using moved = await connectAgent(mesh.hub(1), { id: 'a1', producer: 'p1' })
     expect(moved.welcome.pending).toBe(0)
-    expect(await moved.request({ ...query('b1', 'again'), seq: 1 })).not.toHaveProperty('duplicate')
+    expect(await moved.request({ ...queryFrame('b1', 'again'), seq: 1 })).not.toHaveProperty('duplicate')
     expect(await other.next('message')).toMatchObject({ payload: 'again' })
   })
 
@@ -233,7 +227,7 @@ describe('a client that does not read', () => {
       const count = 300
       const payload = 'x'.repeat(64_000)
       await Promise.all(
-        Array.from({ length: count }, (_, i) => sender.request(query('a1', `${i} ${payload}`))),
+        Array.from({ length: count }, (_, i) => sender.request(queryFrame('a1', `${i} ${payload}`))),
       )
       await deaf.cut()
       await using back = await connectAgent(hub, { id: 'a1', window: 10_000 })
@@ -259,8 +253,8 @@ describe('a client that does not read', () => {
     const payload = 'x'.repeat(64_000)
     const count = 400
     for (let i = 0; i < count; i++)
-      await sender.request({ ...query('a1', `${i} ${payload}`), durability: 'transient' })
-    await sender.request(query('a1', 'stored'))
+      await sender.request({ ...queryFrame('a1', `${i} ${payload}`), durability: 'transient' })
+    await sender.request(queryFrame('a1', 'stored'))
     slow.resume()
     await slow.next('message', (message) => message.payload === 'stored')
     const got = slow.waitingOf('message').map((message) => Number(String(message.payload).split(' ')[0]))

@@ -1,10 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { DeadLettersListResult, DeadLettersRedriveResult } from '../../protocol/replies.ts'
 import { connectObserver, type TestAgent, type TestSocket } from '../support/agent.ts'
-import { ack, join, PLACES, reconnect, send, startSpan, watchDead } from '../support/talk.ts'
-
-const NLP = { capability: 'nlp' }
-const asker = { capabilities: ['asking'] }
+import { ack, asker, join, NLP, PLACES, reconnect, send, startSpan, watchDead } from '../support/talk.ts'
 
 const list = (socket: TestSocket, more: object = {}): Promise<DeadLettersListResult> =>
   socket.request({ type: 'dead-letters.list', ...more })

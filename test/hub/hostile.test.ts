@@ -1,243 +1,28 @@
-import fc from 'fast-check'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { COMMANDS, type CommandType } from '../../protocol/commands.ts'
-import { type HubServer } from '../../src/server.ts'
+import { describe, expect, it } from 'vitest'
 import { connectAgent, connectObserver, openSocket, type TestAgent } from '../support/agent.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
+import { sendFrame } from '../support/talk.ts'
+import { hubToAttack } from '../support/attack.ts'
 
-const send = (to: object, payload: unknown, fields: object = {}): object => ({
-  type: 'send',
-  to,
-  messageType: 'notification',
-  payload,
-  ...fields,
-})
 /** A `send` with its payload as raw JSON. */
 const sendText = (payload: string, ref: number | string = 1): string =>
   `{"type":"send","ref":${JSON.stringify(ref)},"to":{"agent":"victim"},"messageType":"query","payload":${payload}}`
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
 const nestedObjects = (levels: number): string => `${'{"a":'.repeat(levels - 1)}{}${'}'.repeat(levels - 1)}`
 
-/** The hub takes new agents, an old one gets its messages and nothing else, and no prototype has changed. */
-async function checkUndisturbed(hub: HubServer, bystander: TestAgent, payload: number): Promise<void> {
-  await bystander.request(send({ agent: bystander.id }, payload))
-  const message = await bystander.next('message')
-  expect(message.payload).toBe(payload)
-  bystander.send({ type: 'ack', ids: [message.id] })
-  expect(bystander.waiting).toEqual([])
-  await using newcomer = await connectAgent(hub, { ephemeral: true })
-  await newcomer.roundTrip()
-  expect(Object.keys(Object.prototype)).toEqual([])
-  expect(({} as Record<string, unknown>).polluted).toBeUndefined()
-}
-
 describe.each(CORES)(
   'whatever an attacker sends, the hub lives and others are undisturbed: on %s',
   (core) => {
-    let hub: HubServer
-    /** Connected all the time; after each test it still is, and gets what it is sent. */
-    let bystander: TestAgent
-    let number = 0
-
-    beforeAll(async () => {
-      hub = await startTestHub(core, { ratePerSecond: 0 })
-      bystander = await connectAgent(hub, { id: 'bystander', namespace: 'quiet' })
-    })
-
-    afterEach(async () => {
-      number += 1
-      await checkUndisturbed(hub, bystander, number)
-    })
-
-    afterAll(async () => {
-      await bystander.cut()
-      await hub.close()
-    })
+    const attacked = hubToAttack(core)
 
     /** The agent that hostile messages are for. */
-    const connectVictim = (): Promise<TestAgent> => connectAgent(hub, { id: 'victim', ephemeral: true })
+    const connectVictim = (): Promise<TestAgent> =>
+      connectAgent(attacked.hub, { id: 'victim', ephemeral: true })
     const leave = (agent: TestAgent): Promise<unknown> => agent.request({ type: 'bye' })
-
-    it('any JSON value in any field of any command is answered, once, or ignored', async () => {
-      const value = fc.oneof(
-        fc.jsonValue({ maxDepth: 3 }),
-        fc.constantFrom<unknown>(
-          null,
-          true,
-          0,
-          -1,
-          1.5,
-          1e308,
-          2 ** 53,
-          '',
-          '\u0000',
-          '\ud800',
-          [],
-          {},
-          [[]],
-          'x'.repeat(300),
-        ),
-        fc.constant(
-          JSON.parse('{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}}}') as object,
-        ),
-      )
-      const valid: { readonly [Type in CommandType]: Record<string, unknown> } = {
-        hello: { protocol: 1, agent: { name: 'attacker', capabilities: ['nlp'] } },
-        bye: { keep: false },
-        send: send({ agent: 'nobody' }, 1, {
-          correlationId: 'c',
-          ttlMs: 1_000,
-          asLeader: 1,
-          echo: true,
-        }) as Record<string, unknown>,
-        ack: { ids: ['m'] },
-        nack: { id: 'm', requeue: true, delayMs: 1, reason: 'r' },
-        progress: { ids: ['m'] },
-        ping: {},
-        pong: { metrics: { load: 1 } },
-        discover: {
-          where: { capabilities: { all: ['nlp'] }, metadata: { k: 'v' }, version: '^1' },
-          limit: 10,
-        },
-        update: { metrics: { load: 1 } },
-        leader: {},
-        subscribe: { events: ['agent.*'], where: { status: ['online'] }, since: 5 },
-        unsubscribe: { subscription: 's' },
-        'dead-letters.list': { where: { reason: 'r' }, payload: true, limit: 5, cursor: '1-1' },
-        'dead-letters.redrive': { where: { reason: 'r' } },
-        'dead-letters.purge': { positions: ['1-1'] },
-        'stream.open': { stream: 's', to: { agent: 'victim' } },
-        'stream.credit': { stream: 's', credit: 1 },
-        'stream.chunk': { stream: 's', seq: 0, payload: 1 },
-        'stream.end': { stream: 's', error: { code: 'c', message: 'm' } },
-        'stream.cancel': { stream: 's', reason: 'r' },
-      }
-      const fieldsOf = (type: CommandType): string[] =>
-        Object.keys(COMMANDS[type].def.shape).filter((field) => field !== 'type')
-      // `hello` on an open connection and a `bye` that is right end it, as they must.
-      const types = (Object.keys(COMMANDS) as CommandType[]).filter(
-        (type) => type !== 'hello' && type !== 'bye',
-      )
-      const frames = fc.constantFrom(...types).chain((type) =>
-        fc.record({
-          type: fc.constant(type),
-          // Updates are slowed down to five a second: wrong types only, which are refused before that.
-          field: fc.constantFrom(
-            ...(type === 'update' ? ['ref', 'metadata'] : [...fieldsOf(type), 'unknown', '__proto__']),
-          ),
-          value: type === 'update' ? fc.constantFrom<unknown>(1, 'x', [1], { k: 1 }, true) : value,
-        }),
-      )
-      await using attacker = await connectAgent(hub, { ephemeral: true })
-      let ref = 0
-      await fc.assert(
-        fc.asyncProperty(fc.array(frames, { minLength: 1, maxLength: 20 }), async (batch) => {
-          const refs: number[] = []
-          const texts = batch.map(({ type, field, value: given }) => {
-            ref += 1
-            if (field !== 'ref' && 'ref' in COMMANDS[type].def.shape) refs.push(ref)
-            // Not by a literal: `__proto__` has to become a member of the JSON.
-            const members = { ...valid[type], type, ref }
-            const rest = Object.entries(members).filter(([name]) => name !== field)
-            const all = [...rest, [field, given] as const].map(
-              ([name, one]) => `${JSON.stringify(name)}:${JSON.stringify(one)}`,
-            )
-            return `{${all.join(',')}}`
-          })
-          attacker.raw(texts.join('\n'))
-          for (const one of refs) {
-            const answer = await attacker.nextWhere(
-              (frame) => 'ref' in frame && frame.ref === one,
-              `answer to one of ${texts.join('\n')}`,
-            )
-            if (answer.type === 'error') expect(answer.error.code).not.toBe('internal')
-          }
-          await attacker.roundTrip()
-          const again = attacker.waiting.filter(
-            (frame) => 'ref' in frame && refs.includes(frame.ref as number),
-          )
-          expect(again).toEqual([])
-        }),
-        { numRuns: 60, endOnFailure: true },
-      )
-      expect(attacker.waitingOf('error').filter(({ error }) => error.code === 'internal')).toEqual([])
-      // Its subscriptions told it of others; it has not become another agent by all this.
-      expect(await attacker.request({ type: 'discover', where: { name: 'victim' } })).toMatchObject({
-        agents: [],
-      })
-    })
-
-    it('any JSON value in any field of hello is refused or welcomed', async () => {
-      const shape = COMMANDS.hello.def.shape
-      const field = fc.constantFrom(...Object.keys(shape).filter((one) => one !== 'type' && one !== 'ref'))
-      const agentField = fc.constantFrom(
-        'id',
-        'name',
-        'capabilities',
-        'version',
-        'profiles',
-        'groups',
-        'address',
-        'metadata',
-        'concurrency',
-      )
-      let socket = await openSocket(hub)
-      const greet = async (frame: object): Promise<void> => {
-        const answer = await socket.answer(frame)
-        if (answer.type === 'error') {
-          expect(answer.error.code).toMatch(
-            /^(bad_frame|invalid_agent|invalid_name|invalid_capability|name_taken)$/,
-          )
-          return
-        }
-        await socket.request({ type: 'bye' })
-        await socket.closed
-        socket = await openSocket(hub)
-      }
-      const agent = { name: 'attacker', capabilities: ['nlp'] }
-      await fc.assert(
-        fc.asyncProperty(field, agentField, fc.jsonValue({ maxDepth: 3 }), async (one, inner, value) => {
-          await greet({ type: 'hello', protocol: 1, agent, [one]: value })
-          await greet({ type: 'hello', protocol: 1, agent: { ...agent, [inner]: value } })
-        }),
-        { numRuns: 100 },
-      )
-      await socket.cut()
-    })
-
-    it('random text closes with 4400, random bytes with 1003 or 1007, or they are frames after all', async () => {
-      await fc.assert(
-        fc.asyncProperty(
-          fc.oneof(fc.string({ unit: 'binary', maxLength: 200 }), fc.uint8Array({ maxLength: 200 })),
-          async (data) => {
-            await using socket = await openSocket(hub)
-            if (typeof data === 'string') socket.raw(data)
-            // As a text message, whatever the bytes are.
-            else socket.webSocket.send(data, { binary: false })
-            socket.webSocket.send(Buffer.from('end'), { binary: true })
-            const { code } = await socket.closed
-            expect([1003, 1007, 4400]).toContain(code)
-          },
-        ),
-        { numRuns: 40 },
-      )
-    })
-
-    it.each([
-      ['a lone continuation byte', [0x22, 0x80, 0x22]],
-      ['an overlong slash', [0x22, 0xc0, 0xaf, 0x22]],
-      ['a surrogate in UTF-8', [0x22, 0xed, 0xa0, 0x80, 0x22]],
-      ['a byte that is never UTF-8', [0xff]],
-      ['a sequence that is cut', [0x22, 0xe2, 0x9c]],
-    ])('invalid UTF-8 closes with 1007: %s', async (_what, bytes) => {
-      await using attacker = await connectAgent(hub, { ephemeral: true })
-      attacker.webSocket.send(Buffer.from(bytes), { binary: false })
-      expect(await attacker.closed).toMatchObject({ code: 1007 })
-    })
 
     it('a payload of 128 levels arrives, one of 129 is bad_frame', async () => {
       await using victim = await connectVictim()
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       for (const make of [nested, nestedObjects]) {
         attacker.raw(sendText(make(128), 'fits'))
         await attacker.next('ok', ({ ref }) => ref === 'fits')
@@ -253,7 +38,7 @@ describe.each(CORES)(
     it.each([100_000])(
       '%i levels of JSON, wherever they are, are refused like any wrong value',
       async (levels) => {
-        await using attacker = await connectAgent(hub, { ephemeral: true })
+        await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
         const deep = nested(levels)
         const places: readonly string[] = [
           sendText(deep),
@@ -280,7 +65,7 @@ describe.each(CORES)(
         // Unknown fields are ignored, however deep.
         attacker.raw(`{"type":"leader","ref":2,"unknown":${deep}}`)
         await attacker.next('ok', ({ ref }) => ref === 2)
-        await using greeting = await openSocket(hub)
+        await using greeting = await openSocket(attacked.hub)
         greeting.raw(`{"type":"hello","ref":1,"protocol":1,"agent":{"name":${deep},"capabilities":["nlp"]}}`)
         expect((await greeting.next('error')).error).toMatchObject({ code: 'bad_frame' })
         greeting.raw('['.repeat(levels))
@@ -290,7 +75,7 @@ describe.each(CORES)(
 
     it('__proto__ and constructor in a payload pass through as the text they were', async () => {
       await using victim = await connectVictim()
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       const payloads = [
         '{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"toString":null}',
         '{"a":{"__proto__":[1,{"__proto__":"deep"}]},"hasOwnProperty":1,"toJSON":"x"}',
@@ -307,7 +92,7 @@ describe.each(CORES)(
     })
 
     it('__proto__ elsewhere changes nothing', async () => {
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       const evil = '"__proto__":{"polluted":true,"type":"leader","ref":1,"keep":true}'
       attacker.raw(`{${evil}}`)
       expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
@@ -347,7 +132,7 @@ describe.each(CORES)(
         attacker.raw(`{"type":"send","ref":9,"to":${to},"messageType":"query","payload":1}`)
         expect(await attacker.next('ok', ({ ref }) => ref === 9)).toMatchObject({ result: { recipients: 0 } })
       }
-      await using greeting = await openSocket(hub)
+      await using greeting = await openSocket(attacked.hub)
       greeting.raw(
         `{"type":"hello","ref":1,"protocol":1,"agent":{"name":"evil","capabilities":["nlp"],"metadata":{"__proto__":"x"}}}`,
       )
@@ -355,16 +140,16 @@ describe.each(CORES)(
     })
 
     it('an agent may be called __proto__ and is an agent like any other', async () => {
-      await using odd = await connectAgent(hub, {
+      await using odd = await connectAgent(attacked.hub, {
         id: '__proto__',
         name: '__proto__',
         groups: ['__proto__'],
         ephemeral: true,
       })
       expect(odd.welcome.agent).toMatchObject({ id: '__proto__', name: '__proto__', groups: ['__proto__'] })
-      await odd.request(send({ name: '__proto__' }, 'to itself'))
+      await odd.request(sendFrame({ name: '__proto__' }, 'to itself'))
       expect(await odd.next('message')).toMatchObject({ payload: 'to itself', from: '__proto__' })
-      expect(await odd.request(send({ group: '__proto__' }, 1, { echo: true }))).toMatchObject({
+      expect(await odd.request(sendFrame({ group: '__proto__' }, 1, { echo: true }))).toMatchObject({
         recipients: 1,
       })
       await odd.next('message')
@@ -376,10 +161,10 @@ describe.each(CORES)(
 
     it('lone surrogates in a message arrive as they were sent', async () => {
       await using victim = await connectVictim()
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       const payload = ['\ud800', '\udfff', { '\ud800': 1 }]
       await attacker.request(
-        send({ agent: 'victim' }, payload, { correlationId: '\ud800x', traceparent: '\udfff' }),
+        sendFrame({ agent: 'victim' }, payload, { correlationId: '\ud800x', traceparent: '\udfff' }),
       )
       expect(await victim.next('message')).toMatchObject({
         payload,
@@ -390,12 +175,14 @@ describe.each(CORES)(
         type: 'ok',
         ref: '\ud800',
       })
-      expect(await attacker.refusal(send({ agent: '\ud800' }, 1))).toMatchObject({ code: 'unknown_target' })
+      expect(await attacker.refusal(sendFrame({ agent: '\ud800' }, 1))).toMatchObject({
+        code: 'unknown_target',
+      })
       await leave(victim)
     })
 
     it('lone surrogates in what the store keeps of an agent are refused', async () => {
-      await using attacker = await connectAgent(hub, { ephemeral: true, groups: ['\ufffd'] })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true, groups: ['\ufffd'] })
       const lone = 'x\ud800'
       const fields = [
         { groups: [lone] },
@@ -404,7 +191,7 @@ describe.each(CORES)(
         { metadata: { k: lone } },
         { metadata: { [lone]: 'v' } },
       ]
-      await using socket = await openSocket(hub)
+      await using socket = await openSocket(attacked.hub)
       for (const field of fields) {
         const agent = { name: 'surrogate', capabilities: ['nlp'], ...field }
         expect(await socket.refusal({ type: 'hello', protocol: 1, agent })).toMatchObject({
@@ -417,8 +204,8 @@ describe.each(CORES)(
       attacker.send({ type: 'pong', statusReason: lone })
       expect((await attacker.next('error')).error).toMatchObject({ code: 'bad_frame' })
       // In UTF-8 it would be the replacement character, which is another group.
-      expect(await attacker.refusal(send({ group: '\ud800' }, 1))).toMatchObject({ code: 'bad_frame' })
-      expect(await attacker.request(send({ group: '\ufffd' }, 1, { echo: true }))).toMatchObject({
+      expect(await attacker.refusal(sendFrame({ group: '\ud800' }, 1))).toMatchObject({ code: 'bad_frame' })
+      expect(await attacker.request(sendFrame({ group: '\ufffd' }, 1, { echo: true }))).toMatchObject({
         recipients: 1,
       })
       // A whole pair is a character like any other.
@@ -429,22 +216,22 @@ describe.each(CORES)(
 
     it('characters with a meaning to the store have none in a group, a correlation id or a producer', async () => {
       const odd = ['{x}', 'a:b', '*', '\u0000', '\r\nFLUSHALL\r\n', '"}', '\\', '{default}:agents']
-      await using victim = await connectAgent(hub, {
+      await using victim = await connectAgent(attacked.hub, {
         id: 'victim',
         ephemeral: true,
         groups: odd,
         producer: 'a:b._-',
       })
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       for (const group of odd) {
-        await attacker.request(send({ group }, group, { correlationId: group }))
+        await attacker.request(sendFrame({ group }, group, { correlationId: group }))
         expect(await victim.next('message')).toMatchObject({ payload: group, group, correlationId: group })
       }
       await leave(victim)
     })
 
     it('a MiB of line ends is nothing', async () => {
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       attacker.raw('\n'.repeat(1_048_576))
       await attacker.roundTrip()
       expect(attacker.waiting).toEqual([])
@@ -463,7 +250,7 @@ describe.each(CORES)(
 
     it('numbers beyond what a double holds are refused or pass as JSON has them', async () => {
       await using victim = await connectVictim()
-      await using attacker = await connectAgent(hub, { ephemeral: true })
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
       for (const number of [
         '9007199254740993',
         '1e400',

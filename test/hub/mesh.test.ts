@@ -7,9 +7,7 @@ import { type Hop, Hopper } from '../support/hopper.ts'
 import { startHubProcess } from '../support/hub-process.ts'
 import { CORES, newStore, startMesh } from '../support/hubs.ts'
 import { mirrorOf } from '../support/mirror.ts'
-import { ack, join, pushed, read, receive, reconnect, seen, send, sendAll } from '../support/talk.ts'
-
-const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+import { ack, join, numbers, pushed, read, receive, reconnect, seen, send, sendAll } from '../support/talk.ts'
 
 describe.each(CORES)('three hubs on one store, on %s', (core) => {
   test('are one mesh: everybody reaches everybody, and every hub tells the same', async () => {

@@ -5,9 +5,8 @@ import { connectAgent, connectObserver, type TestAgent, type TestSocket } from '
 import { startHubProcess } from '../support/hub-process.ts'
 import { CORES, type CoreKind, newStore } from '../support/hubs.ts'
 import { type Running, startNode } from '../support/run.ts'
-import { send, sendFrame } from '../support/talk.ts'
+import { NLP, send, sendFrame } from '../support/talk.ts'
 
-const NLP = { capability: 'nlp' }
 const asker = { id: 'alice', name: 'alice-name', capabilities: ['asking'] }
 
 /** An agent in a process of its own that takes a message, says so by an update of its metadata, and never acknowledges it. */

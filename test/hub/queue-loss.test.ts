@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../../protocol/pushes.ts'
-import type { TestAgent } from '../support/agent.ts'
 import {
   ack,
+  asker,
   join,
+  nack,
+  NLP,
   PLACES,
   pushed,
   read,
@@ -15,20 +17,36 @@ import {
   startSpan,
   watchDead,
 } from '../support/talk.ts'
-
-const NLP = { capability: 'nlp' }
-const asker = { capabilities: ['asking'] }
-
-const nack = (agent: TestAgent, { id }: Message, more: object = {}): void =>
-  agent.send({ type: 'nack', id, ...more })
+import { endOf } from '../support/end-of.ts'
 
 describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core, hubs) => {
-  test('goes to another agent when it is rejected, and to the same one where there is no other', async () => {
-    await using mesh = await startSpan(core, hubs)
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using bob = await join(mesh.far, 'bob')
+  /** Alice has asked for work, and bob, at the far end, has it. */
+  async function bobAtWork(settings: Parameters<typeof startSpan>[2] = {}) {
+    const mesh = await startSpan(core, hubs, settings)
+    const alice = await join(mesh.near, 'alice', asker)
+    const bob = await join(mesh.far, 'bob')
     await send(alice, NLP, 'one')
     const one = await bob.next('message')
+    return { mesh, alice, bob, one, ...endOf(bob, alice, mesh) }
+  }
+
+  /** Bob has rejected work while busy, who is preferred for it now, has other work. */
+  async function bobPassedOver() {
+    const mesh = await startSpan(core, hubs)
+    const alice = await join(mesh.near, 'alice', asker)
+    const busy = await join(mesh.near, 'busy')
+    await send(alice, NLP, 'first')
+    await busy.next('message')
+    const bob = await join(mesh.far, 'bob')
+    await send(alice, NLP, 'second')
+    const second = await bob.next('message')
+    nack(bob, second)
+    return { alice, busy, bob, second, ...endOf(bob, busy, alice, mesh) }
+  }
+
+  test('goes to another agent when it is rejected, and to the same one where there is no other', async () => {
+    await using talk = await bobAtWork()
+    const { mesh, bob, one } = talk
     nack(bob, one)
     expect(await bob.next('message')).toEqual({ ...one, attempt: 2 })
     await using carol = await join(mesh.near, 'carol')
@@ -40,30 +58,16 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
   })
 
   test('waits for its agent that comes back when the others, who were preferred, go', async () => {
-    await using mesh = await startSpan(core, hubs)
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using busy = await join(mesh.near, 'busy')
-    await send(alice, NLP, 'first')
-    await busy.next('message')
-    await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'second')
-    const second = await bob.next('message')
-    nack(bob, second)
+    await using talk = await bobPassedOver()
+    const { alice, busy, bob, second } = talk
     expect(await pushed(alice, bob)).toEqual([])
     await busy.cut()
     expect(await bob.next('message')).toEqual({ ...second, attempt: 2 })
   })
 
   test('waits for the agent that lost it until the others, who were preferred, give the capability up', async () => {
-    await using mesh = await startSpan(core, hubs)
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using busy = await join(mesh.near, 'busy')
-    await send(alice, NLP, 'first')
-    await busy.next('message')
-    await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'second')
-    const second = await bob.next('message')
-    nack(bob, second)
+    await using talk = await bobPassedOver()
+    const { alice, busy, bob, second } = talk
     expect(await pushed(alice, bob)).toEqual([])
     await busy.request({ type: 'update', capabilities: ['ocr'] })
     expect(await bob.next('message', () => true, 2_000)).toEqual({ ...second, attempt: 2 })
@@ -89,11 +93,8 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
   })
 
   test('is somebody else’s at once when its holder says bye', async () => {
-    await using mesh = await startSpan(core, hubs, { graceMs: 60_000 })
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'one')
-    const one = await bob.next('message')
+    await using talk = await bobAtWork({ graceMs: 60_000 })
+    const { mesh, bob, one } = talk
     await using carol = await join(mesh.near, 'carol')
     await bob.request({ type: 'bye', keep: true })
     expect(await carol.next('message')).toEqual({ ...one, attempt: 2 })
@@ -103,11 +104,8 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
   })
 
   test('is somebody else’s when the grace period of its holder is over, and no sooner', async () => {
-    await using mesh = await startSpan(core, hubs, { graceMs: 500 })
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'one')
-    const one = await bob.next('message')
+    await using talk = await bobAtWork({ graceMs: 500 })
+    const { mesh, bob, one } = talk
     await using carol = await join(mesh.near, 'carol')
     await bob.cut()
     const at = performance.now()
@@ -136,11 +134,8 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
   })
 
   test('is its holder’s again when it comes back in time, on whatever hub, and its late acknowledgement counts', async () => {
-    await using mesh = await startSpan(core, hubs, { graceMs: 60_000 })
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'one')
-    const one = await bob.next('message')
+    await using talk = await bobAtWork({ graceMs: 60_000 })
+    const { mesh, alice, bob, one } = talk
     await using carol = await join(mesh.near, 'carol')
     await bob.cut()
     await using back = await reconnect(mesh.near, bob)
@@ -156,11 +151,8 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
   })
 
   test('is taken from a holder that is silent for ackTimeoutMs, who is told; its late ack changes nothing', async () => {
-    await using mesh = await startSpan(core, hubs, { ackTimeoutMs: 400 })
-    await using alice = await join(mesh.near, 'alice', asker)
-    await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'one')
-    const one = await bob.next('message')
+    await using talk = await bobAtWork({ ackTimeoutMs: 400 })
+    const { mesh, bob, one } = talk
     const at = performance.now()
     await using carol = await join(mesh.near, 'carol')
     await seen(mesh.far, 'carol')

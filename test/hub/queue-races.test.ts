@@ -5,11 +5,9 @@ import type { Registry } from '../../src/core/registry.ts'
 import type { Core } from '../../src/server.ts'
 import { CORES, startMesh } from '../support/hubs.ts'
 import { Gaps, Gate, withQueues } from '../support/queues.ts'
-import { ack, join, pushed, receive, reconnect, seen, send, sendAll } from '../support/talk.ts'
+import { ack, asker, join, NLP, pushed, receive, reconnect, seen, send, sendAll } from '../support/talk.ts'
 
-const NLP = { capability: 'nlp' }
 const OCR = { capability: 'ocr' }
-const asker = { capabilities: ['asking'] }
 const gone = (): MeshError => new MeshError('store_unavailable', 'the store does not answer')
 
 describe.each(CORES)('work, on %s, where answers and signals overtake each other', (kind) => {

@@ -1,13 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../protocol/errors.ts'
-import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/server.ts'
 import { CORES, startMesh } from '../support/hubs.ts'
-import { withQueues } from '../support/queues.ts'
-import { ack, join, pushed, seen, send, sendAll } from '../support/talk.ts'
+import { Gaps, withQueues } from '../support/queues.ts'
+import { ack, asker, join, NLP, pushed, seen, send, sendAll } from '../support/talk.ts'
+import { type Hear, withEars } from '../support/ears.ts'
 
-const NLP = { capability: 'nlp' }
-const asker = { capabilities: ['asking'] }
 const gone = (): MeshError => new MeshError('store_unavailable', 'the store does not answer')
 
 describe.each(CORES)('work, on %s', (kind) => {
@@ -108,20 +106,8 @@ describe.each(CORES)('work, on %s', (kind) => {
   })
 
   test('that was taken away without the hub hearing of it is taken from its holder too', async () => {
-    const wrap = (core: Core): Core => ({
-      ...core,
-      bus: {
-        lossy: true,
-        publish: core.bus.publish.bind(core.bus),
-        subscribe: (namespace, hub, onSignal, onGap) => {
-          const listen = (signal: Signal): void => {
-            if (signal.kind !== 'revoked') onSignal(signal)
-            else onGap()
-          }
-          return core.bus.subscribe(namespace, hub, listen, onGap)
-        },
-      },
-    })
+    const hear: Hear = (signal, onSignal, onGap) => (signal.kind === 'revoked' ? onGap() : onSignal(signal))
+    const wrap = (core: Core): Core => withEars(core, hear, true)
     await using mesh = await startMesh(kind, 1, { ackTimeoutMs: 300 }, wrap)
     await using alice = await join(mesh.hub(0), 'alice', asker)
     await using bob = await join(mesh.hub(0), 'bob')
@@ -136,30 +122,21 @@ describe.each(CORES)('work, on %s', (kind) => {
 
   test('that is claimed, or done, while the hub asks what is held is neither taken away nor pushed again', async () => {
     const late: (() => void)[] = []
-    let gap = (): void => undefined
-    const wrap = (core: Core): Core => ({
-      ...withQueues(core, {
+    const gaps = new Gaps()
+    const wrap = (core: Core): Core =>
+      withQueues(gaps.wrap(core), {
         held: async (...args) => {
           const answer = await core.queues.held(...args)
           await new Promise<void>((resolve) => late.push(resolve))
           return answer
         },
-      }),
-      bus: {
-        lossy: true,
-        publish: core.bus.publish.bind(core.bus),
-        subscribe: (namespace, hub, onSignal, onGap) => {
-          gap = onGap
-          return core.bus.subscribe(namespace, hub, onSignal, onGap)
-        },
-      },
-    })
+      })
     await using mesh = await startMesh(kind, 1, {}, wrap)
     const store = await mesh.store()
     await using alice = await join(mesh.hub(0), 'alice', asker)
     await using bob = await join(mesh.hub(0), 'bob', { concurrency: 2 })
     const askWhatIsHeld = async (): Promise<void> => {
-      gap()
+      gaps.tell()
       await expect.poll(() => late.length).toBe(2)
     }
     const answer = (): void => late.splice(0).forEach((resolve) => resolve())
@@ -178,20 +155,8 @@ describe.each(CORES)('work, on %s', (kind) => {
   })
 
   test('that nobody was told of is found by the sweep', async () => {
-    const wrap = (core: Core): Core => ({
-      ...core,
-      bus: {
-        lossy: true,
-        publish: core.bus.publish.bind(core.bus),
-        subscribe: (namespace, hub, onSignal, onGap) =>
-          core.bus.subscribe(
-            namespace,
-            hub,
-            (signal: Signal) => (signal.kind === 'queued' ? undefined : onSignal(signal)),
-            onGap,
-          ),
-      },
-    })
+    const hear: Hear = (signal, onSignal) => (signal.kind === 'queued' ? undefined : onSignal(signal))
+    const wrap = (core: Core): Core => withEars(core, hear, true)
     await using mesh = await startMesh(kind, 1, {}, wrap)
     await using alice = await join(mesh.hub(0), 'alice', asker)
     await using bob = await join(mesh.hub(0), 'bob')

@@ -4,24 +4,23 @@ import type { SendResult } from '../../protocol/replies.ts'
 import type { TestAgent } from '../support/agent.ts'
 import {
   ack,
+  asker,
   join,
+  NLP,
+  numbers,
   PLACES,
   pushed,
   read,
   receive,
   reconnect,
+  seen,
   send,
   sendAll,
   sendRefused,
-  seen,
   startSpan,
 } from '../support/talk.ts'
 
-const NLP = { capability: 'nlp' }
 const OCR = { capability: 'ocr' }
-/** Agents that send and do no work. */
-const asker = { capabilities: ['asking'] }
-const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
 
 /** Takes one message after another and acknowledges each, until `done`; answers what it took. */
 function work(worker: TestAgent, onTask: (task: Message) => void): void {

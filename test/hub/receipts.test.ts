@@ -1,14 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import type { Message, Receipt } from '../../protocol/pushes.ts'
-import type { TestAgent } from '../support/agent.ts'
-import { ack, join, leave, PLACES, reconnect, seen, send, sendRefused, startSpan } from '../support/talk.ts'
+import {
+  ack,
+  asker,
+  join,
+  leave,
+  nack,
+  NLP,
+  PLACES,
+  reconnect,
+  seen,
+  send,
+  sendRefused,
+  startSpan,
+} from '../support/talk.ts'
 
-const NLP = { capability: 'nlp' }
-const asker = { capabilities: ['asking'] }
 const receipt = { receipt: true }
-
-const nack = (agent: TestAgent, { id }: Message, more: object = {}): void =>
-  agent.send({ type: 'nack', id, ...more })
 
 const isTime = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
 

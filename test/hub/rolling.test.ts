@@ -1,5 +1,3 @@
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { connect, type Client, type ConnectOptions } from '../../client/node.ts'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
@@ -8,18 +6,8 @@ import { connectObserver, openSocket } from '../support/agent.ts'
 import { CORE_LIMITS } from '../support/core.ts'
 import { startHubProcess } from '../support/hub-process.ts'
 import { newStore } from '../support/hubs.ts'
-import { join, read, send, seen } from '../support/talk.ts'
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+import { join, numbers, read, seen, send } from '../support/talk.ts'
+import { freePort } from '../support/redis.ts'
 
 describe('a rolling restart of three hubs under load', () => {
   test('loses nothing, and nothing is handled twice or out of order', { timeout: 90_000 }, async () => {

@@ -4,10 +4,8 @@ import { expect, test } from 'vitest'
 import { connectAgent, connectObserver, openSocket, type TestAgent } from '../support/agent.ts'
 import { startHubProcess } from '../support/hub-process.ts'
 import { newStore, startHurriedHub, startTestHub } from '../support/hubs.ts'
-import { join, read, receive, reconnect, send, sendAll } from '../support/talk.ts'
+import { join, numbers, read, receive, reconnect, send, sendAll } from '../support/talk.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
-
-const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
 test('a connection that is half-open is closed 4002, and its agent comes back to all that was stored', async () => {
   await using hub = await startTestHub('redis', { heartbeatIntervalMs: 300, heartbeatTimeoutMs: 300 })

@@ -1,27 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { CORES } from '../support/hubs.ts'
 import { LostStreams } from '../support/lost-streams.ts'
-import { chunks, grant, openStream, payloads, sendChunks } from '../support/streams.ts'
-import { join, seen, startSpan } from '../support/talk.ts'
+import { chunks, grant, openStream, payloads, sendChunks, startTalk } from '../support/streams.ts'
+import { join, seen } from '../support/talk.ts'
 
 describe.concurrent.each(CORES)('a stream between two hubs that lose signals, on %s', (core) => {
   async function start() {
     const lost = new LostStreams()
-    const mesh = await startSpan(core, 2, {}, lost.wrap)
-    const alice = await join(mesh.near, 'alice')
-    const bob = await join(mesh.far, 'bob')
-    await seen(mesh.near, 'bob', ({ connected }) => connected)
-    return {
-      lost,
-      mesh,
-      alice,
-      bob,
-      async [Symbol.asyncDispose]() {
-        await alice.cut()
-        await bob.cut()
-        await mesh[Symbol.asyncDispose]()
-      },
-    }
+    return { lost, ...(await startTalk(core, 2, {}, lost.wrap)) }
   }
 
   test('ends with interrupted for both where a chunk is lost, with the last one before', async () => {

@@ -11,27 +11,12 @@ import {
   payloads,
   pour,
   sendChunks,
+  startTalk,
 } from '../support/streams.ts'
-import { join, PLACES, reconnect, seen, startSpan } from '../support/talk.ts'
+import { join, PLACES, reconnect, seen } from '../support/talk.ts'
 
 describe.each(PLACES)('a stream on %s with %i hubs', (core, hubs) => {
-  /** A mesh with a sender, alice, and a receiver, bob. */
-  async function start(settings: Parameters<typeof startSpan>[2] = {}) {
-    const mesh = await startSpan(core, hubs, settings)
-    const alice = await join(mesh.near, 'alice')
-    const bob = await join(mesh.far, 'bob')
-    await seen(mesh.near, 'bob', ({ connected }) => connected)
-    return {
-      mesh,
-      alice,
-      bob,
-      async [Symbol.asyncDispose]() {
-        await alice.cut()
-        await bob.cut()
-        await mesh[Symbol.asyncDispose]()
-      },
-    }
-  }
+  const start = (settings: Parameters<typeof startTalk>[2] = {}) => startTalk(core, hubs, settings)
 
   test('carries chunks of any JSON in order, from 0, to its end', async () => {
     await using talk = await start()

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/server.ts'
-import { connectAgent, connectObserver, openSocket, type TestSocket } from '../support/agent.ts'
+import { connectAgent, openSocket, type TestSocket } from '../support/agent.ts'
 import { CORES, type Mesh, startMesh, startTestHub } from '../support/hubs.ts'
+import { queryFrame } from '../support/talk.ts'
+import { watchEvents } from '../support/watching.ts'
 
 const hello = (id: string, fields: object = {}): object => ({
   type: 'hello',
@@ -10,19 +12,10 @@ const hello = (id: string, fields: object = {}): object => ({
   agent: { id, name: `agent-${id}`, capabilities: ['nlp'] },
   ...fields,
 })
-const query = (to: string, payload: unknown = 1): object => ({
-  type: 'send',
-  to: { agent: to },
-  messageType: 'query',
-  payload,
-})
 
 /** Events of the registry and dead letters, as an observer on `hub` hears them. */
-async function watch(hub: { readonly url: string }): Promise<TestSocket> {
-  const observer = await connectObserver(hub)
-  await observer.request({ type: 'subscribe', events: ['agent.*', 'message.dead_lettered'] })
-  return observer
-}
+const watch = (hub: { readonly url: string }): Promise<TestSocket> =>
+  watchEvents(hub, ['agent.*', 'message.dead_lettered'])
 
 async function inboxLength(mesh: Mesh, agentId: string): Promise<number> {
   const { inboxes } = await mesh.store()
@@ -36,7 +29,7 @@ describe.each(CORES)('with proof on %s', (core) => {
     await using next = await connectAgent(hub, { id: 'a1', session: old.session })
     expect(await old.closed).toMatchObject({ code: 4409 })
     expect(next.welcome).toMatchObject({ resumed: true, agent: { connected: true, status: 'online' } })
-    await next.request(query('a1'))
+    await next.request(queryFrame('a1'))
     await next.next('message')
   })
 
@@ -55,7 +48,7 @@ describe.each(CORES)('with proof on %s', (core) => {
       agent: { hub: mesh.hub(1).id, connected: true, status: 'online' },
     })
     await using sender = await connectAgent(mesh.hub(0), { id: 'a2' })
-    await sender.request(query('a1', 'to the other hub'))
+    await sender.request(queryFrame('a1', 'to the other hub'))
     expect(await next.next('message')).toMatchObject({ payload: 'to the other hub' })
     await observer.next('event', ({ event }) => event === 'agent.registered')
     expect(observer.waitingOf('event')).toEqual([])
@@ -77,7 +70,7 @@ describe.each(CORES)('with proof on %s', (core) => {
     await using mesh = await startMesh(core, 2)
     await using sender = await connectAgent(mesh.hub(0), { id: 'a2' })
     await using old = await connectAgent(mesh.hub(0), { id: 'a1' })
-    for (const payload of [1, 2, 3]) await sender.request(query('a1', payload))
+    for (const payload of [1, 2, 3]) await sender.request(queryFrame('a1', payload))
     const first = await old.next('message')
     await old.next('message', ({ payload }) => payload === 3)
     old.send({ type: 'ack', ids: [first.id] })
@@ -87,7 +80,7 @@ describe.each(CORES)('with proof on %s', (core) => {
     await old.closed
     expect(await next.next('message')).toMatchObject({ payload: 2, attempt: 2 })
     expect(await next.next('message')).toMatchObject({ payload: 3, attempt: 2 })
-    await sender.request(query('a1', 4))
+    await sender.request(queryFrame('a1', 4))
     expect(await next.next('message')).toMatchObject({ payload: 4, attempt: 1 })
   })
 
@@ -139,7 +132,7 @@ describe.each(CORES)('without proof on %s', (core) => {
     await newcomer.cut()
     // The next ping is the heartbeat's, when the time for an answer to the first one is long over.
     await holder.next('ping', () => true, 6_000)
-    await holder.request(query('a1', 'still here'))
+    await holder.request(queryFrame('a1', 'still here'))
     expect(await holder.next('message')).toMatchObject({ payload: 'still here' })
   })
 
@@ -178,7 +171,7 @@ describe.each(CORES)('without proof on %s', (core) => {
     await using holder = await connectAgent(hub, { id: 'a1' })
     await holder.cut()
     await observer.next('event', (event) => event.event === 'agent.updated' && !event.agent.connected)
-    await sender.request(query('a1', 'waits'))
+    await sender.request(queryFrame('a1', 'waits'))
     await using next = await connectAgent(hub, { id: 'a1' })
     expect(next.welcome).toMatchObject({ resumed: true, pending: 1 })
     expect(await next.next('message')).toMatchObject({ payload: 'waits', attempt: 1 })
@@ -226,12 +219,12 @@ describe.each(CORES)('a session whose hub has not heard that it is over, on %s',
     mesh.deaf = true
     await using next = await connectAgent(mesh.hub(1), { id: 'a1', session: old.session })
     const refusals = await Promise.all([
-      old.refusal(query('b1', 'of the old one')),
-      old.refusal({ ...query('b1', 'of the old one'), to: { all: true } }),
+      old.refusal(queryFrame('b1', 'of the old one')),
+      old.refusal({ ...queryFrame('b1', 'of the old one'), to: { all: true } }),
     ])
     for (const error of refusals) expect(error).toMatchObject({ code: 'store_unavailable', retryable: true })
     expect(await old.closed).toMatchObject({ code: 4409 })
-    await next.request(query('b1', 'of the new one'))
+    await next.request(queryFrame('b1', 'of the new one'))
     expect(await receiver.next('message')).toMatchObject({ payload: 'of the new one', from: 'a1' })
     expect(receiver.waitingOf('message')).toEqual([])
   })
@@ -252,8 +245,8 @@ describe.each(CORES)('a session whose hub has not heard that it is over, on %s',
     await using mesh = await startWithDeafHub(core)
     await using sender = await connectAgent(mesh.hub(1), { id: 'b1' })
     await using old = await connectAgent(mesh.hub(0), { id: 'a1' })
-    await sender.request(query('a1', 'done'))
-    await sender.request(query('a1', 'not done'))
+    await sender.request(queryFrame('a1', 'done'))
+    await sender.request(queryFrame('a1', 'not done'))
     const done = await old.next('message')
     await old.next('message')
     mesh.deaf = true
@@ -329,7 +322,7 @@ describe.each(CORES)('a name on %s', (core) => {
     await using sender = await connectAgent(mesh.hub(0), { id: 'b1' })
     await using holder = await connectAgent(mesh.hub(0), { id: 'a1', name: 'tester' })
     await holder.request({ type: 'bye', keep: true })
-    const { id } = await sender.request<{ id: string }>(query('a1', 'never read'))
+    const { id } = await sender.request<{ id: string }>(queryFrame('a1', 'never read'))
     await using observer = await watch(mesh.hub(0))
     await using newcomer = await connectAgent(mesh.hub(1), { id: 'a2', name: 'tester' })
     expect(newcomer.welcome).toMatchObject({ resumed: false, pending: 0 })
@@ -344,8 +337,8 @@ describe.each(CORES)('a name on %s', (core) => {
       agentId: 'a1',
       reason: 'unregistered',
     })
-    expect(await sender.refusal(query('a1'))).toMatchObject({ code: 'unknown_target' })
-    await sender.request({ ...query(''), to: { name: 'tester' }, payload: 'by name' })
+    expect(await sender.refusal(queryFrame('a1'))).toMatchObject({ code: 'unknown_target' })
+    await sender.request({ ...queryFrame(''), to: { name: 'tester' }, payload: 'by name' })
     expect(await newcomer.next('message')).toMatchObject({ payload: 'by name' })
     // The holder is a new agent when it comes back, and needs another name.
     await using back = await openSocket(mesh.hub(0))

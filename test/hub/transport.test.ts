@@ -1,16 +1,11 @@
+import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import type { DiscoverResult } from '../../protocol/replies.ts'
 import { connectAgent, connectObserver, openSocket } from '../support/agent.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
+import { sendFrame } from '../support/talk.ts'
 
 const PING = '{"type":"ping"}'
-const send = (to: string, payload: unknown, fields: object = {}): object => ({
-  type: 'send',
-  to: { agent: to },
-  messageType: 'notification',
-  payload,
-  ...fields,
-})
 
 describe('the upgrade', () => {
   it('speaks meshwire.v1 with a client that offers it, alone or among others', async () => {
@@ -52,6 +47,20 @@ describe('the upgrade', () => {
 })
 
 describe('HTTP on the same port', () => {
+  it('is answered as ever where another upgrade is offered with a request', async () => {
+    await using hub = await startTestHub('memory')
+    const ask = (method: string): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = connect(hub.port, '127.0.0.1')
+        let text = ''
+        socket.on('data', (piece: Buffer) => (text += piece.toString()))
+        socket.on('end', () => resolve(text)).on('error', reject)
+        socket.write(`${method} /health HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`)
+      })
+    expect(await ask('GET')).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*"status":"healthy"/)
+    expect(await ask('POST')).toMatch(/^HTTP\/1\.1 501 [^]*ask without Upgrade/)
+  })
+
   it('answers /health with 200 and JSON', async () => {
     await using hub = await startTestHub('memory')
     await using _agent = await connectAgent(hub, { id: 'a1' })
@@ -90,7 +99,7 @@ describe('frames', () => {
     agent.raw(`{"type":"leader",\r"ref":1}\r\n{"type":"leader","ref":2}\r\n`)
     for (const ref of [1, 2]) expect(await agent.next('ok')).toMatchObject({ ref })
     const payload = 'line\u2028separator\u2029paragraph\u0085next\u000bvertical\nescaped'
-    await agent.request(send('a1', payload))
+    await agent.request(sendFrame('a1', payload))
     expect(await agent.next('message')).toMatchObject({ payload })
   })
 
@@ -253,19 +262,19 @@ describe('frames', () => {
     await using hub = await startTestHub('memory')
     await using agent = await connectAgent(hub, { id: 'a1' })
     for (const field of ['correlationId', 'traceparent']) {
-      await agent.request(send('a1', 1, { [field]: 'ü'.repeat(256) }))
+      await agent.request(sendFrame('a1', 1, { [field]: 'ü'.repeat(256) }))
       expect(await agent.next('message')).toHaveProperty(field, 'ü'.repeat(256))
-      expect(await agent.refusal(send('a1', 1, { [field]: 'ü'.repeat(257) }))).toMatchObject({
+      expect(await agent.refusal(sendFrame('a1', 1, { [field]: 'ü'.repeat(257) }))).toMatchObject({
         code: 'bad_frame',
       })
     }
     expect(await agent.refusal({ type: 'update', statusReason: 'x'.repeat(257) })).toMatchObject({
       code: 'bad_frame',
     })
-    expect(await agent.refusal(send('a1', 1, { messageType: 'x'.repeat(65) }))).toMatchObject({
+    expect(await agent.refusal(sendFrame('a1', 1, { messageType: 'x'.repeat(65) }))).toMatchObject({
       code: 'bad_frame',
     })
-    await agent.request(send('a1', 1, { messageType: 'x'.repeat(64) }))
+    await agent.request(sendFrame('a1', 1, { messageType: 'x'.repeat(64) }))
   })
 })
 
@@ -333,9 +342,9 @@ describe('sizes', () => {
       '"'.repeat((maxPayloadBytes - 2) / 2),
     ]
     for (const payload of fitting) {
-      await agent.request(send('a1', payload))
+      await agent.request(sendFrame('a1', payload))
       expect(await agent.next('message')).toMatchObject({ payload })
-      const error = await agent.refusal(send('a1', `${payload}x`))
+      const error = await agent.refusal(sendFrame('a1', `${payload}x`))
       expect(error).toMatchObject({ code: 'payload_too_large', retryable: false })
       expect(error.message).toContain(String(maxPayloadBytes))
     }
@@ -346,7 +355,7 @@ describe('sizes', () => {
     await using agent = await connectAgent(hub, { id: 'a1' })
     expect(agent.welcome.limits).toMatchObject({ maxMessageBytes: 1_048_576, maxPayloadBytes: 1_044_480 })
     const payload = 'x'.repeat(1_044_478)
-    await agent.request(send('a1', payload))
+    await agent.request(sendFrame('a1', payload))
     expect((await agent.next('message')).payload).toBe(payload)
   })
 
@@ -355,7 +364,7 @@ describe('sizes', () => {
     await using receiver = await connectAgent(hub, { id: 'a1' })
     await using sender = await connectAgent(hub, { id: 'a2' })
     // All of them arrive in one message and are pushed in one turn.
-    const frames = Array.from({ length: 60 }, (_, ref) => JSON.stringify({ ref, ...send('a1', 'ü') }))
+    const frames = Array.from({ length: 60 }, (_, ref) => JSON.stringify({ ref, ...sendFrame('a1', 'ü') }))
     sender.raw(frames.slice(0, 30).join('\n'))
     sender.raw(frames.slice(30).join('\n'))
     for (let i = 0; i < 60; i++) await receiver.next('message')

@@ -124,3 +124,18 @@ test(
     await Promise.all(agents.map((agent) => agent.close()))
   },
 )
+
+test(
+  'workers whose primary is killed drain: they ask their clients to leave, and do not cut them off',
+  { timeout: 30_000 },
+  async () => {
+    await using primary = await startWorkers(3)
+    await using alice = await connectAgent(primary.url, { id: 'alice' })
+    await using bob = await connectAgent(primary.url, { id: 'bob' })
+    primary.child.kill('SIGKILL')
+    await alice.next('goaway')
+    await bob.next('goaway')
+    expect(await alice.closed).toMatchObject({ code: 4001 })
+    expect(await bob.closed).toMatchObject({ code: 4001 })
+  },
+)

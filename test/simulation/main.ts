@@ -48,9 +48,16 @@ function digestOf(text: string): string {
   return hash.toString(16)
 }
 
+/** No seeds at all would keep every promise. */
+function whole(option: 'from' | 'seeds'): number {
+  const number = Number(values[option])
+  if (Number.isInteger(number) && number > 0) return number
+  throw new Error(`--${option} ${values[option]}: must be an integer above 0`)
+}
+
 async function main(): Promise<void> {
+  const [from, count] = [whole('from'), whole('seeds')]
   clock.install()
-  const [from, count] = [Number(values.from), Number(values.seeds)]
   const startedAt = realNow()
   let happened = 0
   for (let seed = from; seed < from + count; seed++) {

@@ -1,22 +1,15 @@
 import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import { nanoid } from 'nanoid'
+import { mulberry32 } from '../support/mulberry32.ts'
 
-/** Numbers that follow from a seed (mulberry32). */
+/** Numbers that follow from a seed. */
 export class Random {
-  #state: number
+  /** From 0 up to 1. */
+  readonly next: () => number
 
   constructor(seed: number) {
-    this.#state = seed >>> 0
-  }
-
-  /** From 0 up to 1. */
-  readonly next = (): number => {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0
-    let mixed = this.#state
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+    this.next = mulberry32(seed)
   }
 
   /** A number from `min` up to `max`. */

@@ -21,6 +21,12 @@ describe('a mesh under a virtual clock', () => {
     expect(one.output.split('\n')[0]).toBe(digests[3])
   }, 30_000)
 
+  it.each(['abc', '0', '1.5'])('is not simulated %s times', async (seeds) => {
+    const { code, errors, output } = await simulate('--seeds', seeds)
+    expect([code, output]).toEqual([1, ''])
+    expect(errors).toContain(`--seeds ${seeds}: must be an integer above 0`)
+  })
+
   it.each([
     ['loses', 'kept'],
     ['crowds', 'holding'],

@@ -3,8 +3,10 @@ import { runSoak } from './soak.ts'
 
 // `npm run soak -- --minutes 60`: hubs under mixed traffic, churn and kills; prints what is left over.
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '1' } } })
+const minutes = Number(values.minutes)
+if (!(minutes > 0)) throw new Error(`--minutes ${values.minutes}: must be a number above 0`)
 const { rows, counts, missing, kills } = await runSoak({
-  minutes: Number(values.minutes),
+  minutes,
   progress: (line) => process.stderr.write(`${line}\n`),
 })
 const cell = (value: number): string => value.toFixed(Number.isInteger(value) ? 0 : 1).padStart(9)

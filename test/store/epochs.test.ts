@@ -1,25 +1,31 @@
 import { Redis } from 'ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/core/core.ts'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { INBOX, placeOf } from '../../src/hub/place.ts'
 import { Settled } from '../../src/hub/settled.ts'
 import { Settler } from '../../src/hub/settler.ts'
-import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent } from '../support/core.ts'
+import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent, toAll } from '../support/core.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 
 /** A core as a hub uses it: it is subscribed, and remembers what it is told. */
-async function openHub(url: string, hub: string): Promise<{ core: Core; gaps: () => number }> {
+async function openHub(
+  url: string,
+  hub: string,
+): Promise<{ core: Core; heard: Signal[]; gaps: () => number }> {
   const core = closeAfterTest(await connectRedisCore({ url, keyPrefix: 'mesh', limits: CORE_LIMITS }))
+  const heard: Signal[] = []
   let gaps = 0
   await core.bus.subscribe(
     NS,
     hub,
-    () => undefined,
+    (signal) => heard.push(signal),
     () => (gaps += 1),
   )
   await core.registry.snapshot(NS)
-  return { core, gaps: () => gaps }
+  return { core, heard, gaps: () => gaps }
 }
 
 const LOSSES: readonly (readonly [
@@ -45,14 +51,14 @@ describe.each(LOSSES)('when the store was %s', (what, lose) => {
     const { epoch, revision } = await near.core.registry.snapshot(NS)
     await lose(redis, client)
     /** The other hub is the first to notice, and gives the same numbers again. */
-    const begin = async (): Promise<string[]> => {
+    const begin = async (hub = 'hub-2'): Promise<string[]> => {
       const snapshot = (): Promise<string | null> =>
         far.core.registry.snapshot(NS).then(
           (found) => found.epoch,
           () => null,
         )
       await expect.poll(snapshot, { interval: 5, timeout: 5_000 }).not.toBeNull()
-      const again = await join(far.core, 'alice', { proved: true, hub: 'hub-2' })
+      const again = await join(far.core, 'alice', { proved: true, hub })
       for (let i = 1; i <= 3; i++) await store(far.core, sendOf(again.sender, toAgent('alice'), `new${i}`))
       return ids()
     }
@@ -70,6 +76,50 @@ describe.each(LOSSES)('when the store was %s', (what, lose) => {
     const settle = near.core.inboxes.settle(NS, [{ agentId: 'alice', lane: 'inbox', numbers: [1, 2, 3] }])
     await expect(settle).rejects.toMatchObject({ code: 'store_unavailable' })
     expect(await ids()).toEqual(['new1', 'new2', 'new3'])
+  })
+
+  test('while the registry is read anew numbers known from before delete nothing either', async () => {
+    const { near, begin, ids } = await start()
+    await begin()
+    await expect.poll(() => near.core.problems(), { interval: 5, timeout: 5_000 }).toEqual([])
+    let waiting = true
+    const read = near.core.registry.snapshot(NS).finally(() => (waiting = false))
+    const settlement = { agentId: 'alice', lane: 'inbox', numbers: [1, 2, 3] } as const
+    const tries: Promise<PromiseSettledResult<void>[]>[] = []
+    const stillWaiting = (): boolean => waiting
+    while (stillWaiting()) {
+      tries.push(Promise.allSettled([near.core.inboxes.settle(NS, [settlement])]))
+      await nextTurn()
+    }
+    await read
+    for (const [settled] of await Promise.all(tries)) expect(settled).toMatchObject({ status: 'rejected' })
+    expect(await ids()).toEqual(['new1', 'new2', 'new3'])
+  })
+
+  test('entries and broadcasts of the time after are told only to whom has read the registry anew', async () => {
+    const { near, far, begin } = await start()
+    near.heard.length = 0
+    await begin('hub-1')
+    const bob = await join(far.core, 'bob', { hub: 'hub-2' })
+    let told = 0
+    const tell = async (): Promise<void> => {
+      told++
+      await store(far.core, sendOf(bob.sender, toAll(), `all${told}`))
+      await store(far.core, sendOf(bob.sender, toAgent('alice'), `one${told}`))
+      await join(far.core, `agent${told}`, { hub: 'hub-2' })
+    }
+    const kinds = (): string[] => near.heard.map(({ kind }) => kind)
+    await expect
+      .poll(async () => (await tell(), kinds()), { interval: 20, timeout: 5_000 })
+      .toContain('event')
+    expect(kinds()).not.toContain('entry')
+    expect(kinds()).not.toContain('broadcast')
+    await expect
+      .poll(() => near.core.registry.snapshot(NS).catch(() => null), { interval: 5, timeout: 5_000 })
+      .not.toBeNull()
+    await tell()
+    await expect.poll(kinds, { interval: 5 }).toContain('entry')
+    expect(kinds()).toContain('broadcast')
   })
 
   test('whoever knows something of before is refused until it reads the registry anew, and is told to', async () => {

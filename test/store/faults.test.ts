@@ -3,32 +3,32 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent } from '../support/core.ts'
 import { type RedisFlags, type RedisServer, startRedis } from '../support/redis.ts'
-import { startTcpRelay, type TcpRelay } from '../support/tcp-relay.ts'
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 import { readiness, startTraffic, type Traffic } from '../support/traffic.ts'
 
 interface Stage {
   readonly redis: RedisServer
   /** What hubs connect to. */
-  readonly relay: TcpRelay
+  readonly proxy: TcpProxy
   /** To the server itself. */
   readonly client: Redis
   readonly traffic: Traffic
 }
 
-/** Hubs whose connections to Redis go by way of a relay, with messages flowing. */
+/** Hubs whose connections to Redis go by way of a proxy, with messages flowing. */
 async function stage(flags: RedisFlags = {}): Promise<Stage> {
   const redis = await startRedis(flags)
   onTestFinished(() => redis.stop())
-  const relay = await startTcpRelay(redis.port)
-  onTestFinished(() => relay[Symbol.asyncDispose]())
+  const proxy = await startTcpProxy(redis.port)
+  onTestFinished(() => proxy[Symbol.asyncDispose]())
   const client = new Redis(redis.url)
   client.on('error', () => undefined)
   onTestFinished(() => client.disconnect())
-  const traffic = await startTraffic({ redisUrl: `redis://127.0.0.1:${relay.port}` })
+  const traffic = await startTraffic({ redisUrl: `redis://127.0.0.1:${proxy.port}` })
   onTestFinished(() => traffic[Symbol.asyncDispose]())
   await traffic.flows()
   expect(await readiness(traffic.hubs[0])).toEqual({ ready: true, reasons: [] })
-  return { redis, relay, client, traffic }
+  return { redis, proxy, client, traffic }
 }
 
 const untilReady = async ({ hubs }: Traffic): Promise<void> => {
@@ -52,20 +52,19 @@ const untilNotReady = ({ hubs }: Traffic, reason: RegExp): Promise<void> =>
 
 describe('while the store cannot be reached, sockets stay, and afterwards all that was stored has come', () => {
   test('connections are refused', async () => {
-    const { relay, traffic } = await stage()
-    relay.refuse = true
-    relay.cut()
+    const { proxy, traffic } = await stage()
+    proxy.refuse()
     await untilNotReady(traffic, /the store does not answer .*not connected/)
     expect((await traffic.sender.discover({ name: 'receiver' })).agents).toHaveLength(1)
-    relay.refuse = false
+    proxy.heal()
     await expectWhole(traffic)
     expect(traffic.disconnections).toBe(0)
   })
 
   test('connections are reset again and again', async () => {
-    const { relay, traffic } = await stage()
+    const { proxy, traffic } = await stage()
     for (let i = 0; i < 5; i++) {
-      relay.cut()
+      proxy.cut()
       await traffic.flows(3)
     }
     await expectWhole(traffic)
@@ -89,8 +88,8 @@ describe('while the store cannot be reached, sockets stay, and afterwards all th
   })
 
   test('connections are half open: nothing comes, and no end', { timeout: 40_000 }, async () => {
-    const { relay, traffic } = await stage()
-    relay.freeze()
+    const { proxy, traffic } = await stage()
+    proxy.freeze()
     await untilNotReady(traffic, /has not answered for 2000 ms/)
     await expectWhole(traffic)
     expect(traffic.disconnections).toBe(0)
@@ -148,8 +147,8 @@ describe('a store that was restarted', () => {
 test('a connection that is cut after the command was sent stores nothing twice', async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.stop())
-  await using relay = await startTcpRelay(redis.port)
-  const url = `redis://127.0.0.1:${relay.port}`
+  await using proxy = await startTcpProxy(redis.port)
+  const url = `redis://127.0.0.1:${proxy.port}`
   const core = closeAfterTest(await connectRedisCore({ url, keyPrefix: 'mesh', limits: CORE_LIMITS }))
   const direct = closeAfterTest(
     await connectRedisCore({ url: redis.url, keyPrefix: 'mesh', limits: CORE_LIMITS }),
@@ -160,9 +159,9 @@ test('a connection that is cut after the command was sent stores nothing twice',
   for (let seq = 1; seq <= 5; seq++) {
     const numbered = sendOf(sender, toAgent('alice'), `n${seq}`, { seq })
     const plain = sendOf(sender, toAgent('alice'), `p${seq}`)
-    relay.cutsAfter = (piece) => piece.includes(`"id":"n${seq}"`)
+    proxy.cutsAfter = (piece) => piece.includes(`"id":"n${seq}"`)
     await expect(core.sends.store(NS, [numbered, plain])).rejects.toMatchObject({ code: 'store_unavailable' })
-    relay.cutsAfter = () => false
+    proxy.cutsAfter = () => false
     // It was stored, once, and nobody sends it again of their own accord.
     await expect.poll(texts, { interval: 5 }).toHaveLength(2 * seq)
     // The client's repetition is known for what it is.
@@ -175,11 +174,11 @@ test('a connection that is cut after the command was sent stores nothing twice',
 test('a subscription that brings nothing, though it is there, is made anew, and what it was for goes on', async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.stop())
-  await using relay = await startTcpRelay(redis.port)
+  await using proxy = await startTcpProxy(redis.port)
   const errors: string[] = []
   const core = closeAfterTest(
     await connectRedisCore({
-      url: `redis://127.0.0.1:${relay.port}`,
+      url: `redis://127.0.0.1:${proxy.port}`,
       keyPrefix: 'mesh',
       limits: CORE_LIMITS,
       canaryIntervalMs: 50,
@@ -196,7 +195,7 @@ test('a subscription that brings nothing, though it is there, is made anew, and 
     (signal) => heard.add(signal.kind),
     () => (gaps += 1),
   )
-  relay.deafen()
+  proxy.deafen()
   await expect.poll(() => gaps, { interval: 5, timeout: 5_000 }).toBe(1)
   expect(errors).toEqual(['the subscription is silent for 3 canaries: subscribing anew'])
   core.bus.publish(NS, 'hub-1', { kind: 'heartbeats_wanted' })
@@ -207,17 +206,17 @@ test('a subscription that brings nothing, though it is there, is made anew, and 
 test('a subscription that goes on bringing nothing makes a hub not ready', async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.stop())
-  await using relay = await startTcpRelay(redis.port)
+  await using proxy = await startTcpProxy(redis.port)
   const core = closeAfterTest(
     await connectRedisCore({
-      url: `redis://127.0.0.1:${relay.port}`,
+      url: `redis://127.0.0.1:${proxy.port}`,
       keyPrefix: 'mesh',
       limits: CORE_LIMITS,
       canaryIntervalMs: 50,
     }),
   )
   expect(await core.problems()).toEqual([])
-  const deaf = setInterval(() => relay.deafen(), 10)
+  const deaf = setInterval(() => proxy.deafen(), 10)
   onTestFinished(() => clearInterval(deaf))
   const problems = ['the subscription to the store is interrupted']
   // Not only while it is made anew.

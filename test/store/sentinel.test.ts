@@ -19,6 +19,13 @@ describe('the core on a Redis that Sentinels name', () => {
 })
 
 describe('Sentinels', () => {
+  test('one of which is away do not keep secret why the server refuses a hub', async () => {
+    const redisUrl = redis.url.replace('//', '//nobody:guess@127.0.0.1:1,')
+    await expect(startHub({ port: 0, logLevel: 'silent', redisUrl })).rejects.toThrow(
+      /Sentinel 127\.0\.0\.1:1: connect ECONNREFUSED.*; WRONGPASS/,
+    )
+  })
+
   test(
     'make the replica of a primary that died the primary: agents come back, and what is sent from then on arrives',
     {

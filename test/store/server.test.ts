@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { unfitness, UnfitServer } from '../../src/core/redis/server-checks.ts'
 import { parseRedisUrl } from '../../src/core/redis/redis-url.ts'
-import { startHub } from '../../src/server.ts'
+import { type HubServer, startHub } from '../../src/server.ts'
 import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent } from '../support/core.ts'
 import { freePort, type RedisFlags, type RedisServer, startRedis } from '../support/redis.ts'
 
@@ -86,6 +86,18 @@ describe('a Redis with TLS that asks for a certificate, a user and a password', 
   })
 })
 
+test('files for TLS with a Redis that is asked without it, or half of a certificate, are refused', async () => {
+  const start = (settings: object): Promise<HubServer> =>
+    startHub({ port: 0, logLevel: 'silent', ...settings })
+  await expect(start({ redisUrl: 'redis://127.0.0.1:1', redisCa: pem('ca.crt') })).rejects.toThrow(
+    /--redis-ca \(REDIS_CA\) is ".*": it is for TLS; let --redis-url \(REDIS_URL\) begin with rediss/,
+  )
+  await expect(start({ redisKey: pem('client.key') })).rejects.toThrow(/--redis-key .*it is for TLS/)
+  await expect(start({ redisUrl: 'rediss://127.0.0.1:1', redisCert: pem('client.crt') })).rejects.toThrow(
+    '--redis-cert (REDIS_CERT) and --redis-key (REDIS_KEY) go together',
+  )
+})
+
 describe('a hub does not start', () => {
   const BIG = '100mb'
   test('where Redis may throw messages away, and says what mends it', async () => {
@@ -105,10 +117,25 @@ describe('a hub does not start', () => {
     closeAfterTest(await open(redis.url))
   })
 
+  test('as a user who may not hear the channels of the mesh', async () => {
+    const redis = await serve({ user: `meshwire on >s3cret ${RIGHTS} resetchannels` })
+    await expect(open(`redis://meshwire:s3cret@127.0.0.1:${redis.port}`)).rejects.toThrow(
+      /does not let this hub in \(NOPERM .*channel/,
+    )
+  })
+
   test('on a replica', async () => {
     const primary = await serve({})
     const replica = await serve({ replicaof: `127.0.0.1 ${primary.port}` })
     await expect(open(replica.url)).rejects.toThrow(/is a replica, which takes no writes: name its primary/)
+  })
+
+  test('in a database that the server does not have', async () => {
+    const redis = await serve({ databases: 4 })
+    closeAfterTest(await open(`${redis.url}/3`))
+    await expect(open(`${redis.url}/4`)).rejects.toThrow(
+      /Redis at 127\.0\.0\.1:\d+\/4 does not let this hub in \(ERR DB index is out of range\)/,
+    )
   })
 
   test('on a node of a Cluster that it takes for a server', async () => {
@@ -122,14 +149,20 @@ describe('a hub does not start', () => {
     await expect(open(`redis-sentinel://127.0.0.1:${redis.port}/m`)).rejects.toThrow(
       /the Redis that the Sentinels at .* call m does not let this hub in/,
     )
+    await expect(open(`redis-cluster://127.0.0.1:1,127.0.0.1:${redis.port}`)).rejects.toThrow(
+      /connect ECONNREFUSED 127\.0\.0\.1:1; .*cluster support disabled/,
+    )
   })
 
   test('on a version that is too old', () => {
-    const target = parseRedisUrl('redis://h')
-    expect(unfitness('redis_version:6.2.7\r\n', target)?.message).toMatch(
-      /version 6\.2\.7: Meshwire needs Redis 7/,
+    const why = (version: string, url = 'redis://h'): string | undefined =>
+      unfitness(`redis_version:${version}\r\n`, parseRedisUrl(url), { host: 'n2', port: 7000 })?.message
+    expect(why('6.2.7')).toMatch(/^Redis at h:6379 is version 6\.2\.7: Meshwire needs Redis 7/)
+    expect(why('7.0.0')).toBeUndefined()
+    expect(why('10.0.0')).toBeUndefined()
+    // Which of the nodes it is.
+    expect(why('6.2.7', 'redis-cluster://n1,n2')).toMatch(
+      /^n2:7000 of the Redis Cluster at n1:6379, n2:6379 is/,
     )
-    expect(unfitness('redis_version:7.0.0\r\n', target)).toBeNull()
-    expect(unfitness('redis_version:10.0.0\r\n', target)).toBeNull()
   })
 })

@@ -8,6 +8,7 @@ import type {
   RegisterRequest,
   RegisterResult,
   RegistryEvent,
+  UpdateRequest,
 } from '../../src/core/registry.ts'
 import type { Destination, Send, Sender, SendOutcome } from '../../src/core/sends.ts'
 
@@ -96,6 +97,16 @@ export async function join(core: Core, agentId: string, options: JoinOptions = {
   const { hub, producer } = request
   return { ...result, sender: { agentId, fence: result.fence, hub, producer } }
 }
+
+/** An update that changes nothing. */
+export const updateOf = (joined: Joined, fields: Partial<UpdateRequest>): UpdateRequest => ({
+  agentId: joined.sender.agentId,
+  fence: joined.fence,
+  registration: null,
+  status: null,
+  statusReason: null,
+  ...fields,
+})
 
 /** Ends the session for good reason or none; by default the connection is lost, for long. */
 export function leave(

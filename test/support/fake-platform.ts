@@ -1,8 +1,11 @@
+import type { AgentOptions, Client } from '../../client/api.ts'
 import { turnScope } from '../../client/scope.ts'
 import type { Platform, Socket, SocketListener } from '../../client/socket.ts'
 import type { Welcome } from '../../protocol/replies.ts'
 import { welcomeFrame } from './scripted-hub.ts'
 import type { Frame } from './scripted-hub.ts'
+import { vi } from 'vitest'
+import { connectOn } from '../../client/endpoint.ts'
 
 /** A socket without a network: the test plays the hub, at once and with whatever clock it likes. */
 export class FakeSocket implements Socket {
@@ -91,4 +94,23 @@ export class FakePlatform implements Platform {
   putAway(): void {
     for (const [, away] of this.#wakers) away()
   }
+}
+
+/** Where the tests' agent connects to, and as what. */
+export const AGENT = { url: 'ws://hub/mesh', name: 'tester', capabilities: ['nlp'] } as const
+
+/** Lets promises and timers of `ms` milliseconds run. */
+export const pass = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
+
+/** A client that the hub has welcomed; what it wrote for that is read. */
+export async function connected(
+  platform: FakePlatform,
+  options: Partial<AgentOptions> = {},
+): Promise<Client> {
+  const connecting = connectOn(platform, { ...AGENT, ...options })
+  await pass()
+  platform.socket.welcome()
+  const client = await connecting
+  platform.socket.wrote()
+  return client
 }

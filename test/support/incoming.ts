@@ -90,3 +90,7 @@ export function stepwise() {
 
 /** The frame that acknowledges these. */
 export const ack = (...ids: string[]) => ({ type: 'ack', ids })
+export const progress = (...ids: string[]) => ({ type: 'progress', ids })
+
+/** What makes a pushed message work of a queue. */
+export const WORK = { via: 'queue', capability: 'nlp' }

@@ -5,7 +5,7 @@ import type { HubServer } from '../../src/server.ts'
 import { connectObserver, type TestAgent, type TestSocket } from './agent.ts'
 
 /** What of an agent has a revision; the rest is only current on its own hub, or is told by `leader.changed`. */
-const lasting = ({ metrics: _m, lastHeartbeat: _l, isLeader: _i, ...info }: AgentInfo): object => info
+export const lasting = ({ metrics: _m, lastHeartbeat: _l, isLeader: _i, ...info }: AgentInfo): object => info
 
 /** A registry as one subscription tells it: the list, then every event. */
 export class Mirror {

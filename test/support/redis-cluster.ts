@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { endRedis, freePort, launchRedis, type RedisFlags } from './redis.ts'
+import { pollUntil } from './poll-until.ts'
 
 const SLOTS = 16_384
 const NODE_TIMEOUT_MS = 1_000
@@ -73,13 +74,8 @@ async function startNode(directory: string, flags: RedisFlags): Promise<StartedN
   }
 }
 
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + FORM_TIMEOUT_MS
-  while (!(await holds().catch(() => false))) {
-    if (Date.now() > deadline) throw new Error(`the cluster does not come to this: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
+const until = (what: string, holds: () => Promise<boolean>): Promise<void> =>
+  pollUntil(holds, FORM_TIMEOUT_MS, `the cluster does not come to this: ${what}`)
 
 /** Starts a cluster on free ports: `count` primaries, each with a replica where `replicas`; all with these flags. */
 export async function startCluster(

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { endRedis, freePort, launchRedis, type RedisFlags } from './redis.ts'
+import { pollUntil } from './poll-until.ts'
 
 const SENTINELS = 3
 const DOWN_AFTER_MS = 1_000
@@ -32,13 +33,8 @@ export interface RedisWithSentinels {
   stop(): Promise<void>
 }
 
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + TIMEOUT_MS
-  while (!(await holds().catch(() => false))) {
-    if (Date.now() > deadline) throw new Error(`the Sentinels do not come to this: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
+const until = (what: string, holds: () => Promise<boolean>): Promise<void> =>
+  pollUntil(holds, TIMEOUT_MS, `the Sentinels do not come to this: ${what}`)
 
 /** Starts a primary, a replica, both with these flags, and three Sentinels on free ports. */
 export async function startSentinels(flags: RedisFlags = {}): Promise<RedisWithSentinels> {

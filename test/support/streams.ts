@@ -1,5 +1,16 @@
 import type { StreamChunked } from '../../protocol/pushes.ts'
 import type { TestAgent, TestSocket } from './agent.ts'
+import { endOf } from './end-of.ts'
+import { join, seen, startSpan } from './talk.ts'
+
+/** A mesh with a sender, alice, and a receiver, bob, at its far end. */
+export async function startTalk(...span: Parameters<typeof startSpan>) {
+  const mesh = await startSpan(...span)
+  const alice = await join(mesh.near, 'alice')
+  const bob = await join(mesh.far, 'bob')
+  await seen(mesh.near, 'bob', ({ connected }) => connected)
+  return { mesh, alice, bob, ...endOf(alice, bob, mesh) }
+}
 
 /** A stream between two raw agents: its id for each of them. */
 export interface RawStream {

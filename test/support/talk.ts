@@ -51,6 +51,19 @@ export const sendFrame = (to: string | object, payload: unknown, more: object = 
   ...more,
 })
 
+/** A question to an agent. */
+export const queryFrame = (to: string, payload: unknown = 1): object =>
+  sendFrame(to, payload, { messageType: 'query' })
+
+/** Whoever can do this work. */
+export const NLP = { capability: 'nlp' }
+
+/** An agent that sends and does no work. */
+export const asker = { capabilities: ['asking'] }
+
+/** 0 to `count` - 1. */
+export const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
 /** Sends, and answers when it is stored. `to`: an agent's id, or a target. */
 export function send(
   from: TestSocket,
@@ -98,6 +111,9 @@ export async function read(agent: TestSocket, count: number): Promise<unknown[]>
 export function ack(agent: TestSocket, ...messages: readonly Message[]): void {
   agent.send({ type: 'ack', ids: messages.map(({ id }) => id) })
 }
+
+export const nack = (agent: TestSocket, { id }: Message, more: object = {}): void =>
+  agent.send({ type: 'nack', id, ...more })
 
 let markers = 0
 

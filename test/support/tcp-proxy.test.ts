@@ -98,6 +98,53 @@ test('of a half-open connection one end is gone, and the other is not told until
   await noticed
 })
 
+test('of a frozen connection nothing passes and neither end is told of the other, until it is healed', async () => {
+  await using line = await openLine()
+  line.proxy.freeze()
+  line.far.write('into the void')
+  const gone = closed(line.near)
+  line.near.end('into the void')
+  line.near.destroy()
+  await gone
+  // By now all of it would have come.
+  await using other = await openLine()
+  other.near.write('ping')
+  await read(other.far, 4)
+  expect(line.far.bytesRead).toBe(0)
+  expect(line.far.destroyed).toBe(false)
+  const noticed = closed(line.far)
+  line.proxy.heal()
+  await noticed
+})
+
+test('a connection that has subscribed can be deaf: nothing comes down any more, and an end does', async () => {
+  await using line = await openLine()
+  line.proxy.deafen()
+  line.far.write('heard')
+  expect(await read(line.near, 5)).toBe('heard')
+  line.near.write('subscribe')
+  await read(line.far, 9)
+  line.proxy.deafen()
+  line.far.write('unheard')
+  line.near.write('up')
+  expect(await read(line.far, 2)).toBe('up')
+  const ended = closed(line.near)
+  line.far.end()
+  await ended
+  expect(line.near.bytesRead).toBe(5)
+})
+
+test('a connection that is cut after a piece has brought all of it, and brings no answer', async () => {
+  await using line = await openLine()
+  line.far.once('data', () => line.far.write('answer'))
+  line.proxy.cutsAfter = (piece) => piece.includes('last')
+  const both = Promise.all([closed(line.near), closed(line.far)])
+  line.near.write('the last words')
+  expect(await read(line.far, 14)).toBe('the last words')
+  await both
+  expect(line.near.bytesRead).toBe(0)
+})
+
 test('while it refuses, new connections are reset', async () => {
   await using line = await openLine()
   line.proxy.refuse()

@@ -64,9 +64,15 @@ class Pipe {
     this.#from.pause()
   }
 
+  /** What waits and what comes vanishes. */
   swallow(): void {
+    this.end()
     this.#swallows = true
     this.#from.resume()
+  }
+
+  get swallows(): boolean {
+    return this.#swallows
   }
 
   heal(): void {
@@ -83,16 +89,26 @@ class Pipe {
   }
 }
 
-/** One connection through the proxy. Each fault stays until `heal`; a cut and a half-open connection do not come back. */
+/** One connection through the proxy. Each fault stays until `heal`; a connection that was cut or has lost bytes does not come back. */
 export class ProxiedConnection {
   readonly #sockets: Readonly<Record<Side, Socket>>
   readonly #pipes: Readonly<Record<Way, Pipe>>
   #halfOpen = false
+  #subscribed = false
   readonly closed: Promise<void>
 
-  constructor(near: Socket, far: Socket, translate: Translation = same) {
+  constructor(near: Socket, far: Socket, translate: Translation, cutsAfter: (piece: Buffer) => boolean) {
     this.#sockets = { near, far }
-    this.#pipes = { up: new Pipe(near, far, same), down: new Pipe(far, near, translate) }
+    const onUp: Translation = (piece) => {
+      this.#subscribed ||= piece.includes('subscribe')
+      if (cutsAfter(piece)) {
+        // The far side gets all of it, and its answer finds nobody.
+        this.halfOpen('far')
+        far.end(piece)
+      }
+      return piece
+    }
+    this.#pipes = { up: new Pipe(near, far, onUp), down: new Pipe(far, near, translate) }
     this.closed = new Promise((resolve) => {
       for (const side of ['near', 'far'] as const) {
         const socket = this.#sockets[side]
@@ -100,8 +116,7 @@ export class ProxiedConnection {
         // A failed socket closes too.
         socket.on('error', () => undefined)
         socket.on('close', () => {
-          if (this.#halfOpen && !near.destroyed) return
-          if (this.#halfOpen && !far.destroyed) return
+          if (this.#halfOpen && !(near.destroyed && far.destroyed)) return
           this.cut()
           resolve()
         })
@@ -130,15 +145,23 @@ export class ProxiedConnection {
 
   /** One side is gone; the other one is not told, and what it writes vanishes. */
   halfOpen(left: Side): void {
+    this.freeze()
+    this.#sockets[left === 'near' ? 'far' : 'near'].resetAndDestroy()
+  }
+
+  /** What either side writes vanishes, and neither is told of the other one's end. */
+  freeze(): void {
     this.#halfOpen = true
-    const gone = left === 'near' ? 'far' : 'near'
-    for (const way of ['up', 'down'] as const) this.#pipes[way].end()
-    this.#pipes[left === 'near' ? 'up' : 'down'].swallow()
-    this.#sockets[gone].resetAndDestroy()
+    for (const way of ['up', 'down'] as const) this.#pipes[way].swallow()
+  }
+
+  /** Where the near side has subscribed to something: what the far side writes vanishes. */
+  deafen(): void {
+    if (this.#subscribed) this.#pipes.down.swallow()
   }
 
   heal(): void {
-    if (this.#halfOpen) this.cut()
+    if (this.#pipes.down.swallows) this.cut()
     else for (const way of ['up', 'down'] as const) this.#pipes[way].heal()
   }
 }
@@ -151,6 +174,11 @@ export class TcpProxy {
   readonly port: number
   /** Where new connections go to. */
   targetPort: number
+  /**
+   * Called with each piece on its way up; true: it arrives, and its connection is cut before the answer. Not for pieces that
+   * come after delayed or stalled ones.
+   */
+  cutsAfter: (piece: Buffer) => boolean = () => false
   /** Connections there were at once, at most. */
   most = 0
   readonly #server: Server
@@ -177,7 +205,8 @@ export class TcpProxy {
       near.resetAndDestroy()
       return
     }
-    const connection = new ProxiedConnection(near, connect(this.targetPort, '127.0.0.1'), this.#translate)
+    const far = connect(this.targetPort, '127.0.0.1')
+    const connection = new ProxiedConnection(near, far, this.#translate, (piece) => this.cutsAfter(piece))
     this.#connections.add(connection)
     this.most = Math.max(this.most, this.#connections.size)
     void connection.closed.then(() => this.#connections.delete(connection))
@@ -205,6 +234,16 @@ export class TcpProxy {
   /** Those there are now; new ones may come. */
   halfOpen(left: Side): void {
     for (const connection of this.#connections) connection.halfOpen(left)
+  }
+
+  /** Those there are now; new ones may come. */
+  freeze(): void {
+    for (const connection of this.#connections) connection.freeze()
+  }
+
+  /** Those there are now and have subscribed; new ones may come. */
+  deafen(): void {
+    for (const connection of this.#connections) connection.deafen()
   }
 
   /** New connections are reset at once, and those there are. */

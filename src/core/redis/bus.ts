@@ -5,7 +5,7 @@ import type { Store } from './store.ts'
 
 /**
  * Signals as text: a letter, then lines. E entries of a lane, X displaced, B broadcast, V event, D dead letters are written by the
- * scripts; J is any other signal as JSON.
+ * scripts; J is any other signal as JSON. Behind E and B stands the epoch: numbers of another one mean something else.
  */
 export class RedisBus implements Bus {
   readonly lossy = true
@@ -28,6 +28,9 @@ export class RedisBus implements Bus {
     const channels = [keys.hubChannel(hub), keys.feedChannel]
     let open = true
     const onText = (text: string): void => {
+      const epoch = text.slice(1, text.indexOf('\n'))
+      // A session of an ended epoch would take its first entries for such as it has had, and be pushed only what is behind them.
+      if (epoch !== '' && !this.#store.epochs.hears(keys, epoch)) return
       for (const signal of parseSignals(text)) if (open) onSignal(signal)
     }
     const letGo = this.#store.epochs.hold(keys)
@@ -58,7 +61,7 @@ const number = (text: string | undefined): number | null => (text ? Number(text)
 
 /** Everything one published text tells. */
 export function parseSignals(text: string): Signal[] {
-  const body = text.slice(2)
+  const body = text.slice(text.indexOf('\n') + 1)
   switch (text[0]) {
     case 'E':
       return parseEntries(body)

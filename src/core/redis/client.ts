@@ -188,8 +188,11 @@ export class Client {
     redis.on('error', options.onError)
     redis.on('close', lost)
     redis.on('ready', () => {
-      redis.info().then(
-        (info) => {
+      const { db } = options.target
+      // Asked for once more: ioredis goes on in database 0 where the server refuses another one.
+      const selected = db === 0 ? null : redis.select(db)
+      Promise.all([redis.info(), selected]).then(
+        ([info]) => {
           if (redis.status !== 'ready') return
           // Sentinels may be late: it is not the primary any more, or not yet.
           if (options.target.kind === 'sentinel' && /^role:slave/m.test(info)) {
@@ -200,7 +203,7 @@ export class Client {
           options.onReady(info)
           this.#onMet(null)
         },
-        // The connection is lost again, or of no use: this user may not ask.
+        // The connection is lost again, or of no use: this user may not ask, or there is no such database.
         (error: Error) => {
           options.onError(error)
           this.#onMet(error)

@@ -4,7 +4,6 @@ import { Channels } from './channels.ts'
 import { Client } from './client.ts'
 import type { Argument, Connections, ConnectionsOptions, ScriptReply } from './connections.ts'
 import type { RedisAddress } from './redis-url.ts'
-import { UnfitServer } from './server-checks.ts'
 import { ServerNode } from './server-node.ts'
 import { explainOpening } from './single-server.ts'
 import { parseSlots, slotOf, type SlotMap } from './slots.ts'
@@ -24,7 +23,15 @@ const REFRESH_SOON_MS = 200
 export class Cluster implements Connections {
   readonly publishCommand = 'SPUBLISH'
   readonly #options: ConnectionsOptions
-  readonly #channels = new Channels()
+  readonly #channels = new Channels({
+    subscribe: (channels) => this.#translated(() => this.#nodeOf(channels[0] ?? '').subscriber.add(channels)),
+    unsubscribe: (channels) =>
+      this.#translated(async () => {
+        for (const { subscriber } of this.#nodes.values())
+          if (subscriber.has(channels[0] ?? '')) await subscriber.delete(channels)
+      }),
+  })
+  readonly #failures = new Set<string>()
   readonly #nodes = new Map<string, ServerNode>()
   readonly #canaryName = randomBytes(9).toString('base64url')
   #map: SlotMap = { owners: [], primaries: new Map() }
@@ -34,7 +41,6 @@ export class Cluster implements Connections {
   #suspected = false
   #opened = false
   #closed = false
-  #failure: Error | null = null
 
   private constructor(options: ConnectionsOptions) {
     this.#options = options
@@ -51,7 +57,7 @@ export class Cluster implements Connections {
       if (!cluster.#isWhole()) throw new Error('not all nodes answer')
     } catch (error) {
       cluster.close()
-      throw explainOpening(options, error instanceof UnfitServer ? error : (cluster.#failure ?? error))
+      throw explainOpening(options, error, cluster.#failures)
     }
     cluster.#opened = true
     cluster.#schedule(REFRESH_MS)
@@ -66,7 +72,7 @@ export class Cluster implements Connections {
 
   #onError(error: Error): void {
     if (this.#opened) this.#options.onError(error)
-    else this.#failure ??= error
+    else this.#failures.add(error.message)
   }
 
   /** Asks the nodes known, then those that were named, who serves what; null: nobody answers. */
@@ -221,6 +227,14 @@ export class Cluster implements Connections {
     throw unavailable(`no node of the Cluster serves slot ${slot}`)
   }
 
+  async #translated<Result>(task: () => Promise<Result>): Promise<Result> {
+    try {
+      return await task()
+    } catch (error) {
+      throw this.#translate(error)
+    }
+  }
+
   /** What a node's refusal means for the map. */
   #translate(error: unknown): Error {
     const [code, slot] = error instanceof Error ? error.message.split(' ') : []
@@ -234,54 +248,20 @@ export class Cluster implements Connections {
     return this.#nodes.get(this.#map.owners[slotOf(key)] ?? '')?.serverId ?? ''
   }
 
-  async run(
-    sha: string,
-    source: string,
-    keys: readonly string[],
-    args: readonly Argument[],
-  ): Promise<ScriptReply> {
-    try {
-      return await this.#nodeOf(keys[0] ?? '').run(sha, source, keys, args)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  run(sha: string, source: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+    return this.#translated(() => this.#nodeOf(keys[0] ?? '').run(sha, source, keys, args))
   }
 
-  async call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
-    try {
-      return await this.#nodeOf(key).call(command, key, ...args)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
+    return this.#translated(() => this.#nodeOf(key).call(command, key, ...args))
   }
 
-  async subscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    this.#channels.add(channels, onText, onGap)
-    try {
-      await this.#nodeOf(channels[0] ?? '').subscriber.add(channels)
-    } catch (error) {
-      await this.unsubscribe(channels, onText, onGap).catch(() => undefined)
-      throw this.#translate(error)
-    }
+  subscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.subscribe(channels, onText, onGap)
   }
 
-  async unsubscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    const unused = this.#channels.delete(channels, onText, onGap)
-    if (unused.length === 0) return
-    try {
-      for (const { subscriber } of this.#nodes.values())
-        if (subscriber.has(unused[0] ?? '')) await subscriber.delete(unused)
-    } catch (error) {
-      throw this.#translate(error)
-    }
+  unsubscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.unsubscribe(channels, onText, onGap)
   }
 
   tellGap(channels: ReadonlySet<string>): void {

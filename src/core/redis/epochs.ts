@@ -4,10 +4,13 @@ import type { NamespaceKeys } from './keys.ts'
 import type { Scripts } from './scripts.ts'
 import { EpochEnded, unavailable } from './store-error.ts'
 
-interface Known {
+export interface Epoch {
   readonly name: string
-  /** The server process that it was known on. */
+  /** The server process that it was found on. */
   readonly server: string
+}
+
+interface Known extends Epoch {
   ended: boolean
 }
 
@@ -24,7 +27,7 @@ export class Epochs {
   readonly #connections: Connections
   readonly #scripts: Scripts
   readonly #known = new Map<string, Known>()
-  readonly #opening = new Map<string, Promise<string>>()
+  readonly #opening = new Map<string, Promise<Epoch>>()
   /** Namespace → subscriptions: those that know something of it. */
   readonly #holders = new Map<string, number>()
 
@@ -59,8 +62,11 @@ export class Epochs {
     return null
   }
 
-  /** The epoch of now, begun where none is. @throws MeshError `store_unavailable` */
-  open(keys: NamespaceKeys): Promise<string> {
+  /**
+   * The epoch of now, begun where none is. Where somebody keeps what it has learned it is in force only when `adopt`ed.
+   * @throws MeshError `store_unavailable`
+   */
+  open(keys: NamespaceKeys): Promise<Epoch> {
     const { root } = keys
     const known = this.#opening.get(root)
     if (known) return known
@@ -69,7 +75,7 @@ export class Epochs {
     return opening
   }
 
-  async #open({ root, meta, events, deadlines }: NamespaceKeys): Promise<string> {
+  async #open({ root, meta, events, deadlines }: NamespaceKeys): Promise<Epoch> {
     const server = this.#connections.serverOf(root)
     if (server === '') throw unavailable('not connected')
     const fresh = randomBytes(9).toString('base64url')
@@ -81,8 +87,22 @@ export class Epochs {
       fresh,
       quietMs,
     ])) as string
+    const epoch = { name, server }
+    if (!this.#known.has(root) || !this.#holders.has(root)) this.adopt(root, epoch)
+    return epoch
+  }
+
+  /** From now on calls are made in this epoch, and what is told in it is understood. */
+  adopt(root: string, { name, server }: Epoch): void {
     this.#known.set(root, { name, server, ended: false })
-    return name
+  }
+
+  /** Something is told in an epoch. @returns whether it is the one that is known here; if not, that one is over */
+  hears(keys: NamespaceKeys, name: string): boolean {
+    const known = this.#known.get(keys.root)
+    if (!known || known.name === name) return true
+    this.end(keys, known.name)
+    return false
   }
 
   /** The store says that this epoch is over. */

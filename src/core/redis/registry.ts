@@ -129,7 +129,7 @@ export class RedisRegistry implements Registry {
     const keys = this.#store.keys.of(namespace)
     // What is known of an epoch before is done with.
     const epoch = await this.#store.epochs.open(keys)
-    keys.epoch = epoch
+    keys.epoch = epoch.name
     const reply = await this.#store.run(keys, 'snapshot', [keys.meta, keys.agents, keys.state], [])
     const [meta, registrations, states] = reply as [(string | null)[], HashReply, HashReply]
     const stateById = new Map<string, string>()
@@ -139,8 +139,10 @@ export class RedisRegistry implements Registry {
       const id = registrations[i] ?? ''
       agents.push(parseRecord(id, registrations[i + 1] ?? '', stateById.get(id) ?? ''))
     }
+    // Not before: until it knows the registry, whoever remembers numbers of before would mean others with them now.
+    this.#store.epochs.adopt(keys.root, epoch)
     return {
-      epoch,
+      epoch: epoch.name,
       revision: Number(meta[0] ?? 0),
       agents,
       leader: meta[1] || null,

@@ -1,4 +1,4 @@
-import { type RedisTarget, targetText } from './redis-url.ts'
+import { addressText, type RedisAddress, type RedisTarget, targetText } from './redis-url.ts'
 
 const OLDEST_MAJOR = 7
 
@@ -11,12 +11,17 @@ export class UnfitServer extends Error {
 export const infoValue = (info: string, name: string): string | null =>
   new RegExp(`^${name}:([^\\r\\n]*)`, 'm').exec(info)?.[1] ?? null
 
+/** For people: the server; of a Cluster, which of its nodes. */
+const serverText = (target: RedisTarget, address: RedisAddress): string =>
+  target.kind === 'cluster' ? `${addressText(address)} of ${targetText(target)}` : targetText(target)
+
 /**
  * Why a server must not keep a mesh, or null.
  * @param info its answer to INFO
+ * @param address where a Cluster has it
  */
-export function unfitness(info: string, target: RedisTarget): UnfitServer | null {
-  const what = targetText(target)
+export function unfitness(info: string, target: RedisTarget, address: RedisAddress): UnfitServer | null {
+  const what = serverText(target, address)
   const version = infoValue(info, 'redis_version') ?? '0'
   if (Number.parseInt(version, 10) < OLDEST_MAJOR)
     return new UnfitServer(
@@ -36,7 +41,7 @@ export function unfitness(info: string, target: RedisTarget): UnfitServer | null
 }
 
 /** What an operator should know of a server that is fit, or null. */
-export function concern(info: string, target: RedisTarget): string | null {
+export function concern(info: string, target: RedisTarget, address: RedisAddress): string | null {
   if (infoValue(info, 'maxmemory_policy') !== null) return null
-  return `${targetText(target)} does not tell its maxmemory-policy; make sure that it is noeviction, or messages get lost`
+  return `${serverText(target, address)} does not tell its maxmemory-policy; make sure that it is noeviction, or messages get lost`
 }

@@ -58,6 +58,9 @@ export class ServerNode {
         canaryIntervalMs,
         onError,
         onText,
+        onSubscribed: () => {
+          if (this.#commands.ready) this.#options.onReady(false)
+        },
         onGap,
         onMoved,
         publish: (channel, text) => this.call(this.#sharded ? 'SPUBLISH' : 'PUBLISH', channel, text),
@@ -70,8 +73,9 @@ export class ServerNode {
     const serverId = infoValue(info, 'run_id') ?? ''
     const changed = this.#serverId !== '' && serverId !== this.#serverId
     this.#serverId = serverId
-    this.#unfit = unfitness(info, this.#options.target)
-    const worry = this.#unfit ?? concern(info, this.#options.target)
+    const { target, address } = this.#options
+    this.#unfit = unfitness(info, target, address)
+    const worry = this.#unfit ?? concern(info, target, address)
     if (worry) this.#options.onError(worry instanceof Error ? worry : new Error(worry))
     // Ahead of every call: one that had to be loaded first could be overtaken by the next, and sends must not overtake each other.
     // One that fails is loaded again by the next connection, or by the call that misses it.

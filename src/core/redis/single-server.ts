@@ -7,13 +7,20 @@ import { UnfitServer } from './server-checks.ts'
 import { ServerNode } from './server-node.ts'
 import { toStoreError } from './store-error.ts'
 
+const rethrow = (error: unknown): never => {
+  throw toStoreError(error)
+}
+
 /** Connections to one Redis, or to the one that Sentinels call the primary. */
 export class SingleServer implements Connections {
   readonly publishCommand = 'PUBLISH'
-  readonly #channels = new Channels()
+  readonly #channels = new Channels({
+    subscribe: (channels) => this.#node.subscriber.add(channels).catch(rethrow),
+    unsubscribe: (channels) => this.#node.subscriber.delete(channels).catch(rethrow),
+  })
   readonly #node: ServerNode
+  readonly #failures = new Set<string>()
   #opened = false
-  #failure: Error | null = null
 
   private constructor(options: ConnectionsOptions) {
     const { target, keyPrefix, onError } = options
@@ -24,7 +31,7 @@ export class SingleServer implements Connections {
         address,
         onError: (error) => {
           if (this.#opened) onError(error)
-          else this.#failure ??= error
+          else this.#failures.add(error.message)
         },
         onReady: (changed) => {
           if (this.#opened) onError(null)
@@ -47,8 +54,7 @@ export class SingleServer implements Connections {
       if (server.#node.unfit) throw server.#node.unfit
     } catch (error) {
       server.close()
-      // What `connect` rejects with says less than the event before it.
-      throw explainOpening(options, error instanceof UnfitServer ? error : (server.#failure ?? error))
+      throw explainOpening(options, error, server.#failures)
     }
     server.#opened = true
     return server
@@ -58,53 +64,20 @@ export class SingleServer implements Connections {
     return this.#node.serverId
   }
 
-  async run(
-    sha: string,
-    source: string,
-    keys: readonly string[],
-    args: readonly Argument[],
-  ): Promise<ScriptReply> {
-    try {
-      return await this.#node.run(sha, source, keys, args)
-    } catch (error) {
-      throw toStoreError(error)
-    }
+  run(sha: string, source: string, keys: readonly string[], args: readonly Argument[]): Promise<ScriptReply> {
+    return this.#node.run(sha, source, keys, args).catch(rethrow)
   }
 
-  async call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
-    try {
-      return await this.#node.call(command, key, ...args)
-    } catch (error) {
-      throw toStoreError(error)
-    }
+  call(command: string, key: string, ...args: Argument[]): Promise<ScriptReply> {
+    return this.#node.call(command, key, ...args).catch(rethrow)
   }
 
-  async subscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    this.#channels.add(channels, onText, onGap)
-    try {
-      await this.#node.subscriber.add(channels)
-    } catch (error) {
-      await this.unsubscribe(channels, onText, onGap)
-      throw toStoreError(error)
-    }
+  subscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.subscribe(channels, onText, onGap)
   }
 
-  async unsubscribe(
-    channels: readonly string[],
-    onText: (text: string) => void,
-    onGap: () => void,
-  ): Promise<void> {
-    const unused = this.#channels.delete(channels, onText, onGap)
-    if (unused.length === 0) return
-    try {
-      await this.#node.subscriber.delete(unused)
-    } catch (error) {
-      throw toStoreError(error)
-    }
+  unsubscribe(channels: readonly string[], onText: (text: string) => void, onGap: () => void): Promise<void> {
+    return this.#channels.unsubscribe(channels, onText, onGap)
   }
 
   tellGap(channels: ReadonlySet<string>): void {
@@ -120,10 +93,19 @@ export class SingleServer implements Connections {
   }
 }
 
-/** Why the store could not be opened, as an operator needs it. */
-export function explainOpening({ target }: ConnectionsOptions, cause: unknown): Error {
+/**
+ * Why the store could not be opened, as an operator needs it.
+ * @param failures what the connections told before `cause`, which says less. All of it: that one Sentinel is away matters less than
+ * what the server says that the next one named
+ */
+export function explainOpening(
+  { target }: ConnectionsOptions,
+  cause: unknown,
+  failures: ReadonlySet<string>,
+): Error {
   if (cause instanceof UnfitServer) return cause
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const last = cause instanceof Error ? cause.message : String(cause)
+  const reason = failures.size > 0 ? [...failures].join('; ') : last
   return new MeshError(
     'store_unavailable',
     `${targetText(target)} does not let this hub in (${reason}); start it, or correct REDIS_URL`,

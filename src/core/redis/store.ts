@@ -40,7 +40,7 @@ export class Store {
   ): Promise<ScriptReply> {
     if (namespace === null || !hasEpoch(name)) return this.#scripts.run(this.connections, name, keys, args)
     // No turn is waited for where the epoch is known: calls reach the store in the order they are made in.
-    namespace.epoch ??= this.epochs.current(namespace) ?? (await this.epochs.open(namespace))
+    namespace.epoch ??= this.epochs.current(namespace) ?? (await this.epochs.open(namespace)).name
     const { epoch } = namespace
     keys.push(namespace.meta)
     args.push(epoch)

@@ -11,6 +11,8 @@ export interface SubscriberOptions extends Omit<ClientOptions, 'onReady' | 'onTe
   /** SSUBSCRIBE instead of SUBSCRIBE. */
   readonly sharded: boolean
   readonly onText: (channel: string, text: string) => void
+  /** It brings what is published, for the first time or again. */
+  readonly onSubscribed: () => void
   /** It is subscribed again; what was published meanwhile on these channels is lost. */
   readonly onGap: (channels: ReadonlySet<string>) => void
   /** Publishes by another connection to the same server. */
@@ -28,6 +30,7 @@ export class Subscriber {
   readonly #channels = new Set<string>()
   readonly #timer: NodeJS.Timeout
   #canary: string
+  #subscribing: Promise<void> = Promise.resolve()
   #awaited = false
   #missed = 0
 
@@ -37,15 +40,20 @@ export class Subscriber {
     this.#canary = canary
     this.#client = new Client({
       ...options,
-      onReady: () => void this.#subscribeAll(),
+      onReady: () => {
+        this.#subscribing = this.#subscribeAll()
+        this.#subscribing.catch(() => undefined)
+      },
       onText: (channel, text) => this.#hear(channel, text),
     })
     this.#timer = setInterval(() => this.#tryCanary(), options.canaryIntervalMs)
     this.#timer.unref()
   }
 
-  connect(): Promise<void> {
-    return this.#client.connect()
+  /** The first connection, and what is subscribed first. Rejects where either is refused, after `onError`. */
+  async connect(): Promise<void> {
+    await this.#client.connect()
+    await this.#subscribing
   }
 
   /** What is published arrives, as far as the last canaries tell. */
@@ -118,9 +126,14 @@ export class Subscriber {
     } catch (error) {
       // Half a subscription is worse than none: begin again with a new connection, unless it is asked of the wrong node.
       if (error instanceof Error && error.message.startsWith('MOVED')) this.#options.onMoved?.()
-      else this.#client.reconnect()
-      return
+      else {
+        // What the server says; that a connection is lost is told elsewhere.
+        if (error instanceof Error && error.name === 'ReplyError') this.#options.onError(error)
+        this.#client.reconnect()
+      }
+      throw error
     }
+    this.#options.onSubscribed()
     if (before.size > 0) this.#options.onGap(before)
   }
 

@@ -56,7 +56,7 @@ local function note_entry(session, agent, place, text, expires)
 end
 
 local function tell_entries()
-  for hub, lines in pairs(entries) do redis.call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E\n' .. table.concat(lines, '\n')) end
+  for hub, lines in pairs(entries) do redis.call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E' .. EPOCH .. '\n' .. table.concat(lines, '\n')) end
 end
 
 -- The text is that of receiptText in core/receipts.ts. Who is not registered any more is told nothing.

@@ -88,7 +88,7 @@ local function broadcast(from, of, value, echo, text, expires)
   local fields = { 't', text, 'f', from, 'e', echo and '1' or '0', 'r', list, 'x', expires }
   local id
   if LOG_MAX > 0 then id = call('XADD', BROADCASTS, 'MAXLEN', LOG_MAX, '0-*', unpack(fields)) else id = call('XADD', BROADCASTS, '0-*', unpack(fields)) end
-  local signal = 'B\n' .. sub(id, 3)
+  local signal = 'B' .. EPOCH .. '\n' .. sub(id, 3)
   if #text + #list <= INLINE then signal = table.concat({ signal, expires, echo and '1' or '0', cjson.encode(from), list, text }, '\n') end
   call(PUBLISH, CHANNELS .. 'feed', signal)
   return 'B' .. sub(id, 3) .. ' ' .. count, count
@@ -202,5 +202,5 @@ if begun and next(begun) then
   for capability in pairs(begun) do capabilities[#capabilities + 1] = capability end
   call(PUBLISH, CHANNELS .. 'feed', 'J\n' .. cjson.encode({ kind = 'queued', capabilities = capabilities }))
 end
-for hub, signal in pairs(signals) do call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E\n' .. table.concat(signal, '\n')) end
+for hub, signal in pairs(signals) do call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E' .. EPOCH .. '\n' .. table.concat(signal, '\n')) end
 return replies
