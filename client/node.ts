@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import WebSocket from 'ws'
 import { SUBPROTOCOL } from '../protocol/limits.ts'
-import { connectOn } from './client.ts'
+import { connectOn } from './endpoint.ts'
 import type { HandlerRun } from './handler-run.ts'
 import type { AgentOptions, ConnectOptions } from './options.ts'
 import type { Platform } from './socket.ts'

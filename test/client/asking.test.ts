@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { HandlerRun } from '../../client/handler-run.ts'
+import { createHandlerRun } from '../../client/handler-run.ts'
 import { turnScope } from '../../client/scope.ts'
 import { startTestHub } from '../../src/testing/index.ts'
 import type { Message } from '../../protocol/pushes.ts'
@@ -124,7 +124,7 @@ describe('a handler that waits for a request of its own', () => {
 describe('the scope of platforms that can not look across an await', () => {
   it('knows a handler until its first await, also where handlers start one another', async () => {
     const scope = turnScope()
-    const [outer, inner] = [new HandlerRun(() => {}), new HandlerRun(() => {})]
+    const [outer, inner] = [createHandlerRun(() => {}), createHandlerRun(() => {})]
     const seen: unknown[] = []
     const see = (): void => void seen.push(scope.getStore())
     await scope.run(outer, async () => {
