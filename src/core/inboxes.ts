@@ -1,3 +1,5 @@
+import type { Door } from './registry.ts'
+
 /** `replies`: messages of type `response` and receipts. */
 export type Lane = 'inbox' | 'replies'
 
@@ -40,6 +42,12 @@ export type RejectResult =
   /** It is not there any more. */
   | { readonly outcome: 'gone' }
 
+/** An agent that lives by heartbeats of a door: of no other one anything is told or done. */
+export interface Member {
+  readonly agentId: string
+  readonly door: Door
+}
+
 /**
  * What is owed to each agent: two lanes of unacknowledged entries and nothing else. Acknowledged means deleted. Entries are
  * added by `Sends` (and by a rejected broadcast). Where an entry was sent with a receipt, whatever ends it (`settle`, `reject`, `expire`,
@@ -58,6 +66,13 @@ export interface Inboxes {
     after: number,
     limit: number,
   ): Promise<{ readonly entries: readonly Entry[]; readonly head: number }>
+  /**
+   * The texts that wait for a member, in order; nothing is taken. What is over `httpInboxMax` or too old counts as gone. About `maxBytes` of the oldest
+   * at most, one at least.
+   */
+  peek(namespace: string, member: Member, maxBytes: number): Promise<readonly string[]>
+  /** Deletes a member's messages by their ids; unknown ones are ignored. Repeating it is safe. */
+  acknowledge(namespace: string, member: Member, messageIds: readonly string[]): Promise<void>
   /** Deletes entries; unknown ones are ignored. Repeating it is safe. */
   settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
   /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */

@@ -1,4 +1,4 @@
-import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
+import type { Entry, Inboxes, Lane, Member, Rejection, RejectResult, Settlement } from '../inboxes.ts'
 import type { Argument } from './connections.ts'
 import type { NamespaceKeys } from './keys.ts'
 import { preludeArgs, runWithSenders, type Store } from './store.ts'
@@ -51,6 +51,39 @@ export class RedisInboxes implements Inboxes {
       })
     }
     return { entries, head: Number(reply[0]) }
+  }
+
+  async peek(namespace: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
+    const keys = this.#store.keys.of(namespace)
+    return (await this.#store.run(
+      keys,
+      'peek',
+      [keys.sessions, keys.lane(agentId, 'inbox'), keys.lane(agentId, 'replies')],
+      [agentId, door, this.#store.limits.httpInboxMax, maxBytes],
+    )) as string[]
+  }
+
+  async acknowledge(
+    namespace: string,
+    { agentId, door }: Member,
+    messageIds: readonly string[],
+  ): Promise<void> {
+    if (messageIds.length === 0) return
+    const keys = this.#store.keys.of(namespace)
+    await runWithSenders(
+      this.#store,
+      'acknowledge',
+      keys,
+      [
+        keys.sessions,
+        keys.lane(agentId, 'inbox'),
+        keys.lane(agentId, 'replies'),
+        keys.rejections(agentId),
+        keys.receipts(agentId),
+        keys.expiries,
+      ],
+      [this.#store.connections.publishCommand, keys.root, agentId, door, ...new Set(messageIds)],
+    )
   }
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {
@@ -147,6 +180,7 @@ export class RedisInboxes implements Inboxes {
       agentId,
       letterOf(lane),
       onlyAbsent ? 1 : 0,
+      this.#store.limits.httpInboxMax,
       ...numbers,
     ])) as number
   }

@@ -15,6 +15,8 @@ const REGISTRY = [...TASKS, '_registry'] as const
 const PRELUDES = {
   open: [],
   register: REGISTRY,
+  enrol: REGISTRY,
+  beat: REGISTRY,
   update: REGISTRY,
   leave: REGISTRY,
   reclaim: REGISTRY,
@@ -24,6 +26,8 @@ const PRELUDES = {
   since: [],
   send: ['_enqueue'],
   read: [],
+  peek: [],
+  acknowledge: RECEIPTS,
   settle: [],
   'settle-receipts': RECEIPTS,
   progress: RECEIPTS,
