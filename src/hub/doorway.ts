@@ -128,13 +128,17 @@ export class Doorway {
     { statusReason, metrics }: Beat,
   ): Promise<{ known: boolean; replica: Replica }> {
     const namespace = await this.#open()
-    const result = await this.#hub.core.registry.beat(this.#namespace, {
-      agentId,
-      door: this.#door,
-      staleMs: this.#staleMs,
-      statusReason,
-    })
-    if (result.outcome === 'unknown') return { known: false, replica: namespace.replica }
+    const { registry } = this.#hub.core
+    const request = { agentId, door: this.#door, staleMs: this.#staleMs, statusReason }
+    let result = await registry.beat(this.#namespace, request)
+    if (result.outcome === 'unknown') {
+      // It will not register again: where the store has lost it, this hub has not.
+      const former = namespace.former(agentId)
+      if (former?.state.door !== this.#door) return { known: false, replica: namespace.replica }
+      await this.#enrol(agentId, former.registration)
+      result = await registry.beat(this.#namespace, request)
+      if (result.outcome === 'unknown') return { known: false, replica: namespace.replica }
+    }
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     namespace.onBeat(agentId, metrics, result.at)
@@ -156,7 +160,9 @@ export class Doorway {
       graceMs: 0,
       marks: null,
     })
-    if (result.outcome === 'fenced') return false
+    const former = namespace.former(agentId)
+    namespace.forgetFormer(agentId)
+    if (result.outcome === 'fenced') return former?.state.door === this.#door
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     return true

@@ -2,7 +2,7 @@ import type { CloseReason } from '../../protocol/close-codes.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
-import type { RegistryEvent } from '../core/registry.ts'
+import type { AgentRecord, RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
 import { FormerAgents } from './former-agents.ts'
 import { Ghosts } from './ghosts.ts'
@@ -178,7 +178,17 @@ export class Namespace {
 
   /** When an agent was first registered (ms), as this hub knew it before the store lost data, a while ago at most; else null. */
   registeredBefore(agentId: string): number | null {
-    return this.#former.registeredAt(agentId)
+    return this.#former.get(agentId)?.state.registeredAt ?? null
+  }
+
+  /** An agent as this hub knew it before the store lost data, a while ago at most; else null. */
+  former(agentId: string): AgentRecord | null {
+    return this.#former.get(agentId)
+  }
+
+  /** It has unregistered: it does not come back as it was before the store lost data. */
+  forgetFormer(agentId: string): void {
+    this.#former.forget(agentId)
   }
 
   /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
@@ -232,7 +242,7 @@ export class Namespace {
   }
 
   /** The replica was loaded anew. */
-  #onReload(wentBack: boolean, before: ReadonlyMap<string, number>): void {
+  #onReload(wentBack: boolean, before: ReadonlyMap<string, AgentRecord>): void {
     this.watchers.onReset()
     if (wentBack) {
       this.#begunAt = this.replica.revision

@@ -121,7 +121,10 @@ export class Reaper {
     const { registry } = this.#hub.core
     const { httpStaleMs } = this.#hub.settings
     while (!namespace.closed) {
+      const asked = performance.now()
       const found = await registry.due(namespace.name, STEP_MAX)
+      // So long a wait for the store is one that heartbeats had too.
+      if (performance.now() - asked > Math.max(httpStaleMs / 4, 1_000)) this.#silence.interrupt(namespace)
       const due = found.filter((agentId) => {
         const state = namespace.replica.get(agentId)?.record.state
         if (state?.door === undefined || state.status === 'offline') return true
