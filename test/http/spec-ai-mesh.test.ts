@@ -242,11 +242,7 @@ describe.each(PLACES)(
         ...Array<string>(6).fill('custom'),
         'custom',
       ])
-      expect(came.map((message) => (message as { customType?: string }).customType ?? null)).toEqual([
-        null,
-        ...customs.slice(1, 7),
-        null,
-      ])
+      expect(came.map((message) => message.customType ?? null)).toEqual([null, ...customs.slice(1, 7), null])
       await send(ws, 'm1', null, { messageType: 'my.own-kind' })
       expect((await near.messages('m1')).at(-1)?.message_type).toEqual({ Custom: 'my.own-kind' })
     })
