@@ -316,6 +316,28 @@ export function heartbeatsSuite({ openCore }: CoreFactory): void {
       ])
     })
 
+    test('a dead letter of it can be sent again, whatever its inbox holds', async () => {
+      const core = await openCore({ httpInboxMax: 1, inboxMax: 1 })
+      const alice = await join(core, 'alice')
+      await enrol(core, 'h1')
+      await fill(core, alice.sender, toAgent('h1'), ['a', 'b'])
+      await core.inboxes.expireAbsent(NS, 100)
+      const [letter] = await core.deadLetters.list(NS, null, 10)
+      const again = { position: letter?.position ?? '', text: letter?.text ?? '', expiresAt: null }
+      expect(await core.deadLetters.redrive(NS, [again])).toEqual(['redriven'])
+      expect(await peek(core, 'h1')).toEqual([frame('a')])
+    })
+
+    test('registering brings an offline one back, with what has come meanwhile', async () => {
+      const core = await openCore()
+      const alice = await join(core, 'alice')
+      await enrol(core, 'h1')
+      await silence(core, 'h1')
+      await fill(core, alice.sender, toAgent('h1'), ['a'])
+      expect(kindsOf((await enrol(core, 'h1')).events)).toEqual(['agent.updated', 'agent.status_changed'])
+      expect(await peek(core, 'h1')).toEqual([frame('a')])
+    })
+
     test('an entry waits for its time and no longer, whatever its sender said', async () => {
       const core = await openCore({ httpMessageTtlMs: 1 })
       const alice = await join(core, 'alice')

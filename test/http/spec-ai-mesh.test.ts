@@ -189,6 +189,34 @@ describe.each(PLACES)(
       expect(await far.payloads('m1')).toEqual(Array.from({ length: 200 }, (_, i) => i))
     })
 
+    test('members that come while broadcasts are on their way miss none after their registration, and no order breaks', async () => {
+      const { mesh, near, far } = await start({ httpInboxMax: 10_000 })
+      await using _ = mesh
+      await using ws = await join(mesh.near, 'ws', { producer: 'p' })
+      await near.register('m0')
+      const total = 900
+      const answers: Promise<unknown>[] = []
+      const members: Promise<string>[] = []
+      for (let i = 0; i < total; i++) {
+        answers.push(send(ws, i % 4 === 3 ? 'm0' : { all: true }, i, { seq: i + 1 }))
+        if (i % 60 === 0) {
+          members.push(far.register(`m-${i}`).then(({ instance_id: id }) => id))
+          await new Promise((resolve) => setTimeout(resolve, 2))
+        }
+      }
+      await Promise.all(answers)
+      const ids = await Promise.all(members)
+      const { delivered_to: last } = await far.send('ws2', null, total)
+      expect(last.toSorted()).toEqual(['m0', 'ws', ...ids].toSorted())
+      expect(await near.payloads('m0')).toEqual(Array.from({ length: total + 1 }, (_unused, i) => i))
+      for (const id of ids) {
+        const payloads = (await near.payloads(id)) as number[]
+        const from = payloads[0] ?? 0
+        const owed = Array.from({ length: total + 1 - from }, (_unused, i) => from + i)
+        expect(payloads).toEqual(owed.filter((i) => i % 4 !== 3 || i === total))
+      }
+    })
+
     test('one that is away with its registration kept gets what a member sent', async () => {
       const { mesh, near } = await start()
       await using _ = mesh
