@@ -84,6 +84,12 @@ export const settingsSchema = z.object({
     3_600_000,
     'Milliseconds an entry waits in such an inbox before it is dead-lettered; 0: for ever.',
   ),
+  httpMessageKinds: flag(
+    6,
+    13,
+    13,
+    'Message types that members over HTTP know by name: 13, or the first 6 for spec-ai before 0.6.0, which gets the others as custom ones.',
+  ),
   queueMax: flag(
     0,
     10_000_000,

@@ -47,6 +47,7 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],
   [/^(?:inbox|broadcast|httpInbox)Max$/, 'entries'],
+  [/^httpMessageKinds$/, 'types'],
   [/^queueMax$/, 'messages'],
   [/^eventsMax$/, 'events'],
   [/^deadMax$/, 'messages'],

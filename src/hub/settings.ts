@@ -9,6 +9,7 @@ export interface HubSettings {
   readonly inboxMax: number
   readonly httpStaleMs: number
   readonly httpNamespace: string
+  readonly httpMessageKinds: number
   readonly queueMax: number
   readonly ackTimeoutMs: number
   readonly maxMessageBytes: number

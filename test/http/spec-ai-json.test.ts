@@ -105,7 +105,7 @@ describe('a stored message', () => {
             5,
             customType,
           )
-          const message = JSON.parse(toAgentMessage(frame, id)) as Record<string, unknown>
+          const message = JSON.parse(toAgentMessage(frame, id, 13)) as Record<string, unknown>
           const lone = /\p{Surrogate}/gu
           const whole = (one: string | null) => one?.replaceAll(lone, '\ufffd') ?? null
           expect(message).toMatchObject({
@@ -128,7 +128,7 @@ test('a custom type comes back as it was', () => {
     fc.property(fc.string({ unit: 'grapheme' }), (custom) => {
       const { messageType, customType } = toOurs({ custom })
       expect(messageType).toMatch(/^[a-z0-9_.-]{1,64}$/)
-      expect(JSON.parse(toSpecAi(messageType, customType))).toEqual({ Custom: custom })
+      expect(JSON.parse(toSpecAi(messageType, customType, 13))).toEqual({ Custom: custom })
     }),
   )
 })

@@ -275,6 +275,19 @@ describe.each(PLACES)(
       expect((await near.messages('m1')).at(-1)?.message_type).toEqual({ Custom: 'my.own-kind' })
     })
 
+    test('D19 members that know six types by name get the others as custom ones', async () => {
+      const { mesh, near, far } = await start({ httpMessageKinds: 6 })
+      await using _ = mesh
+      await near.register('m1')
+      for (const unit of Object.keys(UNITS)) await far.send('x', 'm1', null, { message_type: unit })
+      expect((await near.messages('m1')).map(({ message_type: type }) => type)).toEqual([
+        ...Object.keys(UNITS).slice(0, 6),
+        ...Object.values(UNITS)
+          .slice(6)
+          .map((name) => ({ Custom: name })),
+      ])
+    })
+
     test('D17 status and metrics of a heartbeat are shown to agents', async () => {
       const { mesh, near, far } = await start()
       await using _ = mesh

@@ -45,7 +45,7 @@ export class NamespaceKeys {
   get agents(): string {
     return `${this.root}agents`
   }
-  /** hash: agent → status, connected, hub, door, registeredAt, revision (JSON) */
+  /** hash: agent → status, connected, hub, door, registeredAt, since (registeredAt in μs), eligible, ephemeral, revision (JSON) */
   get state(): string {
     return `${this.root}state`
   }
@@ -57,7 +57,7 @@ export class NamespaceKeys {
   get names(): string {
     return `${this.root}names`
   }
-  /** zset: eligible online agent → registeredAt */
+  /** zset: eligible online agent → when it was first registered (μs) */
   get electable(): string {
     return `${this.root}electable`
   }

@@ -55,7 +55,8 @@ const INVALID: ReadonlySet<ErrorCode> = new Set(['invalid_agent', 'invalid_name'
  * a connection, on any hub, see it, and it sees them. It acts for ids that registered here and for no others.
  */
 export function specAi(hub: Hub): FastifyPluginCallback {
-  const doorway = new Doorway(hub, 'http', hub.settings.httpNamespace, hub.settings.httpStaleMs)
+  const { httpNamespace, httpStaleMs, httpMessageKinds } = hub.settings
+  const doorway = new Doorway(hub, 'http', httpNamespace, httpStaleMs)
 
   const handlers: Record<Route['name'], (call: Call) => Promise<FastifyReply>> = {
     async register({ body, ip, reply }) {
@@ -123,7 +124,7 @@ export function specAi(hub: Hub): FastifyPluginCallback {
 
     async messages({ id, reply }) {
       const frames = await doorway.peek(id, PEEK_BYTES)
-      const messages = frames.map((frame) => toAgentMessage(frame, id))
+      const messages = frames.map((frame) => toAgentMessage(frame, id, httpMessageKinds))
       return sendText(reply, 200, `{"messages":[${messages.join(',')}]}`)
     },
 

@@ -45,7 +45,7 @@ if state then
     redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
   end
 else
-  state = { status = 'online', registeredAt = int(math.min(now, tonumber(ARGV[19]) or now)) }
+  state = new_state(ARGV[19])
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
 end
 link(id, registration, true)
