@@ -141,8 +141,15 @@ export interface BeatRequest {
 }
 
 export type BeatResult =
-  /** `at`: milliseconds since 1970, the store's clock. No events: nothing changed but the time. */
-  | { readonly outcome: 'alive'; readonly at: number; readonly events: readonly RegistryEvent[] }
+  | {
+      readonly outcome: 'alive'
+      /** Milliseconds since 1970, the store's clock. */
+      readonly at: number
+      /** Who leads now. */
+      readonly leader: string | null
+      /** None: nothing changed but the time. */
+      readonly events: readonly RegistryEvent[]
+    }
   /** No agent of this door has the id. */
   | { readonly outcome: 'unknown' }
 

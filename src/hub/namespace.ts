@@ -382,7 +382,7 @@ export class Namespace {
       if (index++ % SWEEP_SLICES === this.#slice) this.ask(session)
     if (this.#slice % 5 !== 0) return
     this.work.sweep()
-    if (this.#connections > 0) void this.catchUp()
+    if (this.#connections > 0 || this.replica.size > 0) void this.catchUp()
     this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))
   }
 

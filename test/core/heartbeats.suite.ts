@@ -137,6 +137,7 @@ export function heartbeatsSuite({ openCore }: CoreFactory): void {
         registeredAt: events[0]?.agent?.state.registeredAt,
       })
       expect((await core.registry.snapshot(NS)).leader).toBe('h2')
+      expect(back).toMatchObject({ leader: 'h2' })
     })
 
     test('a namespace whose only agent was silent has its leader back with the heartbeat', async () => {

@@ -479,6 +479,30 @@ describe.each(PLACES)(
       expect((await send(inside, 'm1', 1)).recipients).toBe(1)
     })
 
+    test('a member is reached by its name, and as the leader', async () => {
+      const { mesh, near, far } = await start()
+      await using _ = mesh
+      await near.register('First one!')
+      await using ws = await join(mesh.far, 'ws')
+      await send(ws, { name: 'First one!' }, 1)
+      await send(ws, { leader: true }, 2, { messageType: 'response' })
+      await send(ws, { leader: true }, 3)
+      expect(await far.payloads(encodeURIComponent('First one!'))).toEqual([1, 2, 3])
+    })
+
+    test('an agent with a connection has no room for more: 429, and nothing is stored', async () => {
+      const { mesh, near } = await start({ inboxMax: 1 })
+      await using _ = mesh
+      const away = await join(mesh.far, 'ws')
+      await away.request({ type: 'bye', keep: true })
+      const body = { target_instance: 'ws', message_type: 'Query', payload: 1 }
+      expect((await near.request('POST', '/messages/send/x', body)).status).toBe(200)
+      const full = await near.request('POST', '/messages/send/x', body)
+      expect([full.status, full.json]).toMatchObject([429, { code: 'inbox_full' }])
+      await using back = await join(mesh.far, 'ws')
+      expect(back.welcome.pending).toBe(1)
+    })
+
     test('streams and transient messages pass members by', async () => {
       const { mesh, near } = await start()
       await using _ = mesh

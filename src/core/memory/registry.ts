@@ -114,7 +114,7 @@ export class MemoryRegistry implements Registry {
       namespace.update(change, agent, registration, { statusReason: reason })
     }
     if (change.events.length > 0) namespace.elect(change)
-    return { outcome: 'alive', at: change.at, events: change.events }
+    return { outcome: 'alive', at: change.at, leader: namespace.leader, events: change.events }
   }
 
   async update(name: string, request: UpdateRequest): Promise<ChangeResult> {

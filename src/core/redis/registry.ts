@@ -112,8 +112,8 @@ export class RedisRegistry implements Registry {
       request.statusReason ?? '',
     ])) as string[] | null
     if (reply === null) return { outcome: 'unknown' }
-    const [at, ...events] = reply
-    return { outcome: 'alive', at: Number(at), events: events.map(parseEvent) }
+    const [at, leader, ...events] = reply
+    return { outcome: 'alive', at: Number(at), leader: leader || null, events: events.map(parseEvent) }
   }
 
   async update(namespace: string, request: UpdateRequest): Promise<ChangeResult> {
