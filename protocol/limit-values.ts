@@ -15,6 +15,8 @@ export const capabilitiesMax = 20
 export const capabilityMinChars = 2
 export const capabilityMaxChars = 32
 export const listMax = 20
+/** Profiles of an agent that comes in over HTTP or MXP. */
+export const foreignProfilesMax = 256
 export const listItemMaxChars = 64
 export const metadataMaxKeys = 64
 export const metadataMaxBytes = 16_384
