@@ -5,6 +5,7 @@ import { inboxesSuite } from './inboxes.suite.ts'
 import { leaderSuite } from './leader.suite.ts'
 import { leasesSuite } from './leases.suite.ts'
 import { numberedSendsSuite } from './numbered-sends.suite.ts'
+import { ownersSuite } from './owners.suite.ts'
 import { queueSendsSuite } from './queue-sends.suite.ts'
 import { queuesClaimsSuite } from './queues-claims.suite.ts'
 import { queuesLossSuite } from './queues-loss.suite.ts'
@@ -23,6 +24,7 @@ export function coreSuites(factory: CoreFactory): void {
   registrySuite(factory)
   registryChangesSuite(factory)
   registryWatchSuite(factory)
+  ownersSuite(factory)
   leaderSuite(factory)
   reclaimSuite(factory)
   sendsSuite(factory)

@@ -7,6 +7,8 @@ interface StateText {
   readonly reason?: string
   readonly connected: boolean
   readonly hub?: string
+  /** Only lua/register.lua looks at it. */
+  readonly owner?: string
   readonly registeredAt: string
   readonly revision: string
 }

@@ -45,7 +45,7 @@ export class NamespaceKeys {
   get agents(): string {
     return `${this.root}agents`
   }
-  /** hash: agent → status, connected, hub, registeredAt, revision (JSON) */
+  /** hash: agent → status, connected, hub, registeredAt, revision, owner (JSON) */
   get state(): string {
     return `${this.root}state`
   }
