@@ -26,6 +26,7 @@ import type { StreamRequestOptions } from './stream.ts'
 import type { StreamReader } from './stream-reader.ts'
 import { Streams } from './streams.ts'
 import { Subscriptions } from './subscriptions.ts'
+import { TokenRefresh } from './token-refresh.ts'
 
 /** What a target is short for. */
 export function toTarget(to: Target | string): Target {
@@ -49,6 +50,7 @@ export class Endpoint {
   readonly #lifecycle: Lifecycle
   readonly #outgoing: Outgoing
   readonly #calls: Calls
+  readonly #refresh: TokenRefresh | null
   #onWelcomed: () => void = () => undefined
   #onNoWelcome: (error: Error) => void = () => undefined
   #onClosed: (error: Error | null) => void = () => undefined
@@ -84,6 +86,11 @@ export class Endpoint {
       { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes },
     )
     this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
+    const { token } = settings
+    this.#refresh =
+      typeof token === 'function'
+        ? new TokenRefresh(token, (command, settle) => this.#calls.once(command, settle))
+        : null
     this.subscriptions = new Subscriptions(this.#calls)
     this.requests = new Requests(() => this.incoming.pump())
     this.streams = new Streams({
@@ -259,6 +266,7 @@ export class Endpoint {
     this.#outgoing.resume()
     this.incoming.resume(welcome.limits.ackTimeoutMs, welcome.work)
     this.subscriptions.resume()
+    this.#refresh?.opened(welcome)
     if (this.#closing) this.#lifecycle.drain()
     this.#onWelcomed()
   }
@@ -299,6 +307,7 @@ export class Endpoint {
   }
 
   #lost(): void {
+    this.#refresh?.stop()
     this.#calls.lost()
     this.#outgoing.lost()
     this.incoming.lost()
