@@ -64,6 +64,10 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
         identify(hub, request).then(
           (principal) => {
             if (socket.destroyed) return
+            if (hub.draining) {
+              end(socket, drainingAnswer())
+              return
+            }
             socket.off('error', destroy)
             server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket, principal))
           },

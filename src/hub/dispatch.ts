@@ -4,6 +4,7 @@ import { show } from '../../protocol/agent.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Connection } from './connection.ts'
+import { ANYBODY } from '../auth/principal.ts'
 import { auth } from './commands/auth.ts'
 import { ack, nack, progress } from './commands/acknowledge.ts'
 import { bye } from './commands/bye.ts'
@@ -162,7 +163,8 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
     if (command.type === 'hello') {
       run(connection, ref, hello(connection, command))
     } else if (namespace && principal) {
-      demand(principal, needsOf(command, { namespace: namespace.name, agentId: session?.agentId ?? null }))
+      if (principal !== ANYBODY)
+        demand(principal, needsOf(command, { namespace: namespace.name, agentId: session?.agentId ?? null }))
       run(
         connection,
         ref,

@@ -218,5 +218,6 @@ describe('key files', () => {
     expect(() => secretKeys(`${'x'.repeat(31)}\n\n`)).toThrow('31 bytes')
     const pem = await pemOf(await keyPair('RS256'))
     expect(() => secretKeys(pem)).toThrow('PEM')
+    expect(await secretKeys(SECRET).candidates({ alg: 'RS256' })).toEqual([])
   })
 })
