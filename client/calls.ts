@@ -1,6 +1,6 @@
 import { MeshError } from '../protocol/errors.ts'
 import type { ErrorReply, Ok } from '../protocol/replies.ts'
-import { abortError, closedError, overflowError, timeoutError } from './errors.ts'
+import { abortError, lostError, overflowError, timeoutError } from './errors.ts'
 
 /** A command without its `ref`. */
 export interface Asked {
@@ -42,7 +42,7 @@ export class Calls {
 
   /**
    * Asks; the promise is the `result` of the answer. For commands that may safely be asked twice.
-   * @throws MeshError as the hub says; `TimeoutError`, `AbortError`, `QuotaExceededError` by name
+   * @throws MeshError as the hub says; `timeout`, `overflow`, `closed`; the reason of `signal`
    */
   ask<Result>(command: Asked, { signal, timeoutMs }: AskOptions): Promise<Result> {
     return new Promise((resolve, reject) => {
@@ -112,7 +112,7 @@ export class Calls {
     for (const [ref, call] of this.#pending) {
       if (!call.once) continue
       this.#pending.delete(ref)
-      call.fail(closedError('the connection'))
+      call.fail(lostError())
     }
   }
 

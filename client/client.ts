@@ -53,14 +53,20 @@ export class Client {
   /** For `connectOn`. */
   static async open(platform: Platform, options: ConnectOptions): Promise<Client> {
     const { signal } = options
-    if (signal?.aborted === true) throw abortError(signal)
     const settings = toSettings(options)
-    const endpoint = new Endpoint(platform, settings)
+    const { agent, namespace, outbox } = settings
+    if (outbox !== null) await outbox.open(namespace, agent?.id)
     const aborted = (): void => void endpoint.end(abortError(signal as AbortSignal))
-    signal?.addEventListener('abort', aborted)
+    let endpoint: Endpoint
     try {
+      if (signal?.aborted === true) throw abortError(signal)
+      endpoint = new Endpoint(platform, settings)
+      signal?.addEventListener('abort', aborted)
       endpoint.start()
       await endpoint.welcomed
+    } catch (error) {
+      await outbox?.close()
+      throw error
     } finally {
       signal?.removeEventListener('abort', aborted)
     }
@@ -101,8 +107,8 @@ export class Client {
    * Sends a message; `to` is an agent's id or a target. Resolves when the mesh has stored it (not: delivered). While there is
    * no connection it waits; what was not answered is sent again after reconnecting, in order, and stored once. With `receipt`
    * the result also tells what becomes of it.
-   * @throws MeshError as the hub says (`unknown_target`, `inbox_full`, …), or `bad_frame`, `payload_too_large` at once;
-   * by name `AbortError` (`signal`, or the client was closed) and `QuotaExceededError` (`maxOutgoing`)
+   * @throws MeshError as the hub says (`unknown_target`, `inbox_full`, …), or `bad_frame`, `payload_too_large` at once,
+   * `overflow` (`maxOutgoing`), `closed`; the reason of `signal`
    */
   send(
     to: Target | string,
@@ -128,7 +134,7 @@ export class Client {
 
   /**
    * Sends a `query` and waits for the `response` to it, which is acknowledged when it comes. A handler may do this too.
-   * @throws as `send`; `TimeoutError` by name when no reply came within `timeoutMs`
+   * @throws as `send`; MeshError `timeout` (a `TimeoutError` by name) when no reply came within `timeoutMs`
    */
   request<Payload = unknown>(
     to: Target | string,
@@ -158,9 +164,12 @@ export class Client {
   /**
    * Opens a stream to a connected agent, for what no query asks for: the other side takes it with `onStream`.
    * @throws MeshError `unknown_target` where the agent is not connected, `forbidden`, `inbox_full` where it has 1,000 streams;
-   * `AbortError` by name when the connection is lost first
+   * `connection_lost` when that happens first
    */
-  openStream(agentId: string, options: OpenStreamOptions = {}): Promise<StreamWriter> {
+  openStream<Chunk = unknown>(
+    agentId: string,
+    options: OpenStreamOptions = {},
+  ): Promise<StreamWriter<Chunk>> {
     if (this.state.type === 'closed') return handled(Promise.reject(closedError('openStream')))
     return handled(this.#endpoint.streams.open(agentId, options.correlationId))
   }
@@ -189,9 +198,8 @@ export class Client {
     handler?: Handler<never> | HandlerOptions,
     options?: HandlerOptions,
   ): () => void {
-    const { incoming } = this.#endpoint
-    if (typeof subject === 'string') return incoming.handle(subject, handler as Handler, options)
-    return incoming.handle(null, subject as Handler, handler as HandlerOptions | undefined)
+    if (typeof subject === 'string') return this.#handle(subject, handler as Handler, options)
+    return this.#handle(null, subject as Handler, handler as HandlerOptions | undefined)
   }
 
   /**
@@ -204,7 +212,7 @@ export class Client {
     handler: Handler<Payload>,
     options?: HandlerOptions,
   ): () => void {
-    return this.#endpoint.incoming.handle(workOf(capability), handler as Handler, options)
+    return this.#handle(workOf(capability), handler as Handler, options)
   }
 
   /** One page of the agents that match, sorted by name; only `online` ones unless `where.status` says otherwise. */
@@ -260,7 +268,7 @@ export class Client {
   /**
    * Ends the client in order: starts no more handlers, lets running ones finish and waits for the answers to what was sent (both
    * together at most `closeTimeoutMs`), acknowledges, says `bye`, closes the socket. Never rejects; what is left is rejected with
-   * an `AbortError`.
+   * `closed`.
    */
   close(options: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#endpoint.close(options.unregister ?? false)
@@ -271,9 +279,17 @@ export class Client {
     return this.close()
   }
 
+  #handle(subject: string | null, handler: Handler, options?: HandlerOptions): () => void {
+    const { incoming, validation } = this.#endpoint
+    return incoming.handle(subject, validation.handler(handler), options)
+  }
+
   #send(to: Target | string, payload: unknown, options: SealOptions): Promise<SendResult> {
     const sent = this.#endpoint.send(toTarget(to), payload, options)
-    sent.catch((error: Error) => this.#endpoint.statuses.emit({ type: 'send_failed', error }))
+    const { type: messageType = 'notification' } = options
+    sent.catch((error: Error) =>
+      this.#endpoint.statuses.emit({ type: 'send_failed', to: toTarget(to), messageType, error }),
+    )
     return sent
   }
 }

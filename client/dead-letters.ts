@@ -34,7 +34,7 @@ export interface DeadLetterListOptions extends WaitOptions {
 
 type Ask = <Result>(command: Asked, options: WaitOptions) => Promise<Result>
 
-/** What the namespace has given up. All methods throw MeshError as the hub says, `TimeoutError` and `AbortError` by name. */
+/** What the namespace has given up. All methods throw MeshError, as the hub says or `timeout`, `closed`. */
 export class DeadLetters {
   readonly #ask: Ask
 

@@ -16,9 +16,12 @@ import type { HandlerRun } from './handler-run.ts'
 import type { ReplyOptions } from './message.ts'
 import type { Settings, UpdateFields } from './options.ts'
 import { Outgoing } from './outgoing.ts'
+import type { OutgoingPort } from './outgoing.ts'
 import { Receipts } from './receipts.ts'
 import { Requests } from './requests.ts'
 import type { RequestOptions } from './requests.ts'
+import { told, Validation } from './schemas.ts'
+import type { Part } from './schemas.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
 import { Statuses } from './status.ts'
@@ -27,6 +30,9 @@ import type { StreamReader } from './stream-reader.ts'
 import { Streams } from './streams.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { TokenRefresh } from './token-refresh.ts'
+
+/** Nobody waits for the answer of what an earlier client asked. */
+const ASKED = { type: 'query', fleeting: true } as const
 
 /** What a target is short for. */
 export function toTarget(to: Target | string): Target {
@@ -41,6 +47,7 @@ export class Endpoint {
   readonly receipts: Receipts
   readonly subscriptions: Subscriptions
   readonly streams: Streams
+  readonly validation: Validation
   /** Rejects when the endpoint ends before its first session. */
   readonly welcomed: Promise<void>
   /** The error it ended with, null after `close`. Never rejects. */
@@ -69,6 +76,7 @@ export class Endpoint {
       this.#onNoWelcome = reject
     })
     this.statuses = new Statuses(settings.onStatus)
+    this.validation = new Validation(settings.schemas)
     this.#lifecycle = new Lifecycle(platform, settings, {
       hello: () => this.#hello(),
       accepts: ({ resumed }) => this.#outgoing.accepts(resumed),
@@ -77,14 +85,13 @@ export class Endpoint {
       lost: () => this.#lost(),
       changed: (state) => this.#changed(state),
     })
-    this.#outgoing = new Outgoing(
-      {
-        write: (line) => this.#lifecycle.write(line),
-        renew: () =>
-          this.#lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
-      },
-      { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes },
-    )
+    const port: OutgoingPort = {
+      write: (line) => this.#lifecycle.write(line),
+      renew: () => this.#lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
+      emit: (incident) => this.statuses.emit(incident),
+    }
+    const limits = { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes }
+    this.#outgoing = settings.outbox?.outgoing(port, limits) ?? new Outgoing(port, limits)
     this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
     const { token } = settings
     this.#refresh =
@@ -107,10 +114,11 @@ export class Endpoint {
         write: (line) => this.#lifecycle.write(line),
         request: (run, to, payload, options) => this.request(toTarget(to), payload, options, run),
         reply: (message, payload, options) => this.#reply(message, payload, options),
-        stream: (message, values, run) => this.streams.answer(message, values, run),
+        stream: (message, values, run) =>
+          this.streams.answer(message, this.validation.chunks(message.messageType, values), run),
         take: (message) => this.requests.take(message) || this.streams.take(message),
         waiting: () => this.requests.size + this.streams.waiting,
-        emit: (incident) => this.statuses.emit(incident),
+        emit: (incident) => this.statuses.emit(told(incident)),
       },
       { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
     )
@@ -137,13 +145,25 @@ export class Endpoint {
     this.#lifecycle.start()
   }
 
-  send(to: Target, payload: unknown, options: SealOptions): Promise<SendResult> {
+  /** Sends what the schema of `type` lets pass; of a reply `type` is that of what it answers. */
+  send(
+    to: Target,
+    payload: unknown,
+    options: SealOptions,
+    part: Part = 'payload',
+    type: string = options.type ?? 'notification',
+  ): Promise<SendResult> {
     try {
       if (this.state.type === 'closed') throw closedError('send')
       if (this.#welcome?.agent == null)
         throw new MeshError('forbidden', 'an observer can not send; connect with a name')
       const { tail, bytes } = seal(to, payload, options, this.#welcome.limits.maxPayloadBytes)
-      return handled(this.#outgoing.add(tail, bytes, options.signal))
+      const checked = this.validation.check(part, type, payload)
+      const add = (): Promise<SendResult> => {
+        if (this.state.type === 'closed') throw closedError('send')
+        return this.#outgoing.add(tail, bytes, to, options)
+      }
+      return handled(this.validation.inOrder(checked, add))
     } catch (error) {
       return handled(Promise.reject(error as Error))
     }
@@ -159,9 +179,9 @@ export class Endpoint {
     const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
     const { correlationId, reply, signal: withdrawn, fail } = this.requests.open(timeoutMs, signal)
     run?.wait(reply)
-    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
+    const query = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
     this.send(to, payload, query).catch(fail)
-    return reply as Promise<Message<never>>
+    return this.validation.reply(query.type, reply) as Promise<Message<never>>
   }
 
   /** A query whose answer is a stream; a handler that reads it counts as waiting until the stream is over. */
@@ -170,9 +190,9 @@ export class Endpoint {
     const correlationId = randomId()
     const reader = this.streams.expect(correlationId, { timeoutMs, window, signal })
     this.#platform.scope.getStore()?.wait(reader.over)
-    const query = { type: 'query', ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
+    const query = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
     this.send(to, payload, query).catch((error: Error) => reader.unasked(error))
-    return reader
+    return this.validation.reader(query.type, reader)
   }
 
   ask<Result>(command: Asked, options: WaitOptions): Promise<Result> {
@@ -203,10 +223,12 @@ export class Endpoint {
     this.incoming.stop()
     this.#lifecycle.drain()
     await within(this.incoming.idle())
+    await within(Promise.resolve(this.validation.idle))
     await within(this.#outgoing.idle())
     await within(this.#bye(unregister))
     clearTimeout(late)
     await this.#lifecycle.end(null)
+    await this.#settings.outbox?.close()
   }
 
   /** Says `bye` and waits for its answer. Without a connection the agent is as good as offline; unregistering needs one. */
@@ -228,12 +250,8 @@ export class Endpoint {
   #reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult> {
     const { traceparent, correlationId = message.id } = message
     const trace = traceparent === undefined ? {} : { traceparent }
-    return this.send({ agent: message.from }, payload, {
-      ...trace,
-      ...options,
-      type: 'response',
-      correlationId,
-    })
+    const fields = { ...trace, ...options, type: 'response', correlationId, fleeting: true as const }
+    return this.send({ agent: message.from }, payload, fields, 'reply', message.messageType)
   }
 
   #hello(): Readonly<Record<string, unknown>> {
@@ -324,6 +342,7 @@ export class Endpoint {
     this.receipts.fail(error)
     this.streams.fail(error)
     this.#outgoing.fail(error)
+    void this.#settings.outbox?.close()
     this.#calls.fail(error)
     this.subscriptions.fail(state.error)
     this.#onNoWelcome(error)

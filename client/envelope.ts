@@ -42,6 +42,8 @@ export interface BroadcastOptions extends Omit<SendOptions, 'receipt' | 'ifNone'
 /** Of `send` and `broadcast`. */
 export interface SealOptions extends SendOptions {
   readonly echo?: boolean
+  /** What comes of it is of no use to a later client: an outbox does not keep it. */
+  readonly fleeting?: true
 }
 
 /** A send, ready to be written. */

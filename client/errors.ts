@@ -1,6 +1,29 @@
 import type { ErrorCode } from '../protocol/errors.ts'
 import { MeshError } from '../protocol/errors.ts'
 
+/** What this side decides: the `name` that browsers have for it, whether the same may succeed later, and what to do. */
+export const CLIENT_ERRORS = {
+  timeout: ['TimeoutError', true, 'Ask again, or raise timeoutMs.'],
+  overflow: ['QuotaExceededError', true, 'Await answers before sending more, or raise the limit.'],
+  aborted: ['AbortError', false, 'Nothing: your signal asked for it.'],
+  closed: ['AbortError', false, 'Connect again.'],
+  connection_lost: ['AbortError', true, 'Try again.'],
+  revoked: ['RevokedError', false, 'Stop: another agent may be at it.'],
+  peer_gone: ['StreamError', true, 'Ask again.'],
+  interrupted: ['StreamError', true, 'Ask again.'],
+  cancelled: ['StreamError', false, 'Stop: the reader has enough.'],
+  ended: ['StreamError', false, 'Open another stream.'],
+  handler_failed: ['StreamError', false, 'Look into what the handler threw.'],
+} as const satisfies Readonly<Record<string, readonly [name: string, retryable: boolean, remedy: string]>>
+
+/** The codes of errors that the client itself makes, besides some of the protocol's. */
+export type ClientErrorCode = keyof typeof CLIENT_ERRORS
+
+function own(code: ClientErrorCode, message: string, details?: unknown): MeshError {
+  const [name, retryable, remedy] = CLIENT_ERRORS[code]
+  return new MeshError(code, message, { name, retryable, remedy, details })
+}
+
 const CLOSE_ERRORS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   1000: ['not_registered', 'the hub ended this session'],
   1009: ['payload_too_large', 'the hub refused a WebSocket message as too large'],
@@ -24,34 +47,64 @@ export function closeError(code: number, reason: string): MeshError {
 }
 
 /** The error of what was cancelled by its `signal`: the signal's own reason where that is an error. */
-export function abortError(signal: AbortSignal): Error {
-  const reason: unknown = signal.reason
-  return reason instanceof Error ? reason : new DOMException(String(reason), 'AbortError')
+export function abortError({ reason }: AbortSignal): Error {
+  return reason instanceof Error ? reason : own('aborted', String(reason), reason)
 }
 
-/** `TimeoutError`, by name, of what was not answered within `timeoutMs`. */
-export function timeoutError(what: string, timeoutMs: number): DOMException {
-  return new DOMException(`${what} was not answered within ${timeoutMs} ms`, 'TimeoutError')
+/** Of what was not answered within `timeoutMs`. */
+export function timeoutError(what: string, timeoutMs: number): MeshError {
+  return own('timeout', `${what} was not answered within ${timeoutMs} ms`)
 }
 
-/** `TimeoutError`, by name, of a handler that took longer than its `timeoutMs`. */
-export function handlerTimeoutError(timeoutMs: number): DOMException {
-  return new DOMException(`handler timed out after ${timeoutMs} ms`, 'TimeoutError')
+/** Of a handler that took longer than its `timeoutMs`. */
+export function handlerTimeoutError(timeoutMs: number): MeshError {
+  return own('timeout', `handler timed out after ${timeoutMs} ms`)
 }
 
-/** `RevokedError`, by name: the hub has taken a message away from its handler. */
-export function revokedError(reason: string): DOMException {
-  return new DOMException(`the hub has revoked the message: ${reason}`, 'RevokedError')
+/** The hub has taken a message away from its handler. */
+export function revokedError(reason: string): MeshError {
+  return own('revoked', `the hub has revoked the message: ${reason}`)
 }
 
-/** `AbortError`, by name, of what `close()` left undone. */
-export function closedError(what: string): DOMException {
-  return new DOMException(`${what}: the client is closed`, 'AbortError')
+/** Of what `close()` left undone. */
+export function closedError(what: string): MeshError {
+  return own('closed', `${what}: the client is closed`)
 }
 
-/** `QuotaExceededError`, by name: as much waits for the hub as the options allow. */
-export function overflowError(what: string): DOMException {
-  return new DOMException(`${what}; wait for answers, or raise the limit`, 'QuotaExceededError')
+/** Of what can't be asked again on another connection. */
+export function lostError(): MeshError {
+  return own('connection_lost', 'the connection was lost before the answer')
+}
+
+/** As much waits for the hub as the options allow. */
+export function overflowError(what: string): MeshError {
+  return own('overflow', `${what}; wait for answers, or raise the limit`)
+}
+
+/**
+ * Why a stream broke off: the `code` and message of its sender (`handler_failed` where its handler threw an error without a
+ * code), or `peer_gone` (the other agent, its hub or a connection is gone), `interrupted` (something was lost between two hubs),
+ * `cancelled` (to the sender: the receiver wants no more).
+ */
+export class StreamError extends MeshError {
+  /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
+  readonly seq: number | null
+
+  constructor(code: string, message: string, seq: number | null = null) {
+    const [name, retryable, remedy] = CLIENT_ERRORS[code as ClientErrorCode] ?? []
+    super(code, message, name === 'StreamError' ? { name, retryable, remedy } : { name: 'StreamError' })
+    this.seq = seq
+  }
+}
+
+/** What user code threw, as an error with a text; never throws itself. */
+export function toError(thrown: unknown): Error {
+  if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+  try {
+    return new Error(String(thrown instanceof Error ? thrown.message : thrown), { cause: thrown })
+  } catch {
+    return new Error('something without a text was thrown', { cause: thrown })
+  }
 }
 
 /** A rejection that nobody looks at must not end the process; whoever looks at `promise` still gets it. */

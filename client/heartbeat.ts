@@ -37,6 +37,8 @@ export class Heartbeat {
   check(): boolean {
     const now = Date.now()
     const { intervalMs, timeoutMs } = this.#limits
+    // The clock was set back.
+    if (now < this.#heardAt) this.#heardAt = now
     if (now - this.#heardAt <= intervalMs + timeoutMs && now <= this.#probeUntil) return true
     this.stop()
     this.#onSilence()

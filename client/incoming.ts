@@ -1,12 +1,12 @@
 import { MeshError } from '../protocol/errors.ts'
 import type { Message, Revoked } from '../protocol/pushes.ts'
 import type { SendResult } from '../protocol/replies.ts'
-import { handled, handlerTimeoutError, revokedError } from './errors.ts'
+import { handled, handlerTimeoutError, revokedError, toError } from './errors.ts'
 import { HandlerRun } from './handler-run.ts'
 import { Handlers } from './handlers.ts'
 import type { Registered } from './handlers.ts'
 import { Lines } from './lines.ts'
-import { lineOf } from './message.ts'
+import { isAsked, lineOf } from './message.ts'
 import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOptions } from './message.ts'
 import { Nack } from './nack.ts'
 import { Progress } from './progress.ts'
@@ -314,21 +314,21 @@ export class Incoming {
       value = await this.#port.scope.run(run, async () => {
         const result = await handler(received, context)
         if (!isAsyncIterable(result)) return result
-        if (message.messageType !== 'query' || replied) {
+        if (!isAsked(message) || replied) {
           throw new TypeError(`a handler may yield answers to queries only, not to "${message.messageType}"`)
         }
         await this.#port.stream(message, result, run)
         return undefined
       })
     } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error))
+      failure = toError(error)
     }
     if (run.lost !== null) {
       if (failure === null) this.#port.emit({ type: 'late_result', message })
       return
     }
     // The reply goes out in order, but the next message does not wait until it is stored.
-    const answer = replied || message.messageType !== 'query' ? undefined : value
+    const answer = replied || !isAsked(message) ? undefined : value
     const settled = this.#settle(held, run, answer, failure)
     this.#leave(held, run)
     await settled

@@ -1,7 +1,9 @@
+import { MeshError } from '../protocol/errors.ts'
 import type { Push } from '../protocol/pushes.ts'
 import type { Reply, Welcome } from '../protocol/replies.ts'
 import { wakeDelay } from './backoff.ts'
 import { Connection } from './connection.ts'
+import { timeoutError, toError } from './errors.ts'
 import type { Settings } from './options.ts'
 import type { Platform } from './socket.ts'
 import { advance } from './state.ts'
@@ -22,6 +24,8 @@ export interface LifecycleListener {
   changed(state: ConnectionState): void
 }
 
+/** Milliseconds until a client that was put away with its page tries again all the same, should nobody tell that it is back. */
+const AWAY_MS = 5000
 const TAKEN: ReadonlySet<string> = new Set(['name_taken', 'agent_taken'])
 
 /** Keeps one connection at a time, from the first try until `end`, by the rules of PROTOCOL.md section 8. */
@@ -48,7 +52,10 @@ export class Lifecycle {
     this.#platform = platform
     this.#settings = settings
     this.#listener = listener
-    this.#stopWaking = platform.onWake(() => this.#wake())
+    this.#stopWaking = platform.onWake(
+      (atOnce) => this.#wake(atOnce),
+      () => this.#putAway(),
+    )
   }
 
   get state(): ConnectionState {
@@ -130,13 +137,23 @@ export class Lifecycle {
       )
     } catch (error) {
       // The platform refuses the URL itself, like `ws:` on a page that came by `https:`.
-      void this.end(error as Error)
+      void this.end(new MeshError('bad_frame', toError(error).message, { details: url, cause: error }))
     }
   }
 
   async #token(): Promise<string | null> {
-    const { token } = this.#settings
-    return typeof token === 'function' ? await token() : token
+    const { token, connectTimeoutMs } = this.#settings
+    if (typeof token !== 'function') return token
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      const giveUp = (): void => reject(timeoutError('options.token', connectTimeoutMs))
+      this.#retry = timer = setTimeout(giveUp, connectTimeoutMs)
+    })
+    try {
+      return await Promise.race([token(), late])
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   #welcomed(welcome: Welcome): void {
@@ -157,13 +174,19 @@ export class Lifecycle {
     const drained = this.#state.type === 'draining' && cause.code === 1000
     this.#stopTimers()
     this.#drop()
-    if (cause.final || this.#takenTooLong(cause)) {
+    if ((cause.final && !this.#hasFreshToken(cause)) || this.#takenTooLong(cause)) {
       // The hub closes after `bye`, maybe before its `ok` has been looked at.
       void this.end(drained ? null : cause.error)
       return
     }
     this.#advance({ type: 'lost', cause, now: Date.now(), random: Math.random() })
     this.#scheduleRetry()
+  }
+
+  /** A token that was good once may have expired while this client was away. */
+  #hasFreshToken({ error }: Ending): boolean {
+    const { code } = error as { readonly code?: unknown }
+    return this.#welcomedOnce && typeof this.#settings.token === 'function' && code === 'unauthorized'
   }
 
   /** Only before the first welcome: later, whoever has the name or id will go, or the application will `close()`. */
@@ -188,11 +211,22 @@ export class Lifecycle {
     void this.#dial()
   }
 
-  #wake(): void {
+  #wake(atOnce: boolean): void {
     if (this.#state.type === 'open') this.#connection?.probe()
     const before = this.#state
-    this.#advance({ type: 'woken', delayMs: wakeDelay(Math.random()), now: Date.now() })
+    this.#advance({ type: 'woken', delayMs: atOnce ? 0 : wakeDelay(Math.random()), now: Date.now() })
     if (this.#state !== before) this.#scheduleRetry()
+  }
+
+  /** A page with a socket may not be kept for going back, and one that is frozen hears nothing: the hub had better know. */
+  #putAway(): void {
+    if (this.#state.type === 'waiting') return
+    this.#dials++
+    const connection = this.#connection
+    this.#hangUp()
+    connection?.leave()
+    const error = new DOMException('the page was put away', 'AbortError')
+    this.#lost({ reason: 'left', code: null, error, final: false, retryAfterMs: AWAY_MS })
   }
 
   /** Closes the connection on our own account. */

@@ -1,6 +1,8 @@
 import type { AgentFields } from '../protocol/agent.ts'
 import { MeshError } from '../protocol/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import type { Schemas } from './standard-schema.ts'
+import type { Outbox } from './outgoing.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {
@@ -15,16 +17,16 @@ interface CommonOptions {
   readonly token?: string | (() => string | Promise<string>)
   /** Gives up connecting. After `connect` has resolved it has no effect; use `close()`. */
   readonly signal?: AbortSignal
-  /** Told each status event, from the first try to connect on. What it throws is nobody's to catch. */
-  readonly onStatus?: (event: StatusEvent) => void
+  /** Told each status event, from the first try to connect on. What it throws goes to `console.error`, no further. */
+  readonly onStatus?: (event: StatusEvent) => unknown
   /** Milliseconds that `request`, `discover`, `update` and `leader` wait, reconnecting included. Default 30,000. */
   readonly requestTimeoutMs?: number
-  /** Milliseconds for a socket and its handshake. Default 10,000. */
+  /** Milliseconds for a socket and its handshake, and before that for a token. Default 10,000. */
   readonly connectTimeoutMs?: number
   /** Milliseconds that `close()` waits for handlers and answers. Default 5,000. */
   readonly closeTimeoutMs?: number
   /**
-   * Sends, and as many commands, that may be without an answer; beyond, they reject with a `QuotaExceededError`, and nothing
+   * Sends, and as many commands, that may be without an answer; beyond, they reject with `overflow`, and nothing
    * that was taken is dropped. Default 10,000.
    */
   readonly maxOutgoing?: number
@@ -73,6 +75,16 @@ export interface AgentOptions extends CommonOptions {
    * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
+  /**
+   * Schemas by message type, of any library with the interface of https://standardschema.dev: of the payload, or `{ payload, reply }`.
+   * What is sent against them rejects with `bad_frame`, what comes against them reaches no handler. By default nothing is checked.
+   */
+  readonly schemas?: Schemas
+  /**
+   * Keeps sends until they are answered, over a reload or restart: `fileOutbox`, `indexedDbOutbox` or one of your own
+   * (`outboxOn`). Needs `id`. By default what has no answer is lost with its process or page.
+   */
+  readonly outbox?: Outbox
 }
 
 /** Options of a client that only looks: no agent, no inbox, nothing to send. */
@@ -103,7 +115,7 @@ export interface Settings {
   readonly urls: readonly string[]
   readonly namespace: string | null
   readonly token: string | (() => string | Promise<string>) | null
-  readonly onStatus: ((event: StatusEvent) => void) | null
+  readonly onStatus: ((event: StatusEvent) => unknown) | null
   /** Null: an observer. */
   readonly agent: AgentFields | null
   readonly session: string | null
@@ -116,6 +128,8 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
+  readonly schemas: Schemas
+  readonly outbox: Outbox | null
 }
 
 const AGENT_FIELDS = [
@@ -148,19 +162,22 @@ function checkUrl(url: string): void {
 
 /**
  * Fills in the defaults. What an agent may be called is the hub's to judge.
- * @throws MeshError `bad_frame` for a URL that is none
+ * @throws MeshError `bad_frame` for a URL that is none; what JSON.stringify throws for fields that have no JSON text
  */
 export function toSettings(options: ConnectOptions): Settings {
   const urls = typeof options.url === 'string' ? [options.url] : [...options.url]
   if (urls.length === 0) throw new MeshError('bad_frame', 'url is an empty list; give at least one hub')
   urls.forEach(checkUrl)
   const agent = options.observer === true ? null : options
+  const fields = agent === null ? null : agentFields(agent)
+  // What has no JSON text has to fail here, not when it is said to a hub.
+  JSON.stringify(fields)
   return {
     urls,
     namespace: options.namespace ?? null,
     token: options.token ?? null,
     onStatus: options.onStatus ?? null,
-    agent: agent === null ? null : agentFields(agent),
+    agent: fields,
     session: agent?.session ?? null,
     window: agent?.window ?? LIMITS.windowDefault,
     requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
@@ -171,5 +188,7 @@ export function toSettings(options: ConnectOptions): Settings {
     redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
     unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
     takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
+    schemas: agent?.schemas ?? {},
+    outbox: agent?.outbox ?? null,
   }
 }

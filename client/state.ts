@@ -1,5 +1,8 @@
 import { busyDelay, GOOD_AFTER_MS, reconnectDelay } from './backoff.ts'
 
+/** Milliseconds that a timer may be late without having stood still. */
+const OVERDUE_MS = 1000
+
 /** Why a connection ended, or did not come about. */
 export interface Ending {
   /** `busy`: the hub takes no more connections now, or no more at all, and says when to come back. */
@@ -111,7 +114,9 @@ export function advance(state: ConnectionState, occurrence: Occurrence): Connect
     }
     case 'woken': {
       const retryAt = occurrence.now + Math.round(occurrence.delayMs)
-      if (state.type !== 'waiting' || state.retryAt <= retryAt) return state
+      if (state.type !== 'waiting') return state
+      // A try that is long overdue has a timer that stood still with the machine.
+      if (state.retryAt <= retryAt && state.retryAt > occurrence.now - OVERDUE_MS) return state
       return { ...state, delayMs: Math.round(occurrence.delayMs), retryAt }
     }
     case 'drain':

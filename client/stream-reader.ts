@@ -1,7 +1,6 @@
 import type { StreamChunked, StreamEnded } from '../protocol/pushes.ts'
-import { abortError, timeoutError } from './errors.ts'
+import { abortError, StreamError, timeoutError } from './errors.ts'
 import { Feed } from './feed.ts'
-import { StreamError } from './stream.ts'
 import type { ReceivedStream } from './stream.ts'
 
 export interface StreamReaderPort {

@@ -1,7 +1,6 @@
 import { LIMITS } from '../protocol/limits.ts'
 import { payloadText } from './envelope.ts'
-import { handled } from './errors.ts'
-import { StreamError } from './stream.ts'
+import { handled, StreamError } from './errors.ts'
 import type { StreamWriter } from './stream.ts'
 
 export interface StreamWriterPort {

@@ -1,3 +1,4 @@
+import { toError } from './errors.ts'
 import type { Outgoing } from './stream-writer.ts'
 
 /** Milliseconds that a generator has to end after its receiver has left; then nobody waits for it any more. */
@@ -32,7 +33,7 @@ export async function stream(iterator: AsyncIterator<unknown>, writer: Outgoing)
     writer.finish(null)
   } catch (error) {
     const { aborted } = writer.signal
-    if (!aborted) writer.finish(error instanceof Error ? error : new Error(String(error)))
+    if (!aborted) writer.finish(toError(error))
     await leave(iterator)
     if (!aborted) throw error
   }

@@ -10,11 +10,10 @@ import type {
 } from '../protocol/pushes.ts'
 import type { ErrorReply, Ok } from '../protocol/replies.ts'
 import type { Asked } from './calls.ts'
-import { closedError } from './errors.ts'
+import { closedError, StreamError, toError } from './errors.ts'
 import type { HandlerRun } from './handler-run.ts'
 import { Nack } from './nack.ts'
 import type { Incident } from './status.ts'
-import { StreamError } from './stream.ts'
 import type { StreamHandler } from './stream.ts'
 import { StreamReader } from './stream-reader.ts'
 import type { StreamReaderOptions } from './stream-reader.ts'
@@ -106,7 +105,7 @@ export class Streams {
     }
   }
 
-  /** Opens a stream. @throws MeshError as the hub says; `AbortError` by name when the connection is lost */
+  /** Opens a stream. @throws MeshError as the hub says; `connection_lost` */
   open(agent: string, correlationId?: string): Promise<Outgoing> {
     const id = `s${this.#next++}`
     return new Promise((resolve, reject) => {
@@ -155,7 +154,7 @@ export class Streams {
       else run.signal.addEventListener('abort', end)
       await stream(iterator, writer)
     } catch (cause) {
-      const error = cause instanceof Error ? cause : new Error(String(cause))
+      const error = toError(cause)
       if (writer === null) {
         run.abort(error)
         await leave(iterator)
@@ -208,7 +207,7 @@ export class Streams {
     try {
       await handler(reader)
     } catch (error) {
-      const failure = error instanceof Error ? error : new Error(String(error))
+      const failure = toError(error)
       reader.fail(failure)
       this.#port.emit({ type: 'stream_failed', from: reader.from, error: failure })
     }

@@ -4,7 +4,7 @@ import type { Event, EventKind, Snapshot } from '../protocol/pushes.ts'
 import type { ErrorReply, LeaderInfo, Ok, SubscribeResult } from '../protocol/replies.ts'
 import { retryDelay } from './backoff.ts'
 import type { Asked } from './calls.ts'
-import { handled } from './errors.ts'
+import { closedError, handled } from './errors.ts'
 import { Feed } from './feed.ts'
 import { Mirror } from './mirror.ts'
 import type { ListEvent, Watch, WatchEvent, WatchOptions } from './watch.ts'
@@ -45,6 +45,8 @@ export class Subscription implements Watch {
 
   constructor(port: SubscriptionPort, where: Where | null, options: WatchOptions) {
     this.#port = port
+    // What has no JSON text has to fail here, not on a later connection.
+    JSON.stringify(where)
     this.#where = where
     this.#wanted = new Set(options.events ?? ALWAYS)
     this.#feed = new Feed<WatchEvent>(
@@ -97,7 +99,7 @@ export class Subscription implements Watch {
     this.#closed = true
     this.#stopRetry()
     this.#port.closed(this, this.#id)
-    this.#neverReady(error ?? new DOMException('the watch was closed before its first list', 'AbortError'))
+    this.#neverReady(error ?? closedError('the watch had no list yet'))
     this.#feed.end(error)
   }
 

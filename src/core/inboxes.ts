@@ -33,6 +33,18 @@ export interface Rejection {
   readonly reason: string | null
 }
 
+/** How far a session has read the lanes of its agent: the last number it took of each. */
+export interface Reading extends Readonly<Record<Lane, number>> {
+  readonly agentId: string
+}
+
+/** Where the store has what a session may not have heard of. */
+export interface Unread extends Readonly<Record<Lane, boolean>> {
+  readonly agentId: string
+  /** The agent holds messages of work queues. */
+  readonly work: boolean
+}
+
 export type RejectResult =
   /** It waits as entry `number` of `lane`; `dueAt` by the store's clock. */
   | { readonly outcome: 'requeued'; readonly number: number; readonly rejections: number }
@@ -58,6 +70,11 @@ export interface Inboxes {
     after: number,
     limit: number,
   ): Promise<{ readonly entries: readonly Entry[]; readonly head: number }>
+  /**
+   * Of those agents, in order, the ones for whom there is more: a lane with an entry above the number read, or one that is gone though
+   * something was read of it, or work that they hold. All are looked at in one step, so let them be some hundreds at most. Changes nothing.
+   */
+  unread(namespace: string, readings: readonly Reading[]): Promise<readonly Unread[]>
   /** Deletes entries; unknown ones are ignored. Repeating it is safe. */
   settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
   /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */

@@ -12,6 +12,7 @@ import { Admission } from './admission.ts'
 import { Gate, type Refusal } from './gate.ts'
 import { guard } from './guard.ts'
 import { health } from './routes/health.ts'
+import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
@@ -34,6 +35,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   guard(app, gate)
   app.register(health(hub, version))
   app.register(ready(hub))
+  app.register(mesh(PATH))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

@@ -3,6 +3,7 @@ import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
 import { BrokenText, decode } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
+import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Principal } from '../auth/principal.ts'
@@ -193,7 +194,9 @@ export class Connection implements Beating, Expiring, Reader {
   }
 
   fail(ref: Ref | undefined, error: MeshError): void {
-    this.push(JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: error.toBody() }))
+    this.push(
+      JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: errorBody(error) }),
+    )
   }
 
   /** A `hello` is being worked on. */

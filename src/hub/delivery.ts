@@ -2,7 +2,7 @@ import type { Nack } from '../../protocol/commands.ts'
 import { addMark, attemptOf, type Mark, parseMarks, withAttempt } from '../core/attempts.ts'
 import type { Cursor } from '../core/broadcasts.ts'
 import type { Core } from '../core/core.ts'
-import type { Entry, Lane, RejectResult } from '../core/inboxes.ts'
+import type { Entry, Lane, Reading, RejectResult } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
 import { Expirer } from './expirer.ts'
 import { Feed } from './feed.ts'
@@ -144,8 +144,29 @@ export class Delivery {
 
   /** Asks the store whether there is more than is known: at the start of a session, and where signals may be lost. */
   ask(): void {
-    void this.#lanes.inbox.pull(true)
-    void this.#lanes.replies.pull(true)
+    this.askLane('inbox')
+    this.askLane('replies')
+    this.askLog()
+  }
+
+  /** More waits than was pushed, or may wait: it is read on in any case. */
+  get waiting(): boolean {
+    return this.#lanes.inbox.waiting || this.#lanes.replies.waiting || this.#log.waiting
+  }
+
+  /** How far the lanes were read. */
+  get reading(): Reading {
+    const { inbox, replies } = this.#lanes
+    return { agentId: this.#options.agentId, inbox: inbox.pushed, replies: replies.pushed }
+  }
+
+  /** Asks the store for a lane that has more than was known. */
+  askLane(lane: Lane): void {
+    void this.#lanes[lane].pull(true)
+  }
+
+  /** Asks the store whether the log has more than is known. */
+  askLog(): void {
     void this.#log.pull(true)
   }
 
@@ -224,8 +245,7 @@ export class Delivery {
 
   /** Once a turn, so that a burst of acknowledgements makes one read. */
   #schedulePull(): void {
-    const { inbox, replies } = this.#lanes
-    if (this.#pullScheduled || !(inbox.waiting || replies.waiting || this.#log.waiting)) return
+    if (this.#pullScheduled || !this.waiting) return
     this.#pullScheduled = true
     setImmediate(() => {
       this.#pullScheduled = false

@@ -18,6 +18,7 @@ import type { Session } from './session.ts'
 import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
 import { Streams } from './streams.ts'
+import { Sweep } from './sweep.ts'
 import { Watchers } from './watchers.ts'
 import { WiredBroadcast } from './wired-broadcast.ts'
 import { Work } from './work.ts'
@@ -28,8 +29,8 @@ const WANT_AGAIN_MS = 10_000
 /** Agents asked to come back in a second, after the store has lost data, and the most that this may take. */
 const RETURNS_PER_SECOND = 500
 const RETURN_SPREAD_MS = 10_000
-/** Each session's lanes are asked for lost signals once in so many looks. */
-const SWEEP_SLICES = 30
+/** Work queues and events are looked at once in so many sweeps. */
+const QUEUES_EVERY = 5
 
 export interface NamespaceOptions {
   readonly name: string
@@ -56,6 +57,7 @@ export class Namespace {
   readonly streams: Streams
   readonly reclaims: Reclaims
   readonly #ghosts: Ghosts
+  readonly #sweep: Sweep
   /** Fences of sessions that are registered and not added yet: their clients have just been heard. */
   readonly opening = new Set<number>()
   readonly #log: Log
@@ -64,7 +66,7 @@ export class Namespace {
   #subscription: BusSubscription | null = null
   #heartbeatsWantedUntil = 0
   #wantedAt = 0
-  #slice = 0
+  #sweeps = 0
   #connections = 0
   #idleSince = Date.now()
   /** The revision that the store's epoch began with here, where it is not the first: sessions before it are void. */
@@ -103,6 +105,7 @@ export class Namespace {
     this.streams = new Streams(this)
     this.reclaims = new Reclaims(this)
     this.#ghosts = new Ghosts(this)
+    this.#sweep = new Sweep(this, this.#sessions)
   }
 
   /** @throws MeshError `store_unavailable` */
@@ -352,16 +355,14 @@ export class Namespace {
     this.core.bus.publish(this.name, null, { kind: 'heartbeats_wanted' })
   }
 
-  /** From time to time: asks the store for what signals may have lost, a slice of the sessions at each call. */
+  /** Every second: asks the store for what signals may have lost. */
   sweep(now: number): void {
     if (this.watchers.heartbeatsWanted && now - this.#wantedAt > WANT_AGAIN_MS) this.wantHeartbeats()
     if (!this.core.bus.lossy) return
     this.#former.tidy()
-    this.#slice = (this.#slice + 1) % SWEEP_SLICES
-    let index = 0
-    for (const session of this.#sessions.values())
-      if (index++ % SWEEP_SLICES === this.#slice) this.ask(session)
-    if (this.#slice % 5 !== 0) return
+    this.#sweep.step()
+    this.#sweeps++
+    if (this.#sweeps % QUEUES_EVERY !== 0) return
     this.work.sweep()
     if (this.#connections > 0) void this.catchUp()
     this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))

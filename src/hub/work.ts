@@ -10,8 +10,9 @@ const SETTLE_MAX = 2_000
 /** Where the store is asked for what is due, how many at once. */
 const TICK_MAX = 500
 const TIMER_MAX_MS = 2 ** 31 - 1
-/** Queues asked for lost signals at once. */
-const SWEEP_MAX = 100
+/** Sweeps in which every queue is looked at, and how many queues one looks at at least. */
+const SWEEPS = 6
+const SWEEP_MIN = 100
 
 /** A work queue that agents of this hub serve. */
 interface Served {
@@ -170,11 +171,22 @@ export class Work {
     }, RETRY_MS).unref()
   }
 
-  /** Asks some of the queues whether anything waits: signals may have been lost. To be called again and again. */
+  /** Asks the store for some of the queues whether anything waits: signals may have been lost. To be called again and again. */
   sweep(): void {
     const capabilities = [...this.#served.keys()]
-    for (let i = 0; i < Math.min(SWEEP_MAX, capabilities.length); i++)
-      this.onQueued([capabilities[this.#sweepFrom++ % capabilities.length] ?? ''])
+    const count = Math.min(capabilities.length, Math.max(SWEEP_MIN, Math.ceil(capabilities.length / SWEEPS)))
+    for (let i = 0; i < count; i++)
+      void this.#look(capabilities[this.#sweepFrom++ % capabilities.length] ?? '')
+  }
+
+  /** A claim takes far more of the store's time than the size of a queue, and most queues are empty. Never rejects. */
+  async #look(capability: string): Promise<void> {
+    try {
+      if ((await this.#queues.size(this.#namespace, capability)) === 0) return
+    } catch (error) {
+      this.#onError(error)
+    }
+    this.onQueued([capability])
   }
 
   #claimLater(capability: string): void {

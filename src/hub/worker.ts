@@ -84,6 +84,11 @@ export class Worker {
     return Math.max(0, Math.min(free, room))
   }
 
+  /** The store may think that it holds something. */
+  get isBusy(): boolean {
+    return this.#held.size > 0 || this.#ending.size > 0 || this.#reserved > 0
+  }
+
   /** Claims for it are under way. */
   get isReserved(): boolean {
     return this.#reserved > 0

@@ -20,7 +20,7 @@ describe('claims', () => {
     const sub = fc.oneof(fc.constant('bot'), wild)
     fc.assert(
       fc.property(sub, wild, wild, wild, (one, ns, mesh, exp) => {
-        onlyThrows(ClaimError as never, () => toPrincipal({ sub: one, ns, mesh, exp }, null))
+        onlyThrows(ClaimError, () => toPrincipal({ sub: one, ns, mesh, exp }, null))
       }),
       { numRuns: 2_000 },
     )
@@ -42,7 +42,7 @@ describe('claims', () => {
     })
     fc.assert(
       fc.property(fc.oneof(json, fc.array(json), fc.array(entry)), (value) => {
-        onlyThrows(TokenFileError as never, () => parseTokens(JSON.stringify(value)))
+        onlyThrows(TokenFileError, () => parseTokens(JSON.stringify(value)))
       }),
       { numRuns: 2_000 },
     )

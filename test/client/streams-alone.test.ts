@@ -3,6 +3,7 @@ import type { Incident, Message } from '../../client/node.ts'
 import { MeshError } from '../../client/node.ts'
 import { HandlerRun } from '../../client/handler-run.ts'
 import { Streams } from '../../client/streams.ts'
+import { errorBody } from '../../protocol/error-table.ts'
 import type { ErrorReply, Ok } from '../../protocol/replies.ts'
 import { broken, count, deferred } from '../support/reading.ts'
 
@@ -47,7 +48,7 @@ describe('the streams of a client', () => {
   })
 
   it('leave a query whose asker is gone, and give it back where the stream can not be opened for now', async () => {
-    const error = (code: 'unknown_target' | 'inbox_full') => ({ ...new MeshError(code, code).toBody() })
+    const error = (code: 'unknown_target' | 'inbox_full') => errorBody(new MeshError(code, code))
     const gone = alone((settle) => settle({ type: 'error', ref: 'c1', error: error('unknown_target') }))
     const left = deferred()
     const values = {

@@ -17,6 +17,7 @@ import { registryChangesSuite } from './registry-changes.suite.ts'
 import { registryWatchSuite } from './registry-watch.suite.ts'
 import { registrySuite } from './registry.suite.ts'
 import { sendsSuite } from './sends.suite.ts'
+import { unreadSuite } from './unread.suite.ts'
 import type { CoreFactory } from '../support/core.ts'
 
 /** The contract of every port: what passes it is a core. */
@@ -30,6 +31,7 @@ export function coreSuites(factory: CoreFactory): void {
   sendsSuite(factory)
   numberedSendsSuite(factory)
   inboxesSuite(factory)
+  unreadSuite(factory)
   broadcastsSuite(factory)
   queueSendsSuite(factory)
   queuesClaimsSuite(factory)

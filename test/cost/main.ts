@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { Core } from '../../src/core/core.ts'
@@ -14,6 +15,8 @@ import { startRedis } from '../support/redis.ts'
 const AGENTS = 10_000
 const MESSAGES = 20_000
 const BATCH = 200
+/** How long the idle are watched: hubs look after each agent every 30 s. */
+const IDLE_MS = 60_000
 /** A payload of 256 bytes in the frame of a hub. */
 const TEXT = JSON.stringify({
   type: 'message',
@@ -144,13 +147,22 @@ await measure('its claim and acknowledgement, 16 together', MESSAGES, async () =
 })
 await measure('broadcast stored, whatever the number of its readers', MESSAGES, () => store(() => toAll()))
 await core.close()
-client.disconnect()
 
-/** What a hub takes more of after `work`, in bytes for each of `count`. */
+/** CPU of Redis in a second in which nobody does anything, in µs. */
+async function idleUs(): Promise<number> {
+  const before = await spent()
+  const began = performance.now()
+  await delay(IDLE_MS)
+  const { cpuUs } = await spent()
+  return ((cpuUs - before.cpuUs) * 1_000) / (performance.now() - began)
+}
+
+/** What a hub takes more of after `work`, in bytes for each of `count`. `idle`: also what those take of Redis that do nothing. */
 async function measureHub(
   what: string,
   count: number,
   work: (url: string) => Promise<() => unknown>,
+  idle = false,
 ): Promise<void> {
   const settings = { port: 0, redisUrl: redis.url, logLevel: 'silent', handshakesPerSecond: 0 }
   const hub = forkModule(file('../soak/hub.ts'), [JSON.stringify(settings)], ['--expose-gc'])
@@ -158,6 +170,7 @@ async function measureHub(
   // A first connection loads what any connection needs.
   await using opener = await connectObserver(url, 'opener')
   await ask<Usage>(hub)
+  const alone = idle ? await idleUs() : 0
   const before = await ask<Usage>(hub)
   const undo = await work(url)
   await ask<Usage>(hub)
@@ -165,6 +178,11 @@ async function measureHub(
   const each = (unit: 'heapMiB' | 'rssMiB'): string =>
     Math.round(((after[unit] - before[unit]) * 1_048_576) / count).toString()
   process.stdout.write(`${what.padEnd(52)}${each('heapMiB').padStart(12)}${each('rssMiB').padStart(15)}\n`)
+  if (idle) {
+    const us = (await idleUs()) - alone
+    const what = `its Redis CPU a second (the hub's own: ${Math.round(alone)} µs)`
+    process.stdout.write(`${what.padEnd(52)}${(us / count).toFixed(2).padStart(9)} µs\n`)
+  }
   await undo()
   await opener.cut()
   await end(hub)
@@ -176,8 +194,14 @@ await measureHub('agent of a namespace that a hub has open', AGENTS, async (url)
   return () => observer.cut()
 })
 const FLEET = 2_000
-await measureHub('agent connected to the hub, idle', FLEET, async (url) => {
-  const fleet = forkModule(file('../storm/fleet.ts'), [url, String(FLEET), '0', 'fleet'])
-  await told(fleet)
-  return () => end(fleet)
-})
+await measureHub(
+  'agent connected to the hub, idle',
+  FLEET,
+  async (url) => {
+    const fleet = forkModule(file('../storm/fleet.ts'), [url, String(FLEET), '0', 'fleet'])
+    await told(fleet)
+    return () => end(fleet)
+  },
+  true,
+)
+client.disconnect()

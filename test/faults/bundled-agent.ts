@@ -188,8 +188,9 @@ export class BundledAgent implements Participant {
     const key = `${client}.${(this.#keys += 1)}`
     this.#write(life, { kind: 'sent', client, key, lane, owed, receipt, term: asLeader, session: null })
     life.unanswered += 1
-    void life.client.then(async (one) => {
+    const deliver = async (): Promise<void> => {
       try {
+        const one = await life.client
         const options = {
           type: lane === 'replies' ? 'response' : 'notification',
           ...(asLeader !== null && { asLeader }),
@@ -210,7 +211,8 @@ export class BundledAgent implements Participant {
         const code = error instanceof MeshError ? error.code : (error as Error).name
         this.#write(life, { kind: 'answered', client, key, id: null, code })
       }
-    })
+    }
+    void deliver()
   }
 
   async #follow(

@@ -1,4 +1,14 @@
-import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
+import type {
+  Entry,
+  Inboxes,
+  Lane,
+  Reading,
+  Rejection,
+  RejectResult,
+  Settlement,
+  Unread,
+} from '../inboxes.ts'
+import type { MemoryLane } from './lane.ts'
 import type { Namespaces } from './namespaces.ts'
 
 export class MemoryInboxes implements Inboxes {
@@ -19,6 +29,21 @@ export class MemoryInboxes implements Inboxes {
     return lane === undefined
       ? { entries: [], head: 0 }
       : { entries: lane.after(after, limit), head: lane.head }
+  }
+
+  async unread(name: string, readings: readonly Reading[]): Promise<Unread[]> {
+    const agents = this.#namespaces.find(name)?.agents
+    return readings
+      .map(({ agentId, inbox, replies }) => {
+        const agent = agents?.get(agentId)
+        return {
+          agentId,
+          inbox: hasMore(agent?.inbox, inbox),
+          replies: hasMore(agent?.replies, replies),
+          work: (agent?.holding.size ?? 0) > 0,
+        }
+      })
+      .filter(({ inbox, replies, work }) => inbox || replies || work)
   }
 
   async settle(name: string, settlements: readonly Settlement[]): Promise<void> {
@@ -90,4 +115,10 @@ export class MemoryInboxes implements Inboxes {
     }
     return count
   }
+}
+
+/** Whether a lane has entries above `read`, or has lost what was read of it. */
+function hasMore(lane: MemoryLane | undefined, read: number): boolean {
+  if (lane === undefined || lane.head === 0) return read > 0
+  return lane.after(read, 1).length > 0
 }

@@ -1,4 +1,13 @@
-import type { Entry, Inboxes, Lane, Rejection, RejectResult, Settlement } from '../inboxes.ts'
+import type {
+  Entry,
+  Inboxes,
+  Lane,
+  Reading,
+  Rejection,
+  RejectResult,
+  Settlement,
+  Unread,
+} from '../inboxes.ts'
 import type { Argument } from './connections.ts'
 import type { NamespaceKeys } from './keys.ts'
 import { preludeArgs, runWithSenders, type Store } from './store.ts'
@@ -51,6 +60,24 @@ export class RedisInboxes implements Inboxes {
       })
     }
     return { entries, head: Number(reply[0]) }
+  }
+
+  async unread(namespace: string, readings: readonly Reading[]): Promise<Unread[]> {
+    if (readings.length === 0) return []
+    const keys = this.#store.keys.of(namespace)
+    const scriptKeys = [keys.held]
+    const args: Argument[] = []
+    for (const { agentId, inbox, replies } of readings) {
+      scriptKeys.push(keys.lane(agentId, 'inbox'), keys.lane(agentId, 'replies'))
+      args.push(agentId, inbox, replies)
+    }
+    const reply = (await this.#store.run(keys, 'unread', scriptKeys, args)) as (string | number)[]
+    const found: Unread[] = []
+    for (let i = 0; i < reply.length; i += 4) {
+      const [agentId, inbox, replies, work] = reply.slice(i, i + 4)
+      found.push({ agentId: String(agentId), inbox: inbox === 1, replies: replies === 1, work: work === 1 })
+    }
+    return found
   }
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {

@@ -24,6 +24,7 @@ const PRELUDES = {
   since: [],
   send: ['_enqueue'],
   read: [],
+  unread: [],
   settle: [],
   'settle-receipts': RECEIPTS,
   progress: RECEIPTS,
