@@ -4,7 +4,7 @@ import { show } from '../../protocol/agent.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Connection } from './connection.ts'
-import { ANYBODY } from '../auth/principal.ts'
+import { ANYBODY, type Principal } from '../auth/principal.ts'
 import { auth } from './commands/auth.ts'
 import { ack, nack, progress } from './commands/acknowledge.ts'
 import { bye } from './commands/bye.ts'
@@ -21,6 +21,7 @@ import { readAck, readChunk, readSend } from './hot-frames.ts'
 import type { Namespace } from './namespace.ts'
 import { demand, needsOf } from './needs.ts'
 import type { Session } from './session.ts'
+import { recheck } from './standing.ts'
 
 z.config(z.locales.en())
 
@@ -161,7 +162,7 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
     const command = parse(type as CommandType, frame)
     const { namespace, session, principal } = connection
     if (command.type === 'hello') {
-      run(connection, ref, hello(connection, command))
+      run(connection, ref, hello(connection, command), null)
     } else if (namespace && principal) {
       if (principal !== ANYBODY)
         demand(principal, needsOf(command, { namespace: namespace.name, agentId: session?.agentId ?? null }))
@@ -169,6 +170,7 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
         connection,
         ref,
         HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, command as never),
+        principal,
       )
     }
   } catch (error) {
@@ -178,6 +180,16 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
   }
 }
 
-function run(connection: Connection, ref: Ref | undefined, result: void | Promise<void>): void {
-  if (result) result.catch((error: unknown) => fail(connection, ref, error))
+/** @param judged whose permissions the command was judged by; null: it judges itself */
+function run(
+  connection: Connection,
+  ref: Ref | undefined,
+  result: void | Promise<void>,
+  judged: Principal | null,
+): void {
+  if (!result) return
+  result.then(
+    () => judged && recheck(connection, judged),
+    (error: unknown) => fail(connection, ref, error),
+  )
 }

@@ -88,3 +88,9 @@ export async function adopt(connection: Connection, principal: Principal): Promi
     connection.onFailure(error)
   }
 }
+
+/** After something that took its time: what was permitted when it began may not be any more. */
+export async function recheck(connection: Connection, judged: Principal): Promise<void> {
+  const { principal, state } = connection
+  if (state === 'open' && principal !== null && principal !== judged) await adopt(connection, principal)
+}

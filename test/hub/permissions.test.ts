@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
+import type { Core } from '../../src/server.ts'
 import { openSocket, type TestAgent } from '../support/agent.ts'
 import { joinAs, startClockedHub, withSecret } from '../support/authentication.ts'
-import { CORES, startTestHub } from '../support/hubs.ts'
+import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
 import { sendFrame } from '../support/talk.ts'
 import { tokenFor } from '../support/tokens.ts'
 
@@ -217,6 +218,29 @@ describe('permissions that change with a new token', () => {
     await using bot = await joinAs(hub, 'bot')
     await bot.request({ type: 'subscribe', events: ['message.dead_lettered'] })
     bot.send({ type: 'auth', ref: 1, token: await tokenFor('bot', { mesh: [...BASE, 'watch'] }) })
+    expect((await bot.closed).code).toBe(4403)
+  })
+
+  it('count for a command that is still under way, too', async () => {
+    let stored = (): void => undefined
+    const stuck = new Promise<void>((resolve) => (stored = resolve))
+    const slow = (core: Core): Core => ({
+      ...core,
+      registry: new Proxy(core.registry, {
+        get: (registry, method: keyof Core['registry']) =>
+          method === 'update'
+            ? async (...asked: Parameters<Core['registry']['update']>) => {
+                await stuck
+                return registry.update(...asked)
+              }
+            : registry[method].bind(registry),
+      }),
+    })
+    await using mesh = await startMesh('memory', 1, await withSecret(), slow)
+    await using bot = await joinAs(mesh.hub(0), 'bot', {}, { capabilities: ['asking'] })
+    bot.send({ type: 'update', ref: 1, capabilities: ['asking', 'nlp'] })
+    await refresh(bot, 'bot', ['register', 'serve:asking', 'lead'])
+    stored()
     expect((await bot.closed).code).toBe(4403)
   })
 

@@ -14,7 +14,7 @@ import type { Namespace } from '../namespace.ts'
 import { demand, need, registering } from '../needs.ts'
 import type { Task } from '../../core/queues.ts'
 import { Session } from '../session.ts'
-import { adopt, demandLooking, demandNamespace, demandOwn } from '../standing.ts'
+import { demandLooking, demandNamespace, demandOwn, recheck } from '../standing.ts'
 import { expiryText } from './auth.ts'
 import { Worker } from '../worker.ts'
 
@@ -116,12 +116,6 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   opened.worker.start(tasks)
   hub.onWelcomed(connection)
   await recheck(connection, principal)
-}
-
-/** Its token may have come to mean something else while the agent was being registered. */
-async function recheck(connection: Connection, judged: Principal): Promise<void> {
-  const { principal } = connection
-  if (principal !== null && principal !== judged) await adopt(connection, principal)
 }
 
 /**
