@@ -44,6 +44,7 @@ import type { StreamHandler, StreamRequestOptions } from './stream.ts'
 import type { StreamReaderOptions } from './stream-reader.ts'
 import { createStreams } from './streams.ts'
 import { createSubscriptions } from './subscriptions.ts'
+import { createTokenRefresh } from './token-refresh.ts'
 import type { Where } from './where.ts'
 
 /** What goes on over connections. */
@@ -157,7 +158,8 @@ async function createClient(
   )
   const receipts = createReceipts({ settlements: incoming.settlements, emit })
   /** In the order in which they go on in a new session; the other way round they are told of its end. */
-  const parts: readonly Part[] = [calls, outgoing, incoming, subscriptions, streams, requests, receipts]
+  const parts: Part[] = [calls, outgoing, incoming, subscriptions, streams, requests, receipts]
+  if (typeof settings.token === 'function') parts.push(createTokenRefresh(settings.token, calls.once))
   const partsUp = parts.toReversed()
   const frames: Frames = {
     ok: answered,

@@ -10,7 +10,10 @@ interface CommonOptions {
   readonly url: string | readonly string[]
   /** 1 to 64 of `[a-z0-9-]`. Default `default`. */
   readonly namespace?: string
-  /** The token, or a function that is asked for a fresh one before each try to connect. Its failure counts as a failed try. */
+  /**
+   * The token, or a function that is asked for a fresh one before each try to connect, where its failure counts as a failed try, and
+   * before the one in use ends, so that the connection goes on.
+   */
   readonly token?: string | (() => string | Promise<string>)
   /** Gives up connecting. After `connect` has resolved it has no effect; use `close()`. */
   readonly signal?: AbortSignal

@@ -71,6 +71,11 @@ export interface RegisterRequest {
   readonly proofHash: string | null
   /** The newcomer is proved by other means (a token's subject). */
   readonly proved: boolean
+  /**
+   * Whose the agent is: the subject of a token. An agent keeps its first owner while it is registered, and with it its name. Null or absent (authentication
+   * is off): nobody's, and nobody's ownership is looked at.
+   */
+  readonly owner?: string | null
   /** The fence of a holder that a probe found silent: that one may be displaced without proof. */
   readonly silentFence: number | null
   /** When the agent was first registered, as a hub knew it before the store lost it (milliseconds since 1970): what a new id begins with. */
@@ -104,8 +109,10 @@ export type RegisterResult =
     }
   /** A live session has the id and the newcomer has no proof; `hub` null: an agent that lives by heartbeats, and is not offline. */
   | { readonly outcome: 'held'; readonly hub: string | null; readonly fence: number }
-  /** `holder`, which is not offline, has the name. */
+  /** `holder`, which is not offline or has another owner, has the name. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
+  /** The agent is registered, and has another owner. */
+  | { readonly outcome: 'not_owner' }
 
 export interface EnrolRequest {
   readonly agentId: string
@@ -232,8 +239,8 @@ export interface Registry {
   /**
    * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
    * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
-   * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step. `held` comes before
-   * `name_taken`.
+   * agent's name is given to the newcomer when that one is offline and has no other owner: it is unregistered first, by the same step. `not_owner` comes
+   * before `held`, and that before `name_taken`.
    */
   register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
   /**

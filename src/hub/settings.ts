@@ -16,4 +16,7 @@ export interface HubSettings {
   readonly handshakesPerSecond: number
   readonly ratePerSecond: number
   readonly rateBurst: number
+  readonly host: string
+  readonly allowedHosts: readonly string[]
+  readonly allowedOrigins: readonly string[]
 }

@@ -14,7 +14,7 @@ const dist = (path: string): string => fileURLToPath(new URL(`../../dist/${path}
 const bundle = readFileSync(dist('client.min.js'), 'utf8')
 
 /** Bytes of the bundle, compressed as servers do at best. */
-const MAX_BYTES = 15_100
+const MAX_BYTES = 15_300
 
 describe('the bundle for browsers', () => {
   it(`is at most ${MAX_BYTES} bytes with gzip -9`, () => {

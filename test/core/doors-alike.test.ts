@@ -81,7 +81,7 @@ class Driver {
           registerRequest(agentId, { fields: { name: step.name || agentId }, proved }),
         )
         if (result.outcome === 'held') return [result.outcome, result.hub]
-        if (result.outcome === 'name_taken') return result
+        if (result.outcome !== 'registered') return result
         this.#fences.set(agentId, result.fence)
         const { resumed, pending, events } = result
         return [resumed, pending, events.map(({ event, agentId: id }) => [event, id])]

@@ -8,6 +8,8 @@ interface StateText {
   readonly connected: boolean
   readonly hub?: string
   readonly door?: Door
+  /** Only lua/register.lua looks at it. */
+  readonly owner?: string
   readonly registeredAt: string
   readonly revision: string
 }

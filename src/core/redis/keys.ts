@@ -45,7 +45,7 @@ export class NamespaceKeys {
   get agents(): string {
     return `${this.root}agents`
   }
-  /** hash: agent → status, connected, hub, door, registeredAt, since (registeredAt in μs), eligible, ephemeral, revision (JSON) */
+  /** hash: agent → status, connected, hub, door, registeredAt, since (registeredAt in μs), eligible, ephemeral, revision, owner (JSON) */
   get state(): string {
     return `${this.root}state`
   }

@@ -59,10 +59,12 @@ export class RedisRegistry implements Registry {
           LIMITS.producersMax,
           LIMITS.producerWindow,
           request.registeredAt ?? '',
+          request.owner ?? '',
         ],
       )) as string[]
       const [outcome, ...rest] = reply
       if (outcome === 'held') return { outcome, hub: rest[0] || null, fence: Number(rest[1]) }
+      if (outcome === 'not_owner') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') return parseRegistered(rest)
       // An offline agent has the name: its keys have to be declared for it to be unregistered.
