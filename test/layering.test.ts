@@ -19,6 +19,10 @@ describe('every source file', () => {
   it('leaves the browser client without packages', () => {
     expect(packagesLoadedBy('client/index.ts', sources)).toEqual([])
   })
+
+  it('gives the MXP codec one package, which browsers have too', () => {
+    expect(packagesLoadedBy('src/mxp/index.ts', sources)).toEqual(['hash-wasm'])
+  })
 })
 
 describe('the checker refuses', () => {

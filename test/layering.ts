@@ -68,7 +68,12 @@ const LAYERS: readonly Layer[] = [
   { name: 'bench', files: /^bench\//, imports: null, packages: null },
 ]
 
-const PUBLISHED: ReadonlySet<string> = new Set(['meshwire', 'meshwire/client', 'meshwire/protocol'])
+const PUBLISHED: ReadonlySet<string> = new Set([
+  'meshwire',
+  'meshwire/client',
+  'meshwire/mxp',
+  'meshwire/protocol',
+])
 
 const BUILT_IN: ReadonlySet<string> = new Set(builtinModules)
 
