@@ -304,7 +304,7 @@ export class Namespace {
         this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
         break
       case 'heartbeat':
-        if (!this.#sessions.has(signal.agentId)) this.#beat(signal.agentId, signal.metrics, signal.at)
+        if (signal.from !== this.hub) this.#beat(signal.agentId, signal.metrics, signal.at)
         break
     }
   }
@@ -339,9 +339,18 @@ export class Namespace {
   onHeartbeat(agentId: string, metrics: Readonly<Record<string, number>> | null): void {
     const now = Date.now()
     this.#beat(agentId, metrics, now)
-    if (this.#heartbeatsWantedUntil < now) return
-    const current = this.replica.get(agentId)?.metrics ?? {}
-    this.core.bus.publish(this.name, null, { kind: 'heartbeat', agentId, metrics: current, at: now })
+    if (this.#heartbeatsWantedUntil >= now) this.#tellHeartbeat(agentId, now)
+  }
+
+  /** An agent without a connection gave a sign of life at `at`. It may give the next one to any hub, so all are told. */
+  onBeat(agentId: string, metrics: Readonly<Record<string, number>> | null, at: number): void {
+    this.#beat(agentId, metrics, at)
+    this.#tellHeartbeat(agentId, at)
+  }
+
+  #tellHeartbeat(agentId: string, at: number): void {
+    const metrics = this.replica.get(agentId)?.metrics ?? {}
+    this.core.bus.publish(this.name, null, { kind: 'heartbeat', agentId, metrics, at, from: this.hub })
   }
 
   #beat(agentId: string, metrics: Readonly<Record<string, number>> | null, at: number): void {
