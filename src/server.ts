@@ -6,6 +6,7 @@ import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
 import { Hub } from './hub/hub.ts'
+import type { UdpDoor } from './mxp/udp-door.ts'
 import { createLog, type Log } from './observability/log.ts'
 
 export { ConfigError, type Settings } from './config.ts'
@@ -29,6 +30,8 @@ export interface HubServer {
   readonly httpUrl: string
   /** `memory`: everything is forgotten at the end. */
   readonly core: 'memory' | 'redis'
+  /** Where the MXP registry is; null: there is none. */
+  readonly mxpUdpPort: number | null
   /** Asks clients to leave and waits until they have, at most about 30 s; `close` afterwards. */
   drain(): Promise<void>
   /** Closes every connection (4001) and the port. */
@@ -88,6 +91,13 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
   }
 }
 
+async function openUdp(hub: Hub, { mxpUdpPort, mxpUdpHost }: Settings): Promise<UdpDoor | null> {
+  if (mxpUdpPort === undefined) return null
+  // Not above: it compiles the checksum while it loads, and what waits while it loads cannot be had by `require`.
+  const { UdpDoor } = await import('./mxp/udp-door.ts')
+  return UdpDoor.open(hub, mxpUdpHost, mxpUdpPort)
+}
+
 /**
  * Starts a hub: core, port, routes.
  * @throws ConfigError for settings against a rule; MeshError `store_unavailable` where Redis does not answer; Error where
@@ -100,10 +110,13 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const core = sharedCore ?? (await openCore(settings, log))
   const hub = new Hub({ core, settings, log })
   const app = createApp(hub, VERSION)
+  let udp: UdpDoor | null = null
   try {
     await hub.start()
+    udp = await openUdp(hub, settings)
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
+    await udp?.close()
     await hub.close()
     if (!sharedCore) await core.close()
     throw error
@@ -114,6 +127,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   let closing: Promise<void> | null = null
   const close = (): Promise<void> => {
     closing ??= (async () => {
+      await udp?.close()
       await hub.close()
       await app.close()
       if (!sharedCore) await core.close()
@@ -126,6 +140,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     url: `ws://${host}:${port}/mesh`,
     httpUrl: `http://${host}:${port}`,
     core: core.kind,
+    mxpUdpPort: udp?.port ?? null,
     drain: () => hub.drain(),
     close,
     [Symbol.asyncDispose]: close,

@@ -30,6 +30,8 @@ const RULES = z.toJSONSchema(settingsSchema).properties as unknown as Readonly<R
 
 /** Bounds that are sentences rather than numbers. */
 const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
+  mxpUdpHost: 'not empty',
+  mxpNamespace: '1 to 64 of a-z 0-9 -',
   host: 'not empty',
   redisUrl: 'as below',
   redisCa: 'not empty',
@@ -43,6 +45,7 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
   [/Bytes$/, 'bytes'],
   [/^handshakesPerSecond$/, 'connections/s'],
+  [/^mxpUdpRatePerSecond$/, 'answers/s'],
   [/^ratePerSecond$/, 'frames/s'],
   [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],

@@ -15,4 +15,8 @@ export interface HubSettings {
   readonly handshakesPerSecond: number
   readonly ratePerSecond: number
   readonly rateBurst: number
+  readonly mxpUdpRatePerSecond: number
+  readonly mxpStaleMs: number
+  readonly mxpNamespace: string
+  readonly mxpRules: 'sdk' | 'strict'
 }

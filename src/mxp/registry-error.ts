@@ -1,0 +1,54 @@
+import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
+import { BadPayload } from './payload.ts'
+
+/** What an Error message says besides its sentence; the first eight are errors of the original registry. */
+export type RegistryCode =
+  | 'AGENT_NOT_FOUND'
+  | 'AGENT_NAME_EXISTS'
+  | 'INVALID_AGENT_NAME'
+  | 'INVALID_CAPABILITY'
+  | 'INVALID_CAPABILITIES'
+  | 'SERIALIZATION'
+  | 'REDIS'
+  | 'INTERNAL'
+  | 'AGENT_ID_EXISTS'
+  | 'UNSUPPORTED_FLAG'
+  | 'UNSUPPORTED_TYPE'
+  | 'TRAILING_BYTES'
+  | 'NOT_REGISTERED'
+  | 'BUSY'
+  | Uppercase<ErrorCode>
+
+/** A request that is answered with an Error. */
+export class RegistryError extends Error {
+  override readonly name = 'RegistryError'
+  readonly code: RegistryCode
+
+  constructor(code: RegistryCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Codes of the mesh that the original registry has names for; others keep theirs, in capitals. */
+const CODES: { readonly [Code in ErrorCode]?: RegistryCode } = {
+  bad_frame: 'SERIALIZATION',
+  invalid_name: 'INVALID_AGENT_NAME',
+  invalid_capability: 'INVALID_CAPABILITY',
+  name_taken: 'AGENT_NAME_EXISTS',
+  agent_taken: 'AGENT_ID_EXISTS',
+  unknown_target: 'AGENT_NOT_FOUND',
+  store_unavailable: 'REDIS',
+}
+
+/** The code by which MXP tells one of the mesh. */
+export const codeOf = (code: ErrorCode): RegistryCode =>
+  CODES[code] ?? (code.toUpperCase() as Uppercase<ErrorCode>)
+
+/** The payload of the Error that tells a failure; null where it is a fault of the hub, which is to be logged. */
+export function errorBody(error: unknown): { readonly error: string; readonly code: RegistryCode } | null {
+  if (error instanceof RegistryError) return { error: error.message, code: error.code }
+  if (error instanceof BadPayload) return { error: error.message, code: 'SERIALIZATION' }
+  if (error instanceof MeshError) return { error: error.message, code: codeOf(error.code) }
+  return null
+}
