@@ -6,7 +6,7 @@ import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
 import { Hub } from './hub/hub.ts'
-import type { UdpDoor } from './mxp/udp-door.ts'
+import type { UdpDoor } from './mxp/doors.ts'
 import { createLog, type Log } from './observability/log.ts'
 
 export { ConfigError, type Settings } from './config.ts'
@@ -91,13 +91,6 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
   }
 }
 
-async function openUdp(hub: Hub, { mxpUdpPort, mxpUdpHost }: Settings): Promise<UdpDoor | null> {
-  if (mxpUdpPort === undefined) return null
-  // Not above: it compiles the checksum while it loads, and what waits while it loads cannot be had by `require`.
-  const { UdpDoor } = await import('./mxp/udp-door.ts')
-  return UdpDoor.open(hub, mxpUdpHost, mxpUdpPort)
-}
-
 /**
  * Starts a hub: core, port, routes.
  * @throws ConfigError for settings against a rule; MeshError `store_unavailable` where Redis does not answer; Error where
@@ -107,13 +100,16 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const { core: sharedCore, logger, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
+  // Not above: it compiles the checksum while it loads, and a module that waits while it loads cannot be had by `require`.
+  const { MXP_SUBPROTOCOL, speakMxp, UdpDoor } = await import('./mxp/doors.ts')
   const core = sharedCore ?? (await openCore(settings, log))
   const hub = new Hub({ core, settings, log })
-  const app = createApp(hub, VERSION)
+  const app = createApp(hub, VERSION, new Map([[MXP_SUBPROTOCOL, speakMxp]]))
+  const { mxpUdpPort, mxpUdpHost } = settings
   let udp: UdpDoor | null = null
   try {
     await hub.start()
-    udp = await openUdp(hub, settings)
+    if (mxpUdpPort !== undefined) udp = await UdpDoor.open(hub, mxpUdpHost, mxpUdpPort)
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
     await udp?.close()

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { fastify, type FastifyInstance } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
+import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
@@ -11,8 +12,12 @@ import { ready } from './routes/ready.ts'
 
 const PATH = '/mesh'
 
+/** Subprotocols of other clients than the hub's own → how their connections are spoken with. */
+export type Dialects = ReadonlyMap<string, Speak>
+
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string): FastifyInstance {
+export function createApp(hub: Hub, version: string, dialects: Dialects = new Map()): FastifyInstance {
+  const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const app = fastify({ forceCloseConnections: true })
   app.register(health(hub, version))
   app.register(ready(hub))
@@ -22,7 +27,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     // Frames are joined and written by ourselves (hub/outbox.ts); compressing each costs more than it saves.
     perMessageDeflate: false,
     clientTracking: false,
-    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    handleProtocols: (offered) => subprotocols.find((one) => offered.has(one)) ?? false,
   })
   const admission = new Admission(hub.settings.handshakesPerSecond)
   hub.onDrain(() => admission.close())
@@ -33,7 +38,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
       answerPlainly(app, request, socket)
       return
     }
-    const refusal = refuse(hub, request)
+    const refusal = refuse(hub, request, subprotocols)
     if (refusal) {
       end(socket, refusal)
       return
@@ -44,7 +49,9 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
       },
       enter() {
         socket.off('error', destroy)
-        server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))
+        server.handleUpgrade(request, socket, head, (webSocket) =>
+          hub.accept(webSocket, dialects.get(webSocket.protocol)),
+        )
       },
       refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
     })
@@ -78,13 +85,14 @@ function end(socket: Duplex, text: string): void {
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */
-function refuse(hub: Hub, request: IncomingMessage): string | null {
+function refuse(hub: Hub, request: IncomingMessage, subprotocols: readonly string[]): string | null {
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
   if (hub.draining) return drainingAnswer()
   const offered = request.headers['sec-websocket-protocol']
-  if (offered !== undefined && !offered.split(',').some((one) => one.trim() === SUBPROTOCOL)) {
-    return answer('400 Bad Request', `This hub speaks the subprotocol ${SUBPROTOCOL}; offer it, or none`)
+  if (offered !== undefined && !offered.split(',').some((one) => subprotocols.includes(one.trim()))) {
+    const known = subprotocols.join(' and ')
+    return answer('400 Bad Request', `This hub speaks ${known} over WebSocket; offer one of them, or none`)
   }
   return null
 }

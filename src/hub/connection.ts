@@ -1,12 +1,12 @@
 import { nanoid } from 'nanoid'
 import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
-import { BrokenText, decode } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
 import type { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { type Dialect, type Frame, type Speak, speakMeshwire } from './dialect.ts'
 import { dispatch } from './dispatch.ts'
 import type { Beating } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
@@ -29,6 +29,7 @@ const CLOSE_MS = 2_000
 export class Connection implements Beating, Reader {
   readonly id = nanoid(10)
   readonly hub: Hub
+  readonly dialect: Dialect
   readonly outbox: Outbox
   readonly rate: RateLimit
   readonly updateRate: RateLimit
@@ -39,7 +40,7 @@ export class Connection implements Beating, Reader {
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
   /** Frames that were read and not yet worked on, because the connection is held: those from `#next` on. */
-  #frames: Record<string, unknown>[] = []
+  #frames: Frame[] = []
   #next = 0
   readonly #holds = new Set<string>()
   /** When its client was asked to be gone by, by `performance.now()`. */
@@ -51,22 +52,26 @@ export class Connection implements Beating, Reader {
   #onHeard: (() => void)[] = []
   #ended: Promise<unknown> | null = null
 
-  constructor(hub: Hub, socket: WebSocket) {
+  constructor(hub: Hub, socket: WebSocket, speak: Speak = speakMeshwire) {
     const now = Date.now()
     this.hub = hub
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
+    this.dialect = speak(this)
+    const { dialect } = this
     this.outbox = new Outbox(
       socket,
       hub.flusher,
       now,
       () => this.#onDrain(),
       () => this.close('slow_consumer'),
+      dialect.write ? (text) => dialect.write?.(text) ?? [] : null,
     )
     this.rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
+    socket.on('pong', () => this.#onHeardNow())
     socket.on('close', (code) => this.#onClose(code))
     // ws closes the socket itself, with the code the breach calls for; its `close` event follows.
     socket.on('error', (error) => this.log.debug({ err: error }, 'socket failed'))
@@ -96,24 +101,17 @@ export class Connection implements Beating, Reader {
 
   #onMessage(data: RawData, isBinary: boolean): void {
     if (this.#state === 'closing') return
-    this.#lastHeardAt = Date.now()
-    if (this.#onHeard.length > 0) this.#tellHeard()
-    if (isBinary) {
-      this.close('unsupported_data')
-      return
-    }
-    let frames: Record<string, unknown>[]
-    try {
-      frames = decode((data as Buffer).toString())
-    } catch (error) {
-      if (!(error instanceof BrokenText)) throw error
-      this.#process()
-      this.close('bad_protocol')
-      return
-    }
+    this.#onHeardNow()
+    const { frames, close } = this.dialect.read(data as Buffer, isBinary)
     if (this.#frames.length === 0) this.#frames = frames
     else for (const frame of frames) this.#frames.push(frame)
     this.#process()
+    if (close) this.close(close)
+  }
+
+  #onHeardNow(): void {
+    this.#lastHeardAt = Date.now()
+    if (this.#onHeard.length > 0) this.#tellHeard()
   }
 
   /** Works on what was read, until the connection is held. */
@@ -121,7 +119,7 @@ export class Connection implements Beating, Reader {
     try {
       while (this.#next < this.#frames.length && !this.held && this.#state !== 'closing') {
         const frame = this.#frames[this.#next++]
-        if (frame) dispatch(this, frame)
+        if (frame) this.#work(frame)
       }
     } catch (error) {
       // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
@@ -131,6 +129,12 @@ export class Connection implements Beating, Reader {
     if (this.#next < this.#frames.length && this.#state !== 'closing') return
     this.#frames = []
     this.#next = 0
+  }
+
+  #work(frame: Frame): void {
+    const { dialect } = this
+    if (!dialect.commands) dispatch(this, frame)
+    else for (const command of dialect.commands(frame)) dispatch(this, command)
   }
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
@@ -159,7 +163,7 @@ export class Connection implements Beating, Reader {
   }
 
   /** Works on the frame that was just taken again, before all others, when the connection is released. */
-  putBack(frame: Record<string, unknown>): void {
+  putBack(frame: Frame): void {
     if (this.#next === 0) this.#frames.unshift(frame)
     else this.#frames[--this.#next] = frame
   }

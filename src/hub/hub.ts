@@ -5,6 +5,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { Connection } from './connection.ts'
+import type { Speak } from './dialect.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
@@ -102,9 +103,9 @@ export class Hub {
     this.#onDrain = listener
   }
 
-  /** A WebSocket whose handshake is done. */
-  accept(socket: WebSocket): void {
-    this.#connections.add(new Connection(this, socket))
+  /** A WebSocket whose handshake is done; without `speak` its client speaks the hub's own protocol. */
+  accept(socket: WebSocket, speak?: Speak): void {
+    this.#connections.add(new Connection(this, socket, speak))
   }
 
   /** The namespace, opened where it is not. @throws MeshError `store_unavailable` */

@@ -1,4 +1,6 @@
 import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
+import { MXP_FLAGS, type MxpMessage } from './message.ts'
+import type { MxpError } from './mxp-error.ts'
 import { BadPayload } from './payload.ts'
 
 /** What an Error message says besides its sentence; the first eight are errors of the original registry. */
@@ -17,6 +19,7 @@ export type RegistryCode =
   | 'TRAILING_BYTES'
   | 'NOT_REGISTERED'
   | 'BUSY'
+  | 'UNKNOWN_STREAM'
   | Uppercase<ErrorCode>
 
 /** A request that is answered with an Error. */
@@ -52,3 +55,16 @@ export function errorBody(error: unknown): { readonly error: string; readonly co
   if (error instanceof MeshError) return { error: error.message, code: codeOf(error.code) }
   return null
 }
+
+/** @throws RegistryError for a message whose payload is not what was meant: the hub neither decompresses nor decrypts */
+export function checkFlags({ flags }: MxpMessage): void {
+  if (flags & (MXP_FLAGS.COMPRESSED | MXP_FLAGS.ENCRYPTED))
+    throw new RegistryError(
+      'UNSUPPORTED_FLAG',
+      'this hub takes nothing compressed or encrypted; send it plain',
+    )
+}
+
+/** `ChecksumMismatch` → `CHECKSUM_MISMATCH` */
+export const verdictCode = ({ verdict }: MxpError): string =>
+  verdict.replace(/(?!^)[A-Z]/g, (letter) => `_${letter}`).toUpperCase()

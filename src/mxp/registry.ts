@@ -6,7 +6,7 @@ import { discoverPage } from './discover-page.ts'
 import { MXP_FLAGS, type MxpMessage, type MxpType } from './message.ts'
 import { BadPayload, type JsonObject, nameOf, parsePayload, toPayload } from './payload.ts'
 import { parseRegister, toMxpRegistration } from './registration.ts'
-import { errorBody, RegistryError } from './registry-error.ts'
+import { checkFlags, errorBody, RegistryError } from './registry-error.ts'
 
 /** How long an agent stays that registered as the SDK's examples do: these never send a heartbeat. */
 const EXAMPLE_STALE_MS = 86_400_000
@@ -47,11 +47,7 @@ export class MxpRegistry {
 
   #serve(message: MxpMessage): Promise<MxpMessage> {
     const { type, flags, payload } = message
-    if ((flags & (MXP_FLAGS.COMPRESSED | MXP_FLAGS.ENCRYPTED)) !== 0)
-      throw new RegistryError(
-        'UNSUPPORTED_FLAG',
-        'this hub takes nothing compressed or encrypted; send it plain',
-      )
+    checkFlags(message)
     switch (type) {
       case 'AgentRegister':
         return this.#register(message, parsePayload(payload))

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { nanoid } from 'nanoid'
-import { type Registration, show, toRegistration } from '../../../protocol/agent.ts'
+import { type Registration, show } from '../../../protocol/agent.ts'
 import type { Hello } from '../../../protocol/commands.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import { LIMITS, PROTOCOL_VERSION } from '../../../protocol/limits.ts'
@@ -39,7 +39,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   }
   if (hub.draining)
     throw new MeshError('draining', 'this hub is shutting down; connect to another one', { retryAfterMs: 0 })
-  const registration = frame.agent ? toRegistration(frame.agent, 'websocket') : null
+  const registration = frame.agent ? connection.dialect.register(frame.agent) : null
   const namespace = await hub.namespace(frame.namespace ?? 'default')
   if (connection.state !== 'opening') return
   if (!registration) {
