@@ -1,4 +1,5 @@
 import type { AgentInfo, AgentStatus } from '../../protocol/agent.ts'
+import { isWellFormed } from '../../protocol/text.ts'
 import { isSocketAddress } from './registration.ts'
 
 /** An agent as MXP tells of it. Only `description` and `tags` may be absent. */
@@ -30,14 +31,20 @@ function tagsOf(text: string | undefined): string[] | null {
   if (text === undefined) return null
   try {
     const tags: unknown = JSON.parse(text)
-    return Array.isArray(tags) && tags.every((tag) => typeof tag === 'string') ? tags : null
+    return Array.isArray(tags) && tags.every((tag) => typeof tag === 'string' && isWellFormed(tag))
+      ? tags
+      : null
   } catch {
     return null
   }
 }
 
+/** Half a surrogate pair is left out wherever it may be: parsers of other languages refuse it, and the whole answer with it. */
 export function toAgentRecord(agent: AgentInfo): AgentRecord {
-  const { metadata, address } = agent
+  const { address } = agent
+  const metadata: Readonly<Record<string, string>> = Object.fromEntries(
+    Object.entries(agent.metadata).filter(([, value]) => isWellFormed(value)),
+  )
   const tags = tagsOf(metadata.tags)
   return {
     id: agent.id,

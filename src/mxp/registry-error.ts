@@ -3,24 +3,28 @@ import { MXP_FLAGS, type MxpMessage } from './message.ts'
 import type { MxpError } from './mxp-error.ts'
 import { BadPayload } from './payload.ts'
 
-/** What an Error message says besides its sentence; the first eight are errors of the original registry. */
-export type RegistryCode =
-  | 'AGENT_NOT_FOUND'
-  | 'AGENT_NAME_EXISTS'
-  | 'INVALID_AGENT_NAME'
-  | 'INVALID_CAPABILITY'
-  | 'INVALID_CAPABILITIES'
-  | 'SERIALIZATION'
-  | 'REDIS'
-  | 'INTERNAL'
-  | 'AGENT_ID_EXISTS'
-  | 'UNSUPPORTED_FLAG'
-  | 'UNSUPPORTED_TYPE'
-  | 'TRAILING_BYTES'
-  | 'NOT_REGISTERED'
-  | 'BUSY'
-  | 'UNKNOWN_STREAM'
-  | Uppercase<ErrorCode>
+/** What an Error message says besides its sentence, and what it means. The first eight are errors of the original registry. */
+export const REGISTRY_CODES = {
+  AGENT_NOT_FOUND: 'No registered agent has this id or name.',
+  AGENT_NAME_EXISTS: 'Another agent that is not offline, or not of this door, has the name.',
+  INVALID_AGENT_NAME: 'The name is against the rules.',
+  INVALID_CAPABILITY: 'A capability is against the rules.',
+  INVALID_CAPABILITIES: 'There are too many capabilities, or too few.',
+  SERIALIZATION: 'The payload is not what its type calls for.',
+  REDIS: 'The store does not answer; nothing was changed.',
+  INTERNAL: 'The hub failed at this request.',
+  AGENT_ID_EXISTS: 'The id belongs to an agent of another door, or to one that is connected.',
+  UNSUPPORTED_FLAG: 'The message is compressed or encrypted.',
+  UNSUPPORTED_TYPE: 'This type is not served over UDP.',
+  BUSY: 'Too many requests wait for the store.',
+  NOT_REGISTERED: 'The connection has not registered its agent.',
+  TRAILING_BYTES: 'Bytes follow the checksum in a WebSocket message.',
+  UNKNOWN_STREAM: 'The connection sends no stream of that name.',
+  REVOKED: 'Work that was pushed belongs to somebody else now.',
+} as const
+
+/** A code of its own, or one of the mesh in capitals. */
+export type RegistryCode = keyof typeof REGISTRY_CODES | Uppercase<ErrorCode>
 
 /** A request that is answered with an Error. */
 export class RegistryError extends Error {
@@ -34,7 +38,7 @@ export class RegistryError extends Error {
 }
 
 /** Codes of the mesh that the original registry has names for; others keep theirs, in capitals. */
-const CODES: { readonly [Code in ErrorCode]?: RegistryCode } = {
+export const MESH_CODES: { readonly [Code in ErrorCode]?: RegistryCode } = {
   bad_frame: 'SERIALIZATION',
   invalid_name: 'INVALID_AGENT_NAME',
   invalid_capability: 'INVALID_CAPABILITY',
@@ -46,7 +50,7 @@ const CODES: { readonly [Code in ErrorCode]?: RegistryCode } = {
 
 /** The code by which MXP tells one of the mesh. */
 export const codeOf = (code: ErrorCode): RegistryCode =>
-  CODES[code] ?? (code.toUpperCase() as Uppercase<ErrorCode>)
+  MESH_CODES[code] ?? (code.toUpperCase() as Uppercase<ErrorCode>)
 
 /** The payload of the Error that tells a failure; null where it is a fault of the hub, which is to be logged. */
 export function errorBody(error: unknown): { readonly error: string; readonly code: RegistryCode } | null {

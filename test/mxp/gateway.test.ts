@@ -358,6 +358,18 @@ describe.each(CORES)('the MXP gateway on %s', (core) => {
     })
   })
 
+  it('leaves with its inbox kept where it says so', async () => {
+    await using mesh = await startMesh(core, 2)
+    await using worker = await connectAgent(mesh.hub(0), { id: 'w1' })
+    await using agent = await connectMxp(mesh.hub(0), { id: 'm1' })
+    await agent.ask('AgentHeartbeat', { agent_id: 'm1', keep: true }, { flags: FINAL })
+    expect(await agent.closed).toMatchObject({ code: 1000 })
+    await worker.request({ type: 'send', to: { agent: 'm1' }, messageType: 'notification', payload: 1 })
+    await using again = await connectMxp(mesh.hub(1), { id: 'm1' })
+    expect(again.welcome.body).toMatchObject({ resumed: true, pending: 1 })
+    expect((await again.next('Event')).body).toMatchObject({ payload: 1 })
+  })
+
   it('is taken over by another connection with proof, and not without it', async () => {
     await using mesh = await startMesh(core, 2)
     await using agent = await connectMxp(mesh.hub(0), { id: 'm1' })

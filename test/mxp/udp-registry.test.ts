@@ -282,6 +282,16 @@ describe('the MXP registry', () => {
     expect(seen).toEqual(names)
   })
 
+  it('leaves out tags that are none, and that a client could not parse', async () => {
+    await using hub = await startTestHub('memory', SETTINGS)
+    await using udp = await MxpUdp.open(hub)
+    for (const tags of ['not JSON', '{}', '[1]', '["\\ud800"]'])
+      await udp.ask('AgentRegister', agentOf({ capabilities: ['nlp'], metadata: { tags } }))
+    const { agents } = await udp.ask('AgentDiscover', { capability: 'nlp' })
+    expect(agents).toHaveLength(4)
+    for (const agent of agents as object[]) expect(agent).not.toHaveProperty('tags')
+  })
+
   it('leaves out what alone would not fit', async () => {
     await using hub = await startTestHub('memory', SETTINGS)
     await using udp = await MxpUdp.open(hub)
