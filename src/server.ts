@@ -93,7 +93,7 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
 
 /**
  * Starts a hub: core, port, routes.
- * @throws ConfigError for settings against a rule; MeshError `store_unavailable` where Redis does not answer; Error where
+ * @throws ConfigError for settings against a rule, and where the port of the MXP registry cannot be had; MeshError `store_unavailable` where Redis does not answer; Error where
  * the port is taken
  */
 export async function startHub(options: HubServerOptions = {}): Promise<HubServer> {
@@ -109,7 +109,10 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   let udp: UdpDoor | null = null
   try {
     await hub.start()
-    if (mxpUdpPort !== undefined) udp = await UdpDoor.open(hub, mxpUdpHost, mxpUdpPort)
+    if (mxpUdpPort !== undefined)
+      udp = await UdpDoor.open(hub, mxpUdpHost, mxpUdpPort).catch((error: Error) => {
+        throw new ConfigError(issueText('mxpUdpPort', mxpUdpPort, error.message))
+      })
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
     await udp?.close()

@@ -40,7 +40,7 @@ export class MxpUdp implements AsyncDisposable {
     })
   }
 
-  static async open(hub: HubServer): Promise<MxpUdp> {
+  static async open(hub: Pick<HubServer, 'mxpUdpPort'>): Promise<MxpUdp> {
     if (hub.mxpUdpPort === null) throw new Error('this hub has no MXP registry')
     const socket = createSocket('udp4')
     socket.bind(0, '127.0.0.1')
