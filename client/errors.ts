@@ -1,57 +1,127 @@
 import type { ErrorCode } from '../protocol/errors.ts'
 import { MeshError } from '../protocol/errors.ts'
 
-const CLOSE_ERRORS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
-  1000: ['not_registered', 'the hub ended this session'],
-  1009: ['payload_too_large', 'the hub refused a WebSocket message as too large'],
-  4003: ['unauthorized', 'the token has expired'],
-  4004: ['store_unavailable', "the hub's store did not answer for too long"],
-  4001: ['draining', 'the hub is shutting down'],
-  4400: ['bad_frame', 'the hub does not accept what this client sends'],
-  4401: ['unauthorized', 'the token is missing or not accepted; give another one as options.token'],
-  4403: ['forbidden', 'this client may not connect here'],
-  4408: ['bad_frame', 'the hub got no hello in time'],
-  4409: ['agent_taken', 'another session took this agent over; give this client an id and a name of its own'],
-  4410: ['not_registered', 'an operator unregistered this agent'],
+/** What this side decides: the `name` that browsers have for it, whether the same may succeed later, and what to do. */
+export const CLIENT_ERRORS = {
+  timeout: ['TimeoutError', true, 'Ask again, or raise timeoutMs.'],
+  overflow: ['QuotaExceededError', true, 'Await answers before sending more, or raise the limit.'],
+  aborted: ['AbortError', false, 'Nothing: your signal asked for it.'],
+  closed: ['AbortError', false, 'Connect again.'],
+  connection_lost: ['AbortError', true, 'Try again.'],
+  revoked: ['RevokedError', false, 'Stop: another agent may be at it.'],
+  peer_gone: ['StreamError', true, 'Ask again.'],
+  interrupted: ['StreamError', true, 'Ask again.'],
+  cancelled: ['StreamError', false, 'Stop: the reader has enough.'],
+  ended: ['StreamError', false, 'Open another stream.'],
+  handler_failed: ['StreamError', false, 'Look into what the handler threw.'],
+} as const satisfies Readonly<Record<string, readonly [name: string, retryable: boolean, remedy: string]>>
+
+/** The codes of errors that the client itself makes, besides some of the protocol's. */
+export type ClientErrorCode = keyof typeof CLIENT_ERRORS
+
+function own(code: ClientErrorCode, message: string, details?: unknown): MeshError {
+  const [name, retryable, remedy] = CLIENT_ERRORS[code]
+  return new MeshError(code, message, { name, retryable, remedy, details })
 }
 
-/** The error behind a close code (PROTOCOL.md section 8); codes that say nothing of their own become `internal`. */
+/** What each close code means (PROTOCOL.md section 8), and what to do where that is more than its error code says. */
+const CLOSE_ERRORS: Readonly<Record<number, readonly [code: ErrorCode, remedy?: string]>> = {
+  1000: ['not_registered'],
+  1009: ['payload_too_large'],
+  4001: ['draining'],
+  4003: ['unauthorized'],
+  4004: ['store_unavailable'],
+  4400: ['bad_frame'],
+  4401: ['unauthorized', 'Give another token as options.token.'],
+  4403: ['forbidden'],
+  4408: ['bad_frame'],
+  4409: ['agent_taken', 'Give this client an id and a name of its own.'],
+  4410: ['not_registered'],
+}
+
+/** The error behind a close code; `reason` is its name, or what a platform says. What says nothing of its own becomes `internal`. */
 export function closeError(code: number, reason: string): MeshError {
-  const [errorCode, sentence] = CLOSE_ERRORS[code] ?? ['internal', 'the connection was lost']
-  return new MeshError(errorCode, `${sentence} (close code ${code}${reason === '' ? '' : `, ${reason}`})`, {
-    details: code,
-  })
+  const [errorCode, remedy] = CLOSE_ERRORS[code] ?? ['internal']
+  const message = `the connection was closed: ${reason || errorCode} (close code ${code})`
+  return new MeshError(errorCode, message, { details: code, ...(remedy && { remedy }) })
 }
 
 /** The error of what was cancelled by its `signal`: the signal's own reason where that is an error. */
-export function abortError(signal: AbortSignal): Error {
-  const reason: unknown = signal.reason
-  return reason instanceof Error ? reason : new DOMException(String(reason), 'AbortError')
+export function abortError({ reason }: AbortSignal): Error {
+  return reason instanceof Error ? reason : own('aborted', String(reason), reason)
 }
 
-/** `TimeoutError`, by name, of what was not answered within `timeoutMs`. */
-export function timeoutError(what: string, timeoutMs: number): DOMException {
-  return new DOMException(`${what} was not answered within ${timeoutMs} ms`, 'TimeoutError')
+/** Of what was not answered within `timeoutMs`. */
+export function timeoutError(what: string, timeoutMs: number): MeshError {
+  return own('timeout', `${what} was not answered within ${timeoutMs} ms`)
 }
 
-/** `TimeoutError`, by name, of a handler that took longer than its `timeoutMs`. */
-export function handlerTimeoutError(timeoutMs: number): DOMException {
-  return new DOMException(`handler timed out after ${timeoutMs} ms`, 'TimeoutError')
+/** Of a handler that took longer than its `timeoutMs`. */
+export function handlerTimeoutError(timeoutMs: number): MeshError {
+  return own('timeout', `handler timed out after ${timeoutMs} ms`)
 }
 
-/** `RevokedError`, by name: the hub has taken a message away from its handler. */
-export function revokedError(reason: string): DOMException {
-  return new DOMException(`the hub has revoked the message: ${reason}`, 'RevokedError')
+/** The hub has taken a message away from its handler. */
+export function revokedError(reason: string): MeshError {
+  return own('revoked', `the hub has revoked the message: ${reason}`)
 }
 
-/** `AbortError`, by name, of what `close()` left undone. */
-export function closedError(what: string): DOMException {
-  return new DOMException(`${what}: the client is closed`, 'AbortError')
+/** Of what `close()` left undone. */
+export function closedError(what: string): MeshError {
+  return own('closed', `${what}: the client is closed`)
 }
 
-/** `QuotaExceededError`, by name: as much waits for the hub as the options allow. */
-export function overflowError(what: string): DOMException {
-  return new DOMException(`${what}; wait for answers, or raise the limit`, 'QuotaExceededError')
+/** Of what can't be asked again on another connection. */
+export function lostError(): MeshError {
+  return own('connection_lost', 'the connection was lost before the answer')
+}
+
+/** As much waits for the hub as the options allow: `count` of what the option of that name limits. */
+export function overflowError(count: number, what: string, option: string): MeshError {
+  return own('overflow', `${count} ${what} wait for the hub (${option})`)
+}
+
+/** What was given is against a rule. */
+export function badFrame(message: string, details?: unknown): MeshError {
+  return new MeshError('bad_frame', message, { details })
+}
+
+/** @throws MeshError `bad_frame` where `value` is given and no integer from 1 to `max` */
+export function checkInteger(name: string, value: number | undefined, max: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 1 && value <= max)) {
+    throw badFrame(`${name} ${value} must be an integer from 1 to ${max}`, value)
+  }
+}
+
+/** @throws TypeError where what was registered `before` for something is still there */
+export function checkFree(before: unknown, what: string): void {
+  if (before) throw new TypeError(`there is a handler for ${what} already; remove it first`)
+}
+
+/**
+ * Why a stream broke off: the `code` and message of its sender (`handler_failed` where its handler threw an error without a
+ * code), or `peer_gone` (the other agent, its hub or a connection is gone), `interrupted` (something was lost between two hubs),
+ * `cancelled` (to the sender: the receiver wants no more).
+ */
+export class StreamError extends MeshError {
+  /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
+  declare readonly seq: number | null
+
+  constructor(code: string, message: string, seq: number | null = null) {
+    const [name, retryable, remedy] = CLIENT_ERRORS[code as ClientErrorCode] ?? []
+    super(code, message, name === 'StreamError' ? { name, retryable, remedy } : { name: 'StreamError' })
+    this.seq = seq
+  }
+}
+
+/** What user code threw, as an error with a text; never throws itself. */
+export function toError(thrown: unknown): Error {
+  if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+  try {
+    return new Error(String(thrown instanceof Error ? thrown.message : thrown), { cause: thrown })
+  } catch {
+    return new Error('something without a text was thrown', { cause: thrown })
+  }
 }
 
 /** A rejection that nobody looks at must not end the process; whoever looks at `promise` still gets it. */

@@ -1,5 +1,5 @@
 import type { Message } from '../protocol/pushes.ts'
-import type { Target } from '../protocol/message.ts'
+import type { MessageType, Target } from '../protocol/message.ts'
 import type { SendResult } from '../protocol/replies.ts'
 import type { RequestOptions } from './requests.ts'
 
@@ -14,12 +14,17 @@ export interface ReplyOptions {
 }
 
 /** A message as a handler gets it. */
-export interface ReceivedMessage<Payload = unknown> extends Message<Payload> {
+export interface ReceivedMessage<
+  Payload = unknown,
+  Type extends MessageType = MessageType,
+  Reply = unknown,
+> extends Message<Payload> {
+  readonly messageType: Type
   /**
    * Sends a `response` to the sender, with this message's `correlationId` (its `id` if it has none) and `traceparent`.
    * Rejects like `client.send`, and with the signal's reason once the message was taken from this handler.
    */
-  reply(payload: unknown, options?: ReplyOptions): Promise<SendResult>
+  reply(payload: Reply, options?: ReplyOptions): Promise<SendResult>
 }
 
 /** What a handler may use besides the message. */
@@ -53,13 +58,19 @@ export interface HandlerOptions {
 /**
  * Handles one message. When it returns (or its promise resolves) the message is acknowledged: it is processed. When it throws,
  * the message is given back with the error's message as the reason and comes again later (see `Nack`).
- * The value it returns for a `query` is sent as the reply, unless it is undefined or `reply` was called. An async generator, or
+ * The value it returns for a `query`, or another message with a `correlationId` (what `request` sends), is sent as the reply,
+ * unless it is undefined or `reply` was called. An async generator, or
  * any async iterable, is sent as a stream instead, as fast as the asker reads (see `client.requestStream`).
  */
 export type Handler<Payload = unknown> = (
   message: ReceivedMessage<Payload>,
   context: HandlerContext,
 ) => unknown
+
+/** Whether it asks for a reply: a `query`, and whatever else names what a reply refers to, replies apart. */
+export function isAsked({ messageType, correlationId }: Message): boolean {
+  return messageType === 'query' || (correlationId !== undefined && messageType !== 'response')
+}
 
 /** Order holds among a sender's direct messages, its responses and its broadcasts, each for itself; a queue's work has none. */
 export function lineOf({ id, from, via, messageType }: Message): string {

@@ -1,11 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import WebSocket from 'ws'
 import { SUBPROTOCOL } from '../protocol/limits.ts'
-import { connectOn } from './client.ts'
-import type { Client } from './client.ts'
+import { connectOn } from './endpoint.ts'
 import type { HandlerRun } from './handler-run.ts'
-import type { ConnectOptions } from './options.ts'
+import type { AgentOptions, ConnectOptions } from './options.ts'
 import type { Platform } from './socket.ts'
+import type { MessagesOf, Schemas } from './standard-schema.ts'
+import type { Client } from './typed-client.ts'
 
 /** A hub that asks for more than this is asked again. */
 const RETRY_AFTER_MAX_S = 600
@@ -56,13 +57,20 @@ const NODE: Platform = {
 /**
  * Connects to a mesh over `ws`; resolves when the hub has welcomed this client for the first time. The token travels in the
  * `Authorization` header. While the client is not closed it keeps the process alive.
- * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), `AbortError` when `signal` aborts first
+ * `connect<Messages>(…)` has the types of a map of messages (see {@link Exchange}); it checks nothing at run time.
+ * With `schemas` it has the types of those, and does check.
+ * @throws MeshError when the hub refuses for good (see {@link ConnectOptions}), the reason of `signal` when that aborts first
  */
-export function connect(options: ConnectOptions): Promise<Client> {
+export function connect<Given extends Schemas>(
+  options: AgentOptions & { readonly schemas: Given },
+): Promise<Client<MessagesOf<Given>>>
+export function connect(options: ConnectOptions): Promise<Client>
+export function connect<Messages>(options: ConnectOptions): Promise<Client<Messages>>
+export function connect(options: ConnectOptions): Promise<unknown> {
   return connectOn(NODE, options)
 }
 
 export type * from './api.ts'
 export { Nack } from './nack.ts'
-export { StreamError } from './stream.ts'
+export { StreamError } from './errors.ts'
 export { MeshError } from '../protocol/errors.ts'

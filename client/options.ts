@@ -1,6 +1,8 @@
 import type { AgentFields } from '../protocol/agent.ts'
-import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
+import type { Schemas } from './standard-schema.ts'
+import { badFrame } from './errors.ts'
+import type { Outbox } from './outgoing.ts'
 import type { StatusEvent } from './status.ts'
 
 interface CommonOptions {
@@ -12,16 +14,16 @@ interface CommonOptions {
   readonly token?: string | (() => string | Promise<string>)
   /** Gives up connecting. After `connect` has resolved it has no effect; use `close()`. */
   readonly signal?: AbortSignal
-  /** Told each status event, from the first try to connect on. What it throws is nobody's to catch. */
-  readonly onStatus?: (event: StatusEvent) => void
+  /** Told each status event, from the first try to connect on. What it throws goes to `console.error`, no further. */
+  readonly onStatus?: (event: StatusEvent) => unknown
   /** Milliseconds that `request`, `discover`, `update` and `leader` wait, reconnecting included. Default 30,000. */
   readonly requestTimeoutMs?: number
-  /** Milliseconds for a socket and its handshake. Default 10,000. */
+  /** Milliseconds for a socket and its handshake, and before that for a token. Default 10,000. */
   readonly connectTimeoutMs?: number
   /** Milliseconds that `close()` waits for handlers and answers. Default 5,000. */
   readonly closeTimeoutMs?: number
   /**
-   * Sends, and as many commands, that may be without an answer; beyond, they reject with a `QuotaExceededError`, and nothing
+   * Sends, and as many commands, that may be without an answer; beyond, they reject with `overflow`, and nothing
    * that was taken is dropped. Default 10,000.
    */
   readonly maxOutgoing?: number
@@ -70,6 +72,16 @@ export interface AgentOptions extends CommonOptions {
    * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
+  /**
+   * Schemas by message type, of any library with the interface of https://standardschema.dev: of the payload, or `{ payload, reply }`.
+   * What is sent against them rejects with `bad_frame`, what comes against them reaches no handler. By default nothing is checked.
+   */
+  readonly schemas?: Schemas
+  /**
+   * Keeps sends until they are answered, over a reload or restart: `fileOutbox`, `indexedDbOutbox` or one of your own
+   * (`outboxOn`). Needs `id`. By default what has no answer is lost with its process or page.
+   */
+  readonly outbox?: Outbox
 }
 
 /** Options of a client that only looks: no agent, no inbox, nothing to send. */
@@ -100,7 +112,7 @@ export interface Settings {
   readonly urls: readonly string[]
   readonly namespace: string | null
   readonly token: string | (() => string | Promise<string>) | null
-  readonly onStatus: ((event: StatusEvent) => void) | null
+  readonly onStatus: ((event: StatusEvent) => unknown) | null
   /** Null: an observer. */
   readonly agent: AgentFields | null
   readonly session: string | null
@@ -113,7 +125,26 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
+  readonly schemas: Schemas
+  readonly outbox: Outbox | null
 }
+
+const DEFAULTS = {
+  namespace: null,
+  token: null,
+  onStatus: null,
+  session: null,
+  window: LIMITS.windowDefault,
+  requestTimeoutMs: 30_000,
+  connectTimeoutMs: 10_000,
+  closeTimeoutMs: 5000,
+  maxOutgoing: 10_000,
+  maxOutgoingBytes: 67_108_864,
+  redeliveryDelayMs: 1000,
+  unhandledTimeoutMs: 60_000,
+  takenTimeoutMs: 45_000,
+  schemas: {},
+} as const
 
 const AGENT_FIELDS = [
   'id',
@@ -129,17 +160,9 @@ const AGENT_FIELDS = [
   'ephemeral',
 ] as const
 
-function agentFields(options: AgentOptions): AgentFields {
-  return Object.fromEntries(
-    AGENT_FIELDS.flatMap((key) => (options[key] == null ? [] : [[key, options[key]]])),
-  )
-}
-
 function checkUrl(url: string): void {
   if (!/^wss?:\/\//i.test(url) || !URL.canParse(url)) {
-    throw new MeshError('bad_frame', `url ${JSON.stringify(url)} must be like ws://127.0.0.1:7171/mesh`, {
-      details: url,
-    })
+    throw badFrame(`url ${JSON.stringify(url)} must be like ws://127.0.0.1:7171/mesh`, url)
   }
 }
 
@@ -149,24 +172,18 @@ function checkUrl(url: string): void {
  */
 export function toSettings(options: ConnectOptions): Settings {
   const urls = typeof options.url === 'string' ? [options.url] : [...options.url]
-  if (urls.length === 0) throw new MeshError('bad_frame', 'url is an empty list; give at least one hub')
+  if (urls.length === 0) throw badFrame('url is an empty list; give at least one hub')
   urls.forEach(checkUrl)
-  const agent = options.observer === true ? null : options
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
+  const isAgent = options.observer !== true
+  const agent = isAgent ? Object.fromEntries(AGENT_FIELDS.map((field) => [field, given[field]])) : null
+  // What has no JSON text has to fail here, not when it is said to a hub.
+  JSON.stringify(agent)
   return {
+    ...DEFAULTS,
+    ...given,
     urls,
-    namespace: options.namespace ?? null,
-    token: options.token ?? null,
-    onStatus: options.onStatus ?? null,
-    agent: agent === null ? null : agentFields(agent),
-    session: agent?.session ?? null,
-    window: agent?.window ?? LIMITS.windowDefault,
-    requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
-    connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-    closeTimeoutMs: options.closeTimeoutMs ?? 5000,
-    maxOutgoing: options.maxOutgoing ?? 10_000,
-    maxOutgoingBytes: options.maxOutgoingBytes ?? 67_108_864,
-    redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
-    unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
-    takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
+    agent,
+    outbox: (isAgent && options.outbox) || null,
   }
 }

@@ -1,12 +1,15 @@
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
+import type { Target } from '../protocol/message.ts'
 import type { ErrorReply, Ok, SendResult } from '../protocol/replies.ts'
 import { retryDelay } from './backoff.ts'
+import type { SealOptions } from './envelope.ts'
 import { abortError, overflowError } from './errors.ts'
 import { randomId } from './ids.ts'
+import type { Incident } from './status.ts'
 
 /** A send without its answer. */
-interface Entry {
+export interface Entry {
   /** The frame after `"seq":n`, ending in `}`. */
   readonly tail: string
   readonly bytes: number
@@ -26,11 +29,21 @@ export interface OutgoingPort {
   write(line: string): void
   /** The hub counts differently from us: connect again, under the new producer. */
   renew(): void
+  emit(incident: Incident): void
 }
 
 export interface OutgoingLimits {
   readonly maxSends: number
   readonly maxBytes: number
+}
+
+/** Where the sends of a client are kept until they are answered, over a reload or restart; `outboxOn` makes one. */
+export interface Outbox {
+  /** Takes it for one client. @throws MeshError where another one has it, or it can't be used */
+  open(namespace: string | null, agentId: string | null | undefined): Promise<void>
+  outgoing(port: OutgoingPort, limits: OutgoingLimits): Outgoing
+  /** Lets go of it. Never rejects. */
+  close(): Promise<void>
 }
 
 /**
@@ -41,19 +54,21 @@ export interface OutgoingLimits {
  * the agent has forgotten its numbers too). When something is open and the hub has forgotten it (`resumed` false), the open
  * sends are numbered anew under a new producer, which takes a further `hello`; if the hub had stored one of them before it
  * forgot us, its receiver gets it twice, under two ids.
+ *
+ * What is protected is what an outbox builds on (kept-outgoing.ts).
  */
 export class Outgoing {
   readonly #port: OutgoingPort
   readonly #limits: OutgoingLimits
   /** Named by the current or the next `hello`. */
-  #producer = randomId()
-  #nextSeq = 1
+  protected producer = randomId()
+  protected nextSeq = 1
   #nextRef = 1
   /** Written and not answered, by `seq`, in order. */
-  readonly #open = new Map<number, Entry>()
+  protected readonly open = new Map<number, Entry>()
   /** Latest transmission → entry. */
   readonly #refs = new Map<number, Entry>()
-  readonly #unsent = new Set<Entry>()
+  protected readonly unsent = new Set<Entry>()
   #bytes = 0
   #online = false
   #hold: ReturnType<typeof setTimeout> | null = null
@@ -68,18 +83,19 @@ export class Outgoing {
 
   /** Sends without an answer. */
   get size(): number {
-    return this.#open.size + this.#unsent.size
+    return this.open.size + this.unsent.size
   }
 
   /** Takes a send: `tail` is the frame's text after `"seq":n`, starting with a comma. */
-  add(tail: string, bytes: number, signal?: AbortSignal | null): Promise<SendResult> {
+  add(tail: string, bytes: number, to: Target, options: SealOptions = {}): Promise<SendResult> {
+    const { signal } = options
     return new Promise((resolve, reject) => {
-      if (signal?.aborted === true) return reject(abortError(signal))
+      if (signal?.aborted) return reject(abortError(signal))
       if (this.size >= this.#limits.maxSends) {
-        return reject(overflowError(`${this.size} sends wait for the hub (maxOutgoing)`))
+        return reject(overflowError(this.size, 'sends', 'maxOutgoing'))
       }
       if (this.#bytes + bytes > this.#limits.maxBytes && this.size > 0) {
-        return reject(overflowError(`${this.#bytes} bytes wait for the hub (maxOutgoingBytes)`))
+        return reject(overflowError(this.#bytes, 'bytes', 'maxOutgoingBytes'))
       }
       const aborted = (): void => this.#abandon(entry, abortError(signal as AbortSignal))
       const settled = (): void => signal?.removeEventListener('abort', aborted)
@@ -94,22 +110,26 @@ export class Outgoing {
         reject: (error) => (settled(), reject(error)),
       }
       signal?.addEventListener('abort', aborted)
-      this.#bytes += bytes
-      this.#unsent.add(entry)
-      this.#pump()
+      this.take(entry, to, options)
     })
+  }
+
+  protected take(entry: Entry, _to: Target, _options: SealOptions): void {
+    this.#bytes += entry.bytes
+    this.unsent.add(entry)
+    this.pump()
   }
 
   /** The producer to name in the next `hello`. */
   greet(): string {
-    if (this.#open.size === 0 && this.#nextSeq > 1) this.#renumber()
-    return this.#producer
+    if (this.open.size === 0 && this.nextSeq > 1) this.renumber()
+    return this.producer
   }
 
   /** Whether this session can go on under the producer that its `hello` named; if not, say `hello` again on a new connection. */
   accepts(resumed: boolean): boolean {
-    if (resumed || this.#nextSeq === 1) return true
-    this.#renumber()
+    if (resumed || this.nextSeq === 1) return true
+    this.renumber()
     return false
   }
 
@@ -129,23 +149,23 @@ export class Outgoing {
   /** The hub's answer to the transmission `reply.ref`; others are ignored. */
   answered(reply: Ok | ErrorReply): void {
     const entry = this.#refs.get(reply.ref as number)
-    if (entry === undefined) return
+    if (!entry) return
     if (reply.type === 'ok') {
       this.#holds = 0
       this.#lastWasBadFrame = false
-      this.#finish(entry)
+      this.finish(entry)
       entry.resolve(reply.result as SendResult)
     } else {
       this.#refused(entry, MeshError.fromBody(reply.error))
     }
-    this.#pump()
+    this.pump()
   }
 
   /** Rejects all that has no answer. */
   fail(error: Error): void {
     this.lost()
-    for (const entry of [...this.#open.values(), ...this.#unsent]) {
-      this.#finish(entry)
+    for (const entry of [...this.open.values(), ...this.unsent]) {
+      this.finish(entry)
       entry.reject(error)
     }
   }
@@ -156,22 +176,31 @@ export class Outgoing {
     return new Promise((resolve) => this.#idle.push(resolve))
   }
 
-  #pump(): void {
-    if (!this.#online || this.#hold !== null) return
-    for (const entry of this.#unsent) {
-      const oldest = this.#open.keys().next()
-      if (oldest.done !== true && this.#nextSeq - oldest.value >= LIMITS.producerWindow) return
-      this.#unsent.delete(entry)
-      entry.seq = this.#nextSeq++
-      this.#open.set(entry.seq, entry)
-      this.#transmit(entry)
+  protected pump(): void {
+    if (!this.#online || this.#hold) return
+    for (const entry of this.unsent) {
+      if (!this.admits(entry)) return
+      this.unsent.delete(entry)
+      this.number(entry)
     }
+  }
+
+  /** Whether this entry may have the next number now. */
+  protected admits(_entry: Entry): boolean {
+    const [oldest = this.nextSeq] = this.open.keys()
+    return this.nextSeq - oldest < LIMITS.producerWindow
+  }
+
+  protected number(entry: Entry): void {
+    entry.seq = this.nextSeq++
+    this.open.set(entry.seq, entry)
+    this.#transmit(entry)
   }
 
   #retransmit(): void {
     this.#refs.clear()
-    for (const entry of this.#open.values()) this.#transmit(entry)
-    this.#pump()
+    for (const entry of this.open.values()) this.#transmit(entry)
+    this.pump()
   }
 
   #transmit(entry: Entry): void {
@@ -198,23 +227,24 @@ export class Outgoing {
     const misnumbered = error.code === 'bad_frame' && (entry.transmissions > 1 || this.#lastWasBadFrame)
     this.#lastWasBadFrame = error.code === 'bad_frame'
     if (misnumbered || error.code === 'seq_too_old') {
-      this.#renumber()
+      this.renumber()
       this.lost()
       this.#port.renew()
       return
     }
-    this.#finish(entry)
+    this.finish(entry)
     entry.reject(error)
   }
 
   #abandon(entry: Entry, error: Error): void {
-    if (entry.seq === 0) this.#finish(entry)
+    if (entry.seq === 0) this.finish(entry)
     else entry.abandoned = true
     entry.reject(error)
   }
 
-  #finish(entry: Entry): void {
-    const known = entry.seq === 0 ? this.#unsent.delete(entry) : this.#open.delete(entry.seq)
+  /** It is answered or given up. */
+  protected finish(entry: Entry): void {
+    const known = entry.seq === 0 ? this.unsent.delete(entry) : this.open.delete(entry.seq)
     this.#refs.delete(entry.ref)
     if (known) this.#bytes -= entry.bytes
     this.#checkIdle()
@@ -225,27 +255,23 @@ export class Outgoing {
   }
 
   /** A new producer, whose first sends are the open ones; those that nobody waits for are dropped. */
-  #renumber(): void {
-    const entries = [...this.#open.values(), ...this.#unsent]
-    this.#open.clear()
+  protected renumber(): void {
+    for (const entry of [...this.open.values()]) if (entry.abandoned) this.finish(entry)
+    const entries = [...this.open.values(), ...this.unsent]
+    this.open.clear()
     this.#refs.clear()
-    this.#unsent.clear()
-    this.#producer = randomId()
-    this.#nextSeq = 1
+    this.unsent.clear()
+    this.producer = randomId()
+    this.nextSeq = 1
     for (const entry of entries) {
-      if (entry.abandoned) {
-        this.#bytes -= entry.bytes
-        continue
-      }
       entry.seq = 0
       entry.transmissions = 0
-      this.#unsent.add(entry)
+      this.unsent.add(entry)
     }
-    this.#checkIdle()
   }
 
   #endHold(): void {
-    if (this.#hold !== null) clearTimeout(this.#hold)
+    if (this.#hold) clearTimeout(this.#hold)
     this.#hold = null
   }
 }

@@ -29,6 +29,9 @@ export interface Platform {
   open(url: string, token: string | null, listener: SocketListener): Socket
   /** Runs `task` once, after what is under way in this turn of the event loop. Not slowed down in hidden tabs, as timers are. */
   defer(task: () => void): void
-  /** Calls `listener` when the machine or page seems to be back: online again, shown again. Answers how to stop that. */
-  onWake(listener: () => void): () => void
+  /**
+   * Calls `woke` when the machine or page seems to be back, `atOnce` where that is no news to a whole network; `putAway` when the
+   * page is about to be frozen or kept for going back. Answers how to stop that.
+   */
+  onWake(woke: (atOnce: boolean) => void, putAway: () => void): () => void
 }

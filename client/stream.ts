@@ -8,24 +8,6 @@ export interface StreamRequestOptions extends RequestOptions {
 }
 
 /**
- * Why a stream broke off: the `code` and message of its sender (`handler_failed` where its handler threw an error without a
- * code), or `peer_gone` (the other agent, its hub or a connection is gone), `interrupted` (something was lost between two hubs),
- * `cancelled` (to the sender: the receiver wants no more).
- */
-export class StreamError extends Error {
-  override readonly name = 'StreamError'
-  readonly code: string
-  /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
-  readonly seq: number | null
-
-  constructor(code: string, message: string, seq: number | null = null) {
-    super(message)
-    this.code = code
-    this.seq = seq
-  }
-}
-
-/**
  * A stream on its way to this agent, one reader: `for await (const chunk of stream)`. It is done after a complete end only, or
  * when this side leaves it; everything else is thrown, after the chunks that came before. Leaving the loop cancels it.
  */
@@ -43,14 +25,14 @@ export interface ReceivedStream<Payload = unknown> extends AsyncIterableIterator
 }
 
 /** A stream from this agent to another one, as `client.openStream` answers it. */
-export interface StreamWriter {
+export interface StreamWriter<Chunk = unknown> {
   /** Aborted when the receiver cancels or is gone; the reason is a `StreamError`. */
   readonly signal: AbortSignal
   /**
    * Writes a chunk, anything with a JSON text. Resolves when the receiver has room for it and it is written: await it, and a
    * slow reader slows this side down. Rejects with the reason of `signal`; MeshError `payload_too_large`, `bad_frame`.
    */
-  write(payload: unknown): Promise<void>
+  write(payload: Chunk): Promise<void>
   /** Ends the stream after what was written before. */
   end(): Promise<void>
   /** Breaks the stream off, after what was written before: the receiver's loop throws a `StreamError` with code and message. */

@@ -1,31 +1,30 @@
-/**
- * Every error code of the protocol (PROTOCOL.md section 8). `retryable`: the very same request may succeed later.
- * `sentence` is the description used in the documentation; a thrown error names the value and the remedy as well.
- */
-export const ERRORS = {
-  bad_frame: { retryable: false, sentence: 'The frame has a wrong shape or a value against a rule.' },
-  unauthorized: { retryable: false, sentence: 'The token is missing or not accepted.' },
-  forbidden: { retryable: false, sentence: 'This connection may not do that.' },
-  invalid_agent: { retryable: false, sentence: 'A field of the agent is against its rule.' },
-  invalid_name: { retryable: false, sentence: 'The agent name is against its rule.' },
-  invalid_capability: { retryable: false, sentence: 'The capabilities are against their rule.' },
-  name_taken: { retryable: true, sentence: 'An agent that is not offline has this name.' },
-  agent_taken: { retryable: true, sentence: 'Another live session holds this agent id.' },
-  not_registered: { retryable: false, sentence: 'The agent is not registered any more.' },
-  unknown_target: { retryable: false, sentence: 'No registered agent has this id or name.' },
-  no_capable_agent: { retryable: true, sentence: 'No registered agent has this capability.' },
-  no_leader: { retryable: true, sentence: 'The namespace has no leader now.' },
-  stale_term: { retryable: false, sentence: 'The sender is not the leader of this term.' },
-  seq_too_old: { retryable: false, sentence: 'The seq is too far behind for its answer to be known.' },
-  inbox_full: { retryable: true, sentence: 'The inbox of the recipient has no room.' },
-  payload_too_large: { retryable: false, sentence: 'The payload is larger than limits.maxPayloadBytes.' },
-  rate_limited: { retryable: true, sentence: 'Too many requests (HTTP only).' },
-  store_unavailable: { retryable: true, sentence: 'The store does not answer; nothing was stored.' },
-  draining: { retryable: true, sentence: 'This hub is shutting down; connect to another one.' },
-  internal: { retryable: true, sentence: 'The hub failed at this request.' },
-} as const
+/** Those after which the very same request may succeed later; error-table.ts, which no client loads, has the rest. */
+const RETRYABLE = [
+  'name_taken',
+  'agent_taken',
+  'no_capable_agent',
+  'no_leader',
+  'inbox_full',
+  'rate_limited',
+  'store_unavailable',
+  'draining',
+  'internal',
+] as const
 
-export type ErrorCode = keyof typeof ERRORS
+/** Every error code of the protocol (PROTOCOL.md section 8). */
+export type ErrorCode =
+  | (typeof RETRYABLE)[number]
+  | 'bad_frame'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'invalid_agent'
+  | 'invalid_name'
+  | 'invalid_capability'
+  | 'not_registered'
+  | 'unknown_target'
+  | 'stale_term'
+  | 'seq_too_old'
+  | 'payload_too_large'
 
 /** What an `error` frame carries. */
 export interface ErrorBody {
@@ -34,6 +33,8 @@ export interface ErrorBody {
   readonly message: string
   readonly retryable: boolean
   readonly retryAfterMs: number | null
+  /** What to do about errors of this code; for people. Absent where the hub is of an earlier version. */
+  readonly remedy?: string
 }
 
 export interface MeshErrorOptions {
@@ -42,37 +43,41 @@ export interface MeshErrorOptions {
   readonly cause?: unknown
   /** Milliseconds after which trying again makes sense. */
   readonly retryAfterMs?: number | null
+  /** Default: as its code says, and false for a code that is not the protocol's. */
+  readonly retryable?: boolean
+  /** What to do about it. */
+  readonly remedy?: string
+  /** Default `MeshError`. */
+  readonly name?: string
 }
 
-/** The one error class of hub and client: a code of {@link ERRORS} and a message with value and remedy. */
+/** The one error class of hub and client: a code, of the protocol or of the client, and a message with value and remedy. */
 export class MeshError extends Error {
-  override readonly name = 'MeshError'
-  readonly code: ErrorCode
-  readonly retryable: boolean
-  readonly retryAfterMs: number | null
-  readonly details: unknown
+  declare readonly name: string
+  declare readonly code: ErrorCode | (string & {})
+  /** Whether the very same request may succeed later. */
+  declare readonly retryable: boolean
+  declare readonly retryAfterMs: number | null
+  /** What to do about it, in a sentence. */
+  declare readonly remedy: string
+  declare readonly details: unknown
 
-  constructor(code: ErrorCode, message: string, options: MeshErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+  constructor(code: ErrorCode | (string & {}), message: string, options: MeshErrorOptions = {}) {
+    super(message, options)
+    this.name = options.name ?? 'MeshError'
     this.code = code
-    this.retryable = ERRORS[code].retryable
+    this.retryable = options.retryable ?? (RETRYABLE as readonly string[]).includes(code)
     this.retryAfterMs = options.retryAfterMs ?? null
+    this.remedy = options.remedy ?? (this.retryable ? 'Try again later.' : 'Change what the message names.')
     this.details = options.details
   }
 
-  /** The body of the `error` frame that tells this error. */
-  toBody(): ErrorBody {
-    return {
-      code: this.code,
-      message: this.message,
-      retryable: this.retryable,
-      retryAfterMs: this.retryAfterMs,
-    }
-  }
-
-  /** The error that an `error` frame told; a code this version does not know becomes `internal`. */
-  static fromBody(body: ErrorBody): MeshError {
-    const code = Object.hasOwn(ERRORS, body.code) ? body.code : 'internal'
-    return new MeshError(code, body.message, { retryAfterMs: body.retryAfterMs ?? null })
+  /** The error that an `error` frame told, with the code as it came: a later version of the hub may have more of them. */
+  static fromBody({ code, message, retryable, retryAfterMs, remedy }: ErrorBody): MeshError {
+    return new MeshError(code, message, {
+      retryAfterMs,
+      ...(typeof retryable === 'boolean' ? { retryable } : {}),
+      ...(remedy === undefined ? {} : { remedy }),
+    })
   }
 }

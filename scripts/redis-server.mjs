@@ -1,9 +1,5 @@
 // Prints the path of a redis-server for the tests, installing one where it can.
+import { printPath } from './find-program.mjs'
 import { findRedisServer } from './find-redis-server.mjs'
 
-try {
-  console.log(findRedisServer())
-} catch (error) {
-  console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
-}
+printPath(findRedisServer)

@@ -1,4 +1,4 @@
-// Runs the tests: builds, finds a redis-server, runs vitest with the arguments given here, and ends with one plain line
+// Runs the tests: builds, finds a redis-server and a Chromium, runs vitest with the arguments given here, and ends with one plain line
 // `N passed, N failed` (`, N skipped` where there are any). The exit code is vitest's.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -45,7 +45,9 @@ function count(reportFile, status) {
 }
 
 runScript('build.mjs', 'inherit')
-const redisServer = runScript('redis-server.mjs', 'pipe').trim().split('\n').at(-1)
+const lastLine = (text) => text.trim().split('\n').at(-1)
+const REDIS_SERVER = lastLine(runScript('redis-server.mjs', 'pipe'))
+const CHROMIUM = lastLine(runScript('chromium.mjs', 'pipe'))
 
 const vitest = join(dirname(createRequire(import.meta.url).resolve('vitest/package.json')), 'vitest.mjs')
 const directory = mkdtempSync(join(tmpdir(), 'meshwire-test-'))
@@ -60,7 +62,7 @@ const run = spawnSync(
     `--outputFile.json=${reportFile}`,
     ...process.argv.slice(2),
   ],
-  { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, REDIS_SERVER: redisServer } },
+  { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, REDIS_SERVER, CHROMIUM } },
 )
 const status = run.status ?? 1
 const { passed, failed, skipped } = count(reportFile, status)

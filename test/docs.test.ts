@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { CLOSE_CODES } from '../protocol/close-codes.ts'
 import { COMMANDS, type CommandType } from '../protocol/commands.ts'
-import { ERRORS } from '../protocol/errors.ts'
+import { ERRORS } from '../protocol/error-table.ts'
 import { flagOf, SETTING_NAMES, type SettingName, settingsSchema, variableOf } from '../src/config.ts'
 import { startMesh } from './support/hubs.ts'
 import { fencedBlocks, headingAnchors, jsonValues, linkTargets, tableRows } from './support/markdown.ts'
@@ -87,15 +87,16 @@ describe('docs/configuration.md', () => {
 })
 
 describe('docs/PROTOCOL.md', () => {
-  it('lists every error code with what it means and whether to try again', () => {
+  it('lists every error code with what it means, whether to try again and what to do', () => {
     const listed = tableRows(PROTOCOL).filter(
       ([code, retryable]) => code?.startsWith('`') && /^(?:yes|no)$/.test(retryable ?? ''),
     )
     expect(listed).toEqual(
-      Object.entries(ERRORS).map(([code, { retryable, sentence }]) => [
+      Object.entries(ERRORS).map(([code, { retryable, sentence, remedy }]) => [
         `\`${code}\``,
         retryable ? 'yes' : 'no',
         sentence,
+        remedy,
       ]),
     )
   })

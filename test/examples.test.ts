@@ -25,7 +25,7 @@ function promised(name: string): string {
 }
 
 describe('the examples', () => {
-  it('are nine, numbered from 01 without gaps', () => {
+  it('are eleven, numbered from 01 without gaps', () => {
     expect(EXAMPLES.map((name) => name.slice(0, 2))).toEqual([
       '01',
       '02',
@@ -36,6 +36,8 @@ describe('the examples', () => {
       '07',
       '08',
       '09',
+      '10',
+      '11',
     ])
   })
 

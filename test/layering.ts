@@ -31,7 +31,7 @@ const LAYERS: readonly Layer[] = [
   { name: 'protocol', files: /^protocol\//, imports: null, packages: ['zod/mini'] },
   {
     name: 'client for Node',
-    files: /^client\/node\.ts$/,
+    files: /^client\/(node|file|file-lock)\.ts$/,
     imports: /^(protocol|client)\//,
     packages: ['node:*', 'ws'],
   },
@@ -56,6 +56,12 @@ const LAYERS: readonly Layer[] = [
     imports: /^(protocol|src\/hub|src\/auth|src\/observability)\//,
     packages: null,
   },
+  {
+    name: 'testing',
+    files: /^src\/testing\//,
+    imports: /^(protocol\/|client\/|src\/(server|config)\.ts$)/,
+    packages: ['node:*', 'ws'],
+  },
   { name: 'cli', files: /^src\/cli\//, imports: /^(protocol\/|client\/|src\/[^/]+\.ts$)/, packages: null },
   { name: 'composition', files: /^src\/[^/]+\.ts$/, imports: /^(protocol|client|src)\//, packages: null },
   {
@@ -71,8 +77,12 @@ const LAYERS: readonly Layer[] = [
 const PUBLISHED: ReadonlySet<string> = new Set([
   'meshwire',
   'meshwire/client',
+  'meshwire/client/file',
+  'meshwire/client/indexeddb',
+  'meshwire/client/outbox',
   'meshwire/mxp',
   'meshwire/protocol',
+  'meshwire/testing',
 ])
 
 const BUILT_IN: ReadonlySet<string> = new Set(builtinModules)

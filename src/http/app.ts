@@ -8,6 +8,7 @@ import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
+import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
 
 const PATH = '/mesh'
@@ -21,6 +22,7 @@ export function createApp(hub: Hub, version: string, dialects: Dialects = new Ma
   const app = fastify({ forceCloseConnections: true })
   app.register(health(hub, version))
   app.register(ready(hub))
+  app.register(mesh(PATH))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

@@ -2,6 +2,7 @@ import { nanoid } from 'nanoid'
 import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
 import type { Ref } from '../../protocol/commands.ts'
+import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Departure } from '../core/registry.ts'
@@ -178,7 +179,9 @@ export class Connection implements Beating, Reader {
   }
 
   fail(ref: Ref | undefined, error: MeshError): void {
-    this.push(JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: error.toBody() }))
+    this.push(
+      JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: errorBody(error) }),
+    )
   }
 
   /** A `hello` is being worked on. */

@@ -1,6 +1,7 @@
 import { show } from '../../protocol/agent.ts'
 import type { Ref, Send as SendFrame } from '../../protocol/commands.ts'
-import { ERRORS, type ErrorCode, MeshError } from '../../protocol/errors.ts'
+import { ERRORS } from '../../protocol/error-table.ts'
+import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
 import type { Commit } from './group-commit.ts'

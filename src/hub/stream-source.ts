@@ -1,5 +1,6 @@
 import type { Ref } from '../../protocol/commands.ts'
-import { type ErrorCode, ERRORS, MeshError } from '../../protocol/errors.ts'
+import { ERRORS } from '../../protocol/error-table.ts'
+import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import type { StreamError } from '../../protocol/pushes.ts'
 import type { StreamFrame } from '../core/stream-frames.ts'
 import { payloadText } from './message-text.ts'

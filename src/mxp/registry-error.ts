@@ -49,8 +49,8 @@ export const MESH_CODES: { readonly [Code in ErrorCode]?: RegistryCode } = {
 }
 
 /** The code by which MXP tells one of the mesh. */
-export const codeOf = (code: ErrorCode): RegistryCode =>
-  MESH_CODES[code] ?? (code.toUpperCase() as Uppercase<ErrorCode>)
+export const codeOf = (code: string): RegistryCode =>
+  MESH_CODES[code as ErrorCode] ?? (code.toUpperCase() as Uppercase<ErrorCode>)
 
 /** The payload of the Error that tells a failure; null where it is a fault of the hub, which is to be logged. */
 export function errorBody(error: unknown): { readonly error: string; readonly code: RegistryCode } | null {

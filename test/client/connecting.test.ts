@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { connectOn } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
+import { errorBody } from '../../protocol/error-table.ts'
+import { MeshError } from '../../protocol/errors.ts'
 import { AGENT, connected, FakePlatform, pass } from '../support/fake-platform.ts'
 
 function refuse(platform: FakePlatform, code: string, retryAfterMs: number | null = null): void {
-  const error = { code, message: `${code}!`, retryable: true, retryAfterMs }
+  const error = errorBody(new MeshError(code, `${code}!`, { retryAfterMs }))
   platform.socket.listener.opened()
   platform.socket.push({ type: 'error', ref: 'hello', error })
 }
@@ -134,6 +136,66 @@ describe('connecting', () => {
     await pass(2250)
     platform.socket.welcome()
     expect([platform.socket.token, platform.sockets.length, token.mock.calls.length]).toEqual(['two', 2, 3])
+  })
+
+  it('does not wait for ever for a token', async () => {
+    const platform = new FakePlatform()
+    const token = vi.fn<() => Promise<string>>()
+    token.mockReturnValueOnce(new Promise(() => undefined)).mockResolvedValueOnce('one')
+    const connecting = connectOn(platform, { ...AGENT, token, connectTimeoutMs: 3000 })
+    await pass(4000)
+    platform.socket.welcome()
+    const client = await connecting
+    expect([client.state.type, platform.socket.token]).toEqual(['open', 'one'])
+    const abort = new AbortController()
+    token.mockReturnValueOnce(new Promise(() => undefined))
+    const calledOff = connectOn(platform, { ...AGENT, token, signal: abort.signal })
+    abort.abort()
+    await expect(calledOff).rejects.toMatchObject({ name: 'AbortError' })
+    const closing = client.close()
+    await pass(6000)
+    await closing
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it.each<[string, (platform: FakePlatform) => void]>([
+    ['closed with 4401', (platform) => platform.socket.listener.closed(4401, 'expired')],
+    ['refused as unauthorized', (platform) => refuse(platform, 'unauthorized')],
+  ])('once it had a session, a token function is asked again when it is %s', async (_title, turnAway) => {
+    const platform = new FakePlatform()
+    let asked = 0
+    const client = await connected(platform, { token: () => `token ${++asked}` })
+    const sending = client.send('a2', 1)
+    await pass()
+    platform.socket.listener.closed(1006, '')
+    for (const delayMs of [1000, 2250, 4250]) {
+      expect(client.state).toMatchObject({ type: 'waiting', delayMs })
+      await pass(delayMs)
+      turnAway(platform)
+    }
+    expect(client.state).toMatchObject({ cause: { error: { code: 'unauthorized' } } })
+    await pass(8250)
+    platform.socket.welcome()
+    await pass()
+    const [, send] = platform.socket.wrote()
+    platform.socket.push({ type: 'ok', ref: send?.['ref'], result: { id: 'm1', recipients: 1 } })
+    expect(await sending).toMatchObject({ id: 'm1' })
+    expect(platform.sockets.map((socket) => socket.token)).toEqual([1, 2, 3, 4, 5].map((n) => `token ${n}`))
+  })
+
+  it('ends when a token is not accepted that can not change, or on the first try', async () => {
+    const platform = new FakePlatform()
+    const client = await connected(platform, { token: 'fixed' })
+    platform.socket.listener.closed(1006, '')
+    await pass(1000)
+    platform.socket.listener.closed(4401, '')
+    expect(await client.closed).toMatchObject({ code: 'unauthorized' })
+    const never = new FakePlatform()
+    const failure = connectOn(never, { ...AGENT, token: () => 'bad' }).catch((error: unknown) => error)
+    await pass()
+    never.socket.listener.closed(4401, '')
+    expect(await failure).toMatchObject({ code: 'unauthorized' })
+    expect([never.sockets.length, vi.getTimerCount()]).toEqual([1, 0])
   })
 
   it('can be called off while it connects', async () => {

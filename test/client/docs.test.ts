@@ -25,6 +25,8 @@ describe('docs/client.md', () => {
     ['client/watch.ts', 'WatchOptions'],
     ['client/message.ts', 'HandlerOptions'],
     ['client/dead-letters.ts', 'DeadLetterListOptions'],
+    ['client/file.ts', 'FileOutboxOptions'],
+    ['client/indexeddb.ts', 'IndexedDbOutboxOptions'],
   ])('has a row for every option of %s %s', (path, name) => {
     const options = fields(body(path, name))
     expect(options.length).toBeGreaterThan(0)

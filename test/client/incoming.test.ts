@@ -70,6 +70,24 @@ describe('incoming messages', () => {
     expect(seen).toEqual(['m1', 'm2'])
   })
 
+  it('of any type are answered by what their handler returns where they name what a reply refers to', async () => {
+    const { box, push, replies, told } = incoming()
+    box.handle(null, ({ payload }) => ({ echo: payload }))
+    push('m1', { messageType: 'translate', correlationId: 'c1', payload: 7 })
+    push('m2', { messageType: 'translate', from: 'a3' })
+    push('m3', { messageType: 'notification', from: 'a4' })
+    expect(await told()).toEqual([ack('m2', 'm3', 'm1')])
+    expect(replies).toEqual([{ to: 'a2', payload: { echo: 7 } }])
+  })
+
+  it('that are replies themselves are not answered', async () => {
+    const { box, push, replies, told } = incoming()
+    box.handle('response', ({ payload }) => ({ echo: payload }))
+    push('m1', { messageType: 'response', correlationId: 'c1' })
+    expect(await told()).toEqual([ack('m1')])
+    expect(replies).toEqual([])
+  })
+
   it('go to the handler of their type, else to the general one', async () => {
     const { box, push, told } = incoming()
     const seen: string[] = []
@@ -314,7 +332,7 @@ describe('incoming messages', () => {
     })
     push('m1')
     expect(signal?.aborted).toBe(false)
-    box.abort(new Error('over'))
+    box.fail(new Error('over'))
     expect(signal?.reason).toEqual(new Error('over'))
   })
 })

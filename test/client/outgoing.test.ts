@@ -10,13 +10,21 @@ interface SendFrame {
 function outgoing(limits = { maxSends: 10_000, maxBytes: 1_000_000 }) {
   const sent: SendFrame[] = []
   const renew = vi.fn<() => void>()
-  const queue = new Outgoing({ write: (line) => sent.push(JSON.parse(line) as SendFrame), renew }, limits)
+  const queue = new Outgoing(
+    { write: (line) => sent.push(JSON.parse(line) as SendFrame), renew, emit: () => undefined },
+    limits,
+  )
   return {
     queue,
     sent,
     renew,
     add: (payload: unknown, signal?: AbortSignal) =>
-      queue.add(`,"payload":${JSON.stringify(payload)}}`, JSON.stringify(payload).length, signal),
+      queue.add(
+        `,"payload":${JSON.stringify(payload)}}`,
+        JSON.stringify(payload).length,
+        { agent: 'bob' },
+        signal && { signal },
+      ),
     /** What was written since the last call, as `seq:payload`. */
     wrote: () => sent.splice(0).map(({ seq, payload }) => `${seq}:${String(payload)}`),
     ok: ({ ref }: SendFrame, id: string) =>

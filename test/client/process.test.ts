@@ -66,6 +66,55 @@ describe('a process with a client', () => {
     expect(result).toEqual({ code: 0, output: 'alive\n', errors: '' })
   })
 
+  it('is not ended by whatever its handlers throw', async () => {
+    await using hub = await startTestHub('memory')
+    const result = await run(
+      hub.url,
+      `const client = await connect({ url, name: 'alice', capabilities: ['test'], concurrency: 9, redeliveryDelayMs: 60000 })
+      const bare = Object.create(null)
+      client.onMessage('sync', () => { throw bare })
+      client.onMessage('async', async () => { throw undefined })
+      client.onMessage('thenable', () => ({ then() { throw bare } }))
+      client.onMessage('query', async function* () { yield 1; throw bare })
+      client.onStream(() => { throw bare })
+      const told = []
+      const failures = client.status()
+      for (const type of ['sync', 'async', 'thenable']) await client.send(client.id, 1, { type })
+      const chunks = client.requestStream(client.id, 1)
+      for (;;) if (await chunks.next().catch(({ code }) => (console.log(code), { done: true })).then(({ done }) => done)) break
+      void client.openStream(client.id)
+      for await (const { type, error } of failures) {
+        if (error !== undefined) told.push(type)
+        if (told.length === 5) break
+      }
+      console.log(told.toSorted().join(' '))
+      await client.close()`,
+    )
+    const told = 'handler_failed handler_failed handler_failed handler_failed stream_failed'
+    expect(result).toEqual({ code: 0, output: `handler_failed\n${told}\n`, errors: '' })
+  })
+
+  it('is not ended by what onStatus throws: that is an error on its console', async () => {
+    await using hub = await startTestHub('memory')
+    const result = await run(
+      hub.url,
+      `let calls = 0
+      const onStatus = (event) => {
+        if (event.type === 'connecting') throw new Error('at once')
+        if (event.type === 'open') return Promise.reject(new Error('later'))
+        calls++
+      }
+      const client = await connect({ url, name: 'alice', capabilities: ['test'], onStatus })
+      await client.close()
+      console.log(calls > 0)`,
+    )
+    expect(result).toMatchObject({ code: 0, output: 'true\n' })
+    expect(result.errors.match(/meshwire: onStatus failed: Error: .*/g)).toEqual([
+      'meshwire: onStatus failed: Error: at once',
+      'meshwire: onStatus failed: Error: later',
+    ])
+  })
+
   it("may use the entry for browsers, with the platform's own WebSocket", async () => {
     await using hub = await startTestHub('memory')
     const result = await run(

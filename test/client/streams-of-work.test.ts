@@ -81,7 +81,7 @@ describe.each(CORES)('an answer by chunks, on %s', (core) => {
     )
     const stream = asker.requestStream('worker', 'go on')
     expect(await stream.next()).toEqual({ done: false, value: 'first' })
-    await expect(stream.next()).rejects.toMatchObject({ name: 'StreamError', code: 'handler_failed' })
+    await expect(stream.next()).rejects.toMatchObject({ name: 'StreamError', code: 'timeout' })
     expect(aborted).toMatchObject({ name: 'TimeoutError' })
   })
 })

@@ -241,6 +241,20 @@ describe('a watch', () => {
     await expect(ended.next()).rejects.toMatchObject({ code: 'not_registered' })
     await expect(other.watch().next()).rejects.toMatchObject({ name: 'AbortError' })
   })
+
+  it('without a JSON text throws at once, and troubles no later connection', async () => {
+    await using hub = await startScriptedHub()
+    const [client, socket] = await hub.join()
+    const statuses = client.status()
+    socket.cut()
+    for await (const { type } of statuses) if (type === 'waiting') break
+    expect(() => client.watch({ name: 1n as never })).toThrow(TypeError)
+    const again = await hub.accept()
+    await again.welcome()
+    await again.settled()
+    expect(client.state.type).toBe('open')
+    expect(() => client.watch({ name: 1n as never })).toThrow(TypeError)
+  })
 })
 
 describe('discovering', () => {

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { WebSocket } from 'ws'
-import { type Client, connectOn } from '../../client/client.ts'
+import type { Client } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 import type { HandlerRun } from '../../client/handler-run.ts'
 import { Nack } from '../../client/node.ts'
 import type { Receipt } from '../../protocol/pushes.ts'
@@ -188,8 +189,9 @@ export class BundledAgent implements Participant {
     const key = `${client}.${(this.#keys += 1)}`
     this.#write(life, { kind: 'sent', client, key, lane, owed, receipt, term: asLeader, session: null })
     life.unanswered += 1
-    void life.client.then(async (one) => {
+    const deliver = async (): Promise<void> => {
       try {
+        const one = await life.client
         const options = {
           type: lane === 'replies' ? 'response' : 'notification',
           ...(asLeader !== null && { asLeader }),
@@ -210,7 +212,8 @@ export class BundledAgent implements Participant {
         const code = error instanceof MeshError ? error.code : (error as Error).name
         this.#write(life, { kind: 'answered', client, key, id: null, code })
       }
-    })
+    }
+    void deliver()
   }
 
   async #follow(

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CLOSE_CODES, shouldReconnect } from '../../protocol/close-codes.ts'
-import { ERRORS } from '../../protocol/errors.ts'
+import { ERRORS } from '../../protocol/error-table.ts'
 import type { SubscribeResult } from '../../protocol/replies.ts'
 import type { Log } from '../../src/observability/log.ts'
 import { startHub } from '../../src/server.ts'

@@ -5,7 +5,7 @@ import type { Welcome } from '../../protocol/replies.ts'
 import { welcomeFrame } from './scripted-hub.ts'
 import type { Frame } from './scripted-hub.ts'
 import { vi } from 'vitest'
-import { connectOn } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 
 /** A socket without a network: the test plays the hub, at once and with whatever clock it likes. */
 export class FakeSocket implements Socket {
@@ -54,7 +54,7 @@ export class FakePlatform implements Platform {
   readonly tokenInHello: boolean
   readonly scope = turnScope()
   readonly sockets: FakeSocket[] = []
-  readonly #wakers = new Set<() => void>()
+  readonly #wakers = new Set<Parameters<Platform['onWake']>>()
 
   constructor(tokenInHello = false) {
     this.tokenInHello = tokenInHello
@@ -81,13 +81,18 @@ export class FakePlatform implements Platform {
     queueMicrotask(task)
   }
 
-  onWake(listener: () => void): () => void {
-    this.#wakers.add(listener)
-    return () => this.#wakers.delete(listener)
+  onWake(...listeners: Parameters<Platform['onWake']>): () => void {
+    this.#wakers.add(listeners)
+    return () => this.#wakers.delete(listeners)
   }
 
-  wake(): void {
-    for (const waker of this.#wakers) waker()
+  wake(atOnce = false): void {
+    for (const [woke] of this.#wakers) woke(atOnce)
+  }
+
+  /** Like a page that goes to the back/forward cache. */
+  putAway(): void {
+    for (const [, away] of this.#wakers) away()
   }
 }
 

@@ -2,8 +2,11 @@ import type { AddressInfo } from 'node:net'
 import { WebSocket, WebSocketServer } from 'ws'
 import type { Frame } from './scripted-hub.ts'
 
-/** What becomes of one frame: `pass`ed on, `double`d, `lose`d with the connection, or the connection cut right after it. */
-export type Fate = 'pass' | 'double' | 'lose' | 'cut'
+/**
+ * What becomes of one frame: `pass`ed on, `double`d, `delay`ed with all behind it in its direction, `lose`d with the connection,
+ * or the connection cut right after it. `hold`: as `delay`, for as long as the connection lasts.
+ */
+export type Fate = 'pass' | 'double' | 'delay' | 'hold' | 'lose' | 'cut'
 export type Direction = 'toHub' | 'toClient'
 
 /**
@@ -15,6 +18,8 @@ export class FaultProxy {
   /** Where new connections go to. */
   target: string
   decide: (direction: Direction, frame: Frame) => Fate = () => 'pass'
+  /** Milliseconds of a `delay`. */
+  delayMs = 30
   /** Connections so far. */
   connections = 0
   readonly #server: WebSocketServer
@@ -42,33 +47,41 @@ export class FaultProxy {
       client.terminate()
       hub.terminate()
     }
-    /** What passes of a text; from a loss on, nothing does. */
-    const judge = (direction: Direction, text: string): string => {
-      const passed: string[] = []
-      for (const line of text.split('\n')) {
-        if (doomed) break
-        const fate = this.decide(direction, JSON.parse(line) as Frame)
-        if (fate !== 'lose') passed.push(line)
-        if (fate === 'double') passed.push(line)
-        doomed = fate === 'lose' || fate === 'cut'
-        // After what passed has had its turn to be written.
-        if (doomed) setImmediate(end)
+    /** Answers what takes the texts of a direction and sends on what passes; from a loss on, nothing does. */
+    const judge = (direction: Direction, send: (text: string) => void): ((text: string) => void) => {
+      const lines: string[] = []
+      let held = false
+      const pass = (): void => {
+        const passed: string[] = []
+        while (!held && !doomed && lines.length > 0) {
+          const line = lines.shift() as string
+          const fate = this.decide(direction, JSON.parse(line) as Frame)
+          held = fate === 'delay' || fate === 'hold'
+          if (fate === 'delay') setTimeout(() => ((held = false), send(line), pass()), this.delayMs).unref()
+          if (held) break
+          if (fate !== 'lose') passed.push(line)
+          if (fate === 'double') passed.push(line)
+          doomed = fate === 'lose' || fate === 'cut'
+          // After what passed has had its turn to be written.
+          if (doomed) setImmediate(end)
+        }
+        if (passed.length > 0) send(passed.join('\n'))
       }
-      return passed.join('\n')
+      return (text) => {
+        lines.push(...text.split('\n'))
+        pass()
+      }
     }
+    const toHub = judge('toHub', (text) => {
+      if (hub.readyState === WebSocket.CONNECTING) early.push(text)
+      else hub.send(text)
+    })
+    const toClient = judge('toClient', (text) => client.send(text))
     hub.on('error', end)
     client.on('error', end)
     hub.on('open', () => early.splice(0).forEach((text) => hub.send(text)))
-    client.on('message', (data) => {
-      const text = judge('toHub', (data as Buffer).toString())
-      if (text === '') return
-      if (hub.readyState === WebSocket.OPEN) hub.send(text)
-      else early.push(text)
-    })
-    hub.on('message', (data) => {
-      const text = judge('toClient', (data as Buffer).toString())
-      if (text !== '') client.send(text)
-    })
+    client.on('message', (data) => toHub((data as Buffer).toString()))
+    hub.on('message', (data) => toClient((data as Buffer).toString()))
     client.on('close', () => hub.terminate())
     hub.on('close', (code, reason) => {
       if (code >= 3000 || code === 1000) client.close(code, reason.toString())

@@ -179,6 +179,8 @@ export class TcpProxy {
    * come after delayed or stalled ones.
    */
   cutsAfter: (piece: Buffer) => boolean = () => false
+  /** Connections there were at once, at most. */
+  most = 0
   readonly #server: Server
   readonly #translate: Translation
   readonly #connections = new Set<ProxiedConnection>()
@@ -206,6 +208,7 @@ export class TcpProxy {
     const far = connect(this.targetPort, '127.0.0.1')
     const connection = new ProxiedConnection(near, far, this.#translate, (piece) => this.cutsAfter(piece))
     this.#connections.add(connection)
+    this.most = Math.max(this.most, this.#connections.size)
     void connection.closed.then(() => this.#connections.delete(connection))
     this.#onNew(connection)
   }

@@ -1,4 +1,5 @@
 import type { Ref, Send as SendFrame } from '../../../protocol/commands.ts'
+import { errorBody } from '../../../protocol/error-table.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import type { Destination } from '../../core/sends.ts'
 import type { Connection } from '../connection.ts'
@@ -72,7 +73,7 @@ export function refuseSend(
       id: session.messageId(seq as number),
       seq: seq as number,
       target: null,
-      to: { kind: 'refused', code: error.code },
+      to: { kind: 'refused', code: errorBody(error).code },
       asLeader: null,
       text: '',
       expiresAt: null,

@@ -291,8 +291,8 @@ export class MxpDialect implements Dialect {
     if (question?.refusal !== undefined) return this.#errorTo(question.message, question.refusal)
     this.#endRegistering()
     question?.onError?.()
-    const { code, message, retryable, retryAfterMs } = error
-    const body = { error: message, code: codeOf(code), retryable, retryAfterMs }
+    const { code, message, ...more } = error
+    const body = { error: message, code: codeOf(code), ...more }
     return toWire('Error', question?.message ?? NO_IDS, body)
   }
 

@@ -1,0 +1,2 @@
+export { runCase } from './index.ts'
+export { Tab } from './tab.ts'
