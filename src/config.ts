@@ -148,6 +148,45 @@ export const settingsSchema = z.object({
     13,
     'Message types that members over HTTP know by name: 13, or the first 6 for spec-ai before 0.6.0, which gets the others as custom ones.',
   ),
+  mxpUdpPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe(
+      "UDP port of the registry for agents of the MXP SDK (MXP's own is 9000); 0 takes any free one; absent: there is none.",
+    ),
+  mxpUdpHost: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe(
+      'Address that registry is at. It asks for no proof: let nobody reach it who may not speak for its agents.',
+    ),
+  mxpUdpRatePerSecond: flag(
+    0,
+    1_000_000,
+    500,
+    'Answers a second to one address, and twice as many at once; one of several KiB counts for as many; 0: no limit.',
+  ),
+  mxpStaleMs: flag(
+    100,
+    DAY_MS,
+    30_000,
+    'Milliseconds without a heartbeat after which an agent that registered over UDP is offline.',
+  ),
+  mxpNamespace: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z 0-9 -')
+    .default('default')
+    .describe('Namespace of the agents that register over UDP, and of those at the gateway that name none.'),
+  mxpRules: z
+    .enum(['sdk', 'strict'])
+    .default('sdk')
+    .describe(
+      'Names and capabilities that MXP agents may have: those the SDK allows, or only those of the original registry.',
+    ),
   queueMax: flag(
     0,
     10_000_000,

@@ -7,6 +7,7 @@ import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
 import { Hub } from './hub/hub.ts'
+import type { UdpDoor } from './mxp/doors.ts'
 import { createLog, type Log } from './observability/log.ts'
 import { readSetting } from './setting-file.ts'
 
@@ -31,6 +32,8 @@ export interface HubServer {
   readonly httpUrl: string
   /** `memory`: everything is forgotten at the end. */
   readonly core: 'memory' | 'redis'
+  /** Where the MXP registry is; null: there is none. */
+  readonly mxpUdpPort: number | null
   /** Asks clients to leave and waits until they have, at most about 30 s; `close` afterwards. */
   drain(): Promise<void>
   /** Closes every connection (4001) and the port. */
@@ -81,13 +84,15 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
 
 /**
  * Starts a hub: core, port, routes.
- * @throws ConfigError for settings against a rule; MeshError `store_unavailable` where Redis does not answer; Error where
+ * @throws ConfigError for settings against a rule, and where the port of the MXP registry cannot be had; MeshError `store_unavailable` where Redis does not answer; Error where
  * the port is taken
  */
 export async function startHub(options: HubServerOptions = {}): Promise<HubServer> {
   const { core: sharedCore, logger, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
+  // Not above: it compiles the checksum while it loads, and a module that waits while it loads cannot be had by `require`.
+  const { MXP_SUBPROTOCOL, speakMxp, UdpDoor } = await import('./mxp/doors.ts')
   // First: what is wrong there must be known before anything is opened.
   const authenticator = await openAuthenticator(settings, log)
   const core =
@@ -97,11 +102,18 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
       throw error
     }))
   const hub = new Hub({ core, settings, log, authenticator })
-  const app = createApp(hub, VERSION)
+  const app = createApp(hub, VERSION, new Map([[MXP_SUBPROTOCOL, speakMxp]]))
+  const { mxpUdpPort, mxpUdpHost } = settings
+  let udp: UdpDoor | null = null
   try {
     await hub.start()
+    if (mxpUdpPort !== undefined)
+      udp = await UdpDoor.open(hub, mxpUdpHost, mxpUdpPort).catch((error: Error) => {
+        throw new ConfigError(issueText('mxpUdpPort', mxpUdpPort, error.message))
+      })
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
+    await udp?.close()
     await hub.close()
     authenticator.close()
     if (!sharedCore) await core.close()
@@ -113,6 +125,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   let closing: Promise<void> | null = null
   const close = (): Promise<void> => {
     closing ??= (async () => {
+      await udp?.close()
       await hub.close()
       await app.close()
       authenticator.close()
@@ -126,6 +139,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     url: `ws://${host}:${port}/mesh`,
     httpUrl: `http://${host}:${port}`,
     core: core.kind,
+    mxpUdpPort: udp?.port ?? null,
     drain: () => hub.drain(),
     close,
     [Symbol.asyncDispose]: close,

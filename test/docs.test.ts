@@ -31,6 +31,8 @@ const RULES = z.toJSONSchema(settingsSchema).properties as unknown as Readonly<R
 
 /** Bounds that are sentences rather than numbers. */
 const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
+  mxpUdpHost: 'not empty',
+  mxpNamespace: '1 to 64 of a-z 0-9 -',
   host: 'not empty',
   insecureOpen: 'true, false',
   tokensFile: 'not empty',
@@ -53,6 +55,7 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
   [/Bytes$/, 'bytes'],
   [/^handshakesPerSecond$/, 'connections/s'],
+  [/^mxpUdpRatePerSecond$/, 'answers/s'],
   [/^ratePerSecond$/, 'frames/s'],
   [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],

@@ -19,6 +19,10 @@ describe('every source file', () => {
   it.each(['index', 'indexeddb', 'outbox'])('leaves the browser client without packages (%s)', (entry) => {
     expect(packagesLoadedBy(`client/${entry}.ts`, sources)).toEqual([])
   })
+
+  it('gives the MXP codec one package, which browsers have too', () => {
+    expect(packagesLoadedBy('src/mxp/index.ts', sources)).toEqual(['hash-wasm'])
+  })
 })
 
 describe('the checker refuses', () => {

@@ -80,6 +80,7 @@ const PUBLISHED: ReadonlySet<string> = new Set([
   'meshwire/client/file',
   'meshwire/client/indexeddb',
   'meshwire/client/outbox',
+  'meshwire/mxp',
   'meshwire/protocol',
   'meshwire/testing',
 ])

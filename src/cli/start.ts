@@ -58,7 +58,8 @@ function presetOf(name: SettingName): string {
 }
 
 function startLine(hub: HubServer): string {
-  const where = `Meshwire hub ${hub.id} listens on ${hub.url}`
+  const registry = hub.mxpUdpPort === null ? '' : `, MXP registry on UDP port ${hub.mxpUdpPort}`
+  const where = `Meshwire hub ${hub.id} listens on ${hub.url}${registry}`
   return hub.core === 'redis'
     ? `${where} (core: Redis)`
     : `${where} (embedded core: it forgets everything when it stops; set REDIS_URL=redis://127.0.0.1:6379 to keep it)`

@@ -7,6 +7,7 @@ import { MeshError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import { authenticateHeader } from '../auth/credentials.ts'
 import type { Principal } from '../auth/principal.ts'
+import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { Gate, type Refusal } from './gate.ts'
@@ -19,8 +20,12 @@ import { SECURITY_HEADERS } from './security-headers.ts'
 
 const PATH = '/mesh'
 
+/** Subprotocols of other clients than the hub's own → how their connections are spoken with. */
+export type Dialects = ReadonlyMap<string, Speak>
+
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string): FastifyInstance {
+export function createApp(hub: Hub, version: string, dialects: Dialects = new Map()): FastifyInstance {
+  const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const app = fastify({
     forceCloseConnections: true,
     rewriteUrl: ({ url = '/' }) => rewriteSpecAiUrl(url),
@@ -51,7 +56,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     // Frames are joined and written by ourselves (hub/outbox.ts); compressing each costs more than it saves.
     perMessageDeflate: false,
     clientTracking: false,
-    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    handleProtocols: (offered) => subprotocols.find((one) => offered.has(one)) ?? false,
   })
   const admission = new Admission(hub.settings.handshakesPerSecond)
   hub.onDrain(() => admission.close())
@@ -62,7 +67,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
       answerPlainly(app, request, socket)
       return
     }
-    const refusal = refuse(hub, gate, request)
+    const refusal = refuse(hub, gate, request, subprotocols)
     if (refusal) {
       end(socket, refusal)
       return
@@ -80,7 +85,9 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
               return
             }
             socket.off('error', destroy)
-            server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket, principal))
+            server.handleUpgrade(request, socket, head, (webSocket) =>
+              hub.accept(webSocket, { principal, speak: dialects.get(webSocket.protocol) }),
+            )
           },
           (error: unknown) => end(socket, unidentifiedAnswer(hub, error)),
         )
@@ -136,15 +143,21 @@ function end(socket: Duplex, text: string): void {
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */
-function refuse(hub: Hub, gate: Gate, request: IncomingMessage): string | null {
+function refuse(
+  hub: Hub,
+  gate: Gate,
+  request: IncomingMessage,
+  subprotocols: readonly string[],
+): string | null {
   const refusal = gate.refusal(request.headers, request.url)
   if (refusal) return answer(`${refusal.status} ${REASONS[refusal.status]}`, refusal.text)
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
   if (hub.draining) return drainingAnswer()
   const offered = request.headers['sec-websocket-protocol']
-  if (offered !== undefined && !offered.split(',').some((one) => one.trim() === SUBPROTOCOL)) {
-    return answer('400 Bad Request', `This hub speaks the subprotocol ${SUBPROTOCOL}; offer it, or none`)
+  if (offered !== undefined && !offered.split(',').some((one) => subprotocols.includes(one.trim()))) {
+    const known = subprotocols.join(' and ')
+    return answer('400 Bad Request', `This hub speaks ${known} over WebSocket; offer one of them, or none`)
   }
   return null
 }

@@ -1,7 +1,6 @@
 import { nanoid } from 'nanoid'
 import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
-import { BrokenText, decode } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
 import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
@@ -9,6 +8,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { type Dialect, type Frame, type Speak, speakMeshwire } from './dialect.ts'
 import { dispatch } from './dispatch.ts'
 import type { Beating } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
@@ -28,10 +28,19 @@ export type ConnectionState = 'greeting' | 'opening' | 'open' | 'closing'
 /** After a close frame was sent, how long the peer may take to answer it. */
 const CLOSE_MS = 2_000
 
+/** What a connection's handshake said. */
+export interface Accepted {
+  /** Who it is; absent or null: its `hello` has to say. */
+  readonly principal?: Principal | null
+  /** How its client speaks; absent: the hub's own protocol. */
+  readonly speak?: Speak | undefined
+}
+
 /** One socket's life. */
 export class Connection implements Beating, Expiring, Reader {
   readonly id = nanoid(10)
   readonly hub: Hub
+  readonly dialect: Dialect
   readonly outbox: Outbox
   readonly rate: RateLimit
   readonly updateRate: RateLimit
@@ -47,7 +56,7 @@ export class Connection implements Beating, Expiring, Reader {
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
   /** Frames that were read and not yet worked on, because the connection is held: those from `#next` on. */
-  #frames: Record<string, unknown>[] = []
+  #frames: Frame[] = []
   #next = 0
   readonly #holds = new Set<string>()
   /** When its client was asked to be gone by, by `performance.now()`. */
@@ -59,24 +68,28 @@ export class Connection implements Beating, Expiring, Reader {
   #onHeard: (() => void)[] = []
   #ended: Promise<unknown> | null = null
 
-  constructor(hub: Hub, socket: WebSocket, admitted: Principal | null) {
+  constructor(hub: Hub, socket: WebSocket, { principal = null, speak = speakMeshwire }: Accepted = {}) {
     const now = Date.now()
     this.hub = hub
-    this.admitted = admitted
-    this.#principal = admitted
+    this.admitted = principal
+    this.#principal = principal
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
+    this.dialect = speak(this)
+    const { dialect } = this
     this.outbox = new Outbox(
       socket,
       hub.flusher,
       now,
       () => this.#onDrain(),
       () => this.close('slow_consumer'),
+      dialect.write ? (text) => dialect.write?.(text) ?? [] : null,
     )
     this.rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
+    socket.on('pong', () => this.#onHeardNow())
     socket.on('close', (code) => this.#onClose(code))
     // ws closes the socket itself, with the code the breach calls for; its `close` event follows.
     socket.on('error', (error) => this.log.debug({ err: error }, 'socket failed'))
@@ -117,24 +130,17 @@ export class Connection implements Beating, Expiring, Reader {
 
   #onMessage(data: RawData, isBinary: boolean): void {
     if (this.#state === 'closing') return
-    this.#lastHeardAt = Date.now()
-    if (this.#onHeard.length > 0) this.#tellHeard()
-    if (isBinary) {
-      this.close('unsupported_data')
-      return
-    }
-    let frames: Record<string, unknown>[]
-    try {
-      frames = decode((data as Buffer).toString())
-    } catch (error) {
-      if (!(error instanceof BrokenText)) throw error
-      this.#process()
-      this.close('bad_protocol')
-      return
-    }
+    this.#onHeardNow()
+    const { frames, close } = this.dialect.read(data as Buffer, isBinary)
     if (this.#frames.length === 0) this.#frames = frames
     else for (const frame of frames) this.#frames.push(frame)
     this.#process()
+    if (close) this.close(close)
+  }
+
+  #onHeardNow(): void {
+    this.#lastHeardAt = Date.now()
+    if (this.#onHeard.length > 0) this.#tellHeard()
   }
 
   /** Works on what was read, until the connection is held. */
@@ -142,7 +148,7 @@ export class Connection implements Beating, Expiring, Reader {
     try {
       while (this.#next < this.#frames.length && !this.held && this.#state !== 'closing') {
         const frame = this.#frames[this.#next++]
-        if (frame) dispatch(this, frame)
+        if (frame) this.#work(frame)
       }
     } catch (error) {
       // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
@@ -151,6 +157,12 @@ export class Connection implements Beating, Expiring, Reader {
     if (this.#next < this.#frames.length && this.#state !== 'closing') return
     this.#frames = []
     this.#next = 0
+  }
+
+  #work(frame: Frame): void {
+    const { dialect } = this
+    if (!dialect.commands) dispatch(this, frame)
+    else for (const command of dialect.commands(frame)) dispatch(this, command)
   }
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
@@ -179,7 +191,7 @@ export class Connection implements Beating, Expiring, Reader {
   }
 
   /** Works on the frame that was just taken again, before all others, when the connection is released. */
-  putBack(frame: Record<string, unknown>): void {
+  putBack(frame: Frame): void {
     if (this.#next === 0) this.#frames.unshift(frame)
     else this.#frames[--this.#next] = frame
   }

@@ -3,10 +3,9 @@ import type { WebSocket } from 'ws'
 import type { CloseReason } from '../../protocol/close-codes.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { type Authenticator, OPEN } from '../auth/authenticator.ts'
-import type { Principal } from '../auth/principal.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
-import { Connection } from './connection.ts'
+import { type Accepted, Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
@@ -123,10 +122,10 @@ export class Hub {
 
   /**
    * A WebSocket whose handshake is done.
-   * @param principal who it is, where its handshake said so; null: its `hello` has to
+   * @param accepted what its handshake said
    */
-  accept(socket: WebSocket, principal: Principal | null = null): void {
-    this.#connections.add(new Connection(this, socket, principal))
+  accept(socket: WebSocket, accepted?: Accepted): void {
+    this.#connections.add(new Connection(this, socket, accepted))
   }
 
   /** Tokens have changed: who has one that counts no more is closed 4401, who may do less does. */

@@ -38,13 +38,14 @@ export class Reaper {
   /** @throws MeshError `store_unavailable` */
   async start(): Promise<void> {
     await this.#lease.renew()
-    const { graceMs, retentionMs, ackTimeoutMs, hubLeaseMs, httpStaleMs } = this.#hub.settings
+    const { graceMs, retentionMs, ackTimeoutMs, hubLeaseMs, httpStaleMs, mxpStaleMs } = this.#hub.settings
     // A tenth of the shortest time to be kept, so that it is kept to a tenth.
     const shortest = Math.min(
       graceMs || 500,
       retentionMs || 10_000,
       ackTimeoutMs || 10_000,
       httpStaleMs,
+      mxpStaleMs,
       10_000,
     )
     this.#every(Math.max(20, Math.min(1_000, shortest / 10)), () => this.#look())
@@ -119,7 +120,7 @@ export class Reaper {
 
   async #expireAgents(namespace: Namespace): Promise<void> {
     const { registry } = this.#hub.core
-    const { httpStaleMs } = this.#hub.settings
+    const { httpStaleMs, mxpStaleMs } = this.#hub.settings
     while (!namespace.closed) {
       const asked = performance.now()
       const found = await registry.due(namespace.name, STEP_MAX)
@@ -128,7 +129,8 @@ export class Reaper {
       const due = found.filter((agentId) => {
         const state = namespace.replica.get(agentId)?.record.state
         if (state?.door === undefined || state.status === 'offline') return true
-        return this.#silence.counts(namespace, Date.now(), httpStaleMs)
+        const staleMs = state.door === 'mxp' ? mxpStaleMs : httpStaleMs
+        return this.#silence.counts(namespace, Date.now(), staleMs)
       })
       const changes = await Promise.all(due.map((agentId) => registry.expire(namespace.name, agentId)))
       for (const events of changes) namespace.onEvents(events)

@@ -19,4 +19,8 @@ export interface HubSettings {
   readonly host: string
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]
+  readonly mxpUdpRatePerSecond: number
+  readonly mxpStaleMs: number
+  readonly mxpNamespace: string
+  readonly mxpRules: 'sdk' | 'strict'
 }

@@ -84,7 +84,7 @@ describe('the tarball', () => {
       readonly exports: Readonly<Record<string, unknown>>
     }
     const names = Object.keys(exports).map((path) => path.replace('.', 'meshwire'))
-    expect(names.toSorted()).toEqual([...ENTRIES, 'meshwire/package.json'].toSorted())
+    expect(names.toSorted()).toEqual([...ENTRIES, 'meshwire/mxp', 'meshwire/package.json'].toSorted())
   })
 })
 
@@ -99,6 +99,20 @@ describe('every entry', () => {
     const requires = NAMES.map((name, index) => `const { ${name} } = require('${ENTRIES[index]}')`)
     await project.write('main.cjs', `${requires.join('\n')}${PROGRAM}`)
     expect(await project.node('main.cjs')).toBe('42 meshwire.v1\n')
+  })
+})
+
+describe('meshwire/mxp', () => {
+  it('is imported by a module, which has to be one: its checksum is compiled while it loads', async () => {
+    await project.write(
+      'mxp.mjs',
+      `import { decode, encode, MXP_TYPES } from 'meshwire/mxp'
+const message = { type: 'Ack', flags: 0, messageId: 1n, traceId: 2n, payload: new Uint8Array() }
+console.log(decode(encode(message)).messageId, Object.keys(MXP_TYPES).length)`,
+    )
+    expect(await project.node('mxp.mjs')).toBe('1n 11\n')
+    await project.write('mxp.cjs', "import('meshwire/mxp').then(({ encode }) => console.log(typeof encode))")
+    expect(await project.node('mxp.cjs')).toBe('function\n')
   })
 })
 

@@ -9,8 +9,8 @@ import type {
   Settlement,
   Unread,
 } from '../inboxes.ts'
-import type { MemoryLane } from './lane.ts'
 import { messageIdOf } from './endings.ts'
+import type { MemoryLane } from './lane.ts'
 import type { Namespaces } from './namespaces.ts'
 
 export class MemoryInboxes implements Inboxes {

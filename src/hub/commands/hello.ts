@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { nanoid } from 'nanoid'
-import { type AgentFields, type Registration, show, toRegistration } from '../../../protocol/agent.ts'
+import { type AgentFields, type Registration, show } from '../../../protocol/agent.ts'
 import type { Hello } from '../../../protocol/commands.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import { LIMITS, PROTOCOL_VERSION } from '../../../protocol/limits.ts'
@@ -53,12 +53,13 @@ async function identify(connection: Connection, { token }: Hello): Promise<Princ
  * @throws MeshError
  */
 function permitted(
+  { dialect }: Connection,
   principal: Principal,
   agent: AgentFields,
   agentId: string,
   namespace: string,
 ): Registration {
-  const registration = toRegistration(agent, 'websocket')
+  const registration = dialect.register(agent)
   demandOwn(principal, agentId)
   demand(principal, registering(agentId, registration.capabilities))
   const lead = need('lead', 'namespace', namespace)
@@ -83,7 +84,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   demandNamespace(principal, name)
   // Without an id: the token's subject, so that whoever starts again with it has its inbox.
   const agentId = frame.agent?.id ?? principal.subject ?? nanoid()
-  const registration = frame.agent ? permitted(principal, frame.agent, agentId, name) : null
+  const registration = frame.agent ? permitted(connection, principal, frame.agent, agentId, name) : null
   if (!registration) demandLooking(principal, name)
   const namespace = await hub.namespace(name)
   if (connection.state !== 'opening') return
