@@ -4,9 +4,12 @@ import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
+import { timed } from './core/timed.ts'
 import { createApp } from './http/app.ts'
 import { Hub } from './hub/hub.ts'
+import { Readings } from './hub/readings.ts'
 import { createLog, type Log } from './observability/log.ts'
+import { PrometheusMetrics } from './observability/prometheus.ts'
 
 export { ConfigError, type Settings } from './config.ts'
 export { type Core, type CoreLimits } from './core/core.ts'
@@ -18,6 +21,8 @@ export type HubServerOptions = Partial<Settings> & {
   readonly core?: Core
   /** A pino logger. Absent: JSON lines on standard error from `logLevel` up. */
   readonly logger?: Log
+  /** What `GET /metrics` answers. Absent: `metrics` of this hub. */
+  readonly scrape?: () => Promise<string>
 }
 
 /** A running hub. */
@@ -29,6 +34,8 @@ export interface HubServer {
   readonly httpUrl: string
   /** `memory`: everything is forgotten at the end. */
   readonly core: 'memory' | 'redis'
+  /** Its metrics as text, as Prometheus reads it; empty where they are switched off. See docs/metrics.md. */
+  metrics(): Promise<string>
   /** Asks clients to leave and waits until they have, at most about 30 s; `close` afterwards. */
   drain(): Promise<void>
   /** Closes every connection (4001) and the port. */
@@ -94,12 +101,21 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
  * the port is taken
  */
 export async function startHub(options: HubServerOptions = {}): Promise<HubServer> {
-  const { core: sharedCore, logger, ...input } = options
+  const { core: sharedCore, logger, scrape, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
   const core = sharedCore ?? (await openCore(settings, log))
-  const hub = new Hub({ core, settings, log })
-  const app = createApp(hub, VERSION)
+  const metrics = settings.metrics === 'on' ? new PrometheusMetrics(() => readings.read()) : null
+  const hub = metrics
+    ? new Hub({
+        core: timed(core, (...call) => metrics.stored(...call)),
+        settings,
+        log,
+        metrics,
+      })
+    : new Hub({ core, settings, log })
+  const readings = new Readings(hub, VERSION)
+  const app = createApp(hub, VERSION, metrics && (scrape ?? (() => metrics.scrape())))
   try {
     await hub.start()
     await app.listen({ host: settings.host, port: settings.port })
@@ -126,6 +142,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     url: `ws://${host}:${port}/mesh`,
     httpUrl: `http://${host}:${port}`,
     core: core.kind,
+    metrics: () => metrics?.scrape() ?? Promise.resolve(''),
     drain: () => hub.drain(),
     close,
     [Symbol.asyncDispose]: close,

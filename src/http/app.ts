@@ -8,16 +8,26 @@ import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
+import { metrics } from './routes/metrics.ts'
 import { ready } from './routes/ready.ts'
 
 const PATH = '/mesh'
+const STATUS_START = 'HTTP/1.1 '.length
 
-/** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string): FastifyInstance {
+/**
+ * The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening.
+ * @param scrape what `GET /metrics` answers; null: there is none
+ */
+export function createApp(
+  hub: Hub,
+  version: string,
+  scrape: (() => Promise<string>) | null = null,
+): FastifyInstance {
   const app = fastify({ forceCloseConnections: true })
   app.register(health(hub, version))
   app.register(ready(hub))
   app.register(mesh(PATH))
+  if (scrape !== null) app.register(metrics(scrape))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
@@ -37,7 +47,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     }
     const refusal = refuse(hub, request)
     if (refusal) {
-      end(socket, refusal)
+      refuseWith(hub, socket, refusal)
       return
     }
     admission.ask({
@@ -48,7 +58,8 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
         socket.off('error', destroy)
         server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))
       },
-      refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
+      refuse: (retryAfterS) =>
+        refuseWith(hub, socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
     })
   })
   return app
@@ -77,6 +88,12 @@ function destroy(this: Duplex): void {
 /** Answers, and closes: one that never closes its side must not keep the socket. */
 function end(socket: Duplex, text: string): void {
   socket.end(text, () => socket.destroy())
+}
+
+/** Answers a handshake that is not to be. */
+function refuseWith(hub: Hub, socket: Duplex, text: string): void {
+  hub.metrics.refused(Number(text.slice(STATUS_START, STATUS_START + 3)))
+  end(socket, text)
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */

@@ -4,6 +4,7 @@ import type { CloseReason } from '../../protocol/close-codes.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
+import { type Metrics, NO_METRICS } from '../observability/metrics.ts'
 import { Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
@@ -17,6 +18,8 @@ export interface HubOptions {
   readonly core: Core
   readonly settings: HubSettings
   readonly log: Log
+  /** Absent: nothing is counted. */
+  readonly metrics?: Metrics
   /** Milliseconds a connection has for its `hello`. */
   readonly helloTimeoutMs?: number
 }
@@ -42,6 +45,7 @@ export class Hub {
   readonly core: Core
   readonly settings: HubSettings
   readonly log: Log
+  readonly metrics: Metrics
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
   readonly maxPayloadBytes: number
@@ -57,10 +61,11 @@ export class Hub {
   #onEmpty: (() => void) | null = null
   #onDrain: () => void = () => undefined
 
-  constructor({ core, settings, log, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
+  constructor({ core, settings, log, metrics, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
     this.core = core
     this.settings = settings
     this.log = log.child({ hub: this.id })
+    this.metrics = metrics ?? NO_METRICS
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
     this.flusher = new Flusher(settings.maxMessageBytes)
@@ -88,6 +93,15 @@ export class Hub {
     return this.#draining ? ['this hub is shutting down', ...problems] : problems
   }
 
+  /** What is wrong with the store, a sentence each. Never rejects. */
+  storeProblems(): Promise<readonly string[]> {
+    return this.#readiness.problems()
+  }
+
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections
+  }
+
   get connectionCount(): number {
     return this.#connections.size
   }
@@ -104,6 +118,7 @@ export class Hub {
 
   /** A WebSocket whose handshake is done. */
   accept(socket: WebSocket): void {
+    this.metrics.opened()
     this.#connections.add(new Connection(this, socket))
   }
 
@@ -112,8 +127,8 @@ export class Hub {
     const known = this.#namespaces.get(name)
     this.#open.get(name)?.touch()
     if (known) return known
-    const { core, settings, log, flusher } = this
-    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(
+    const { core, settings, log, flusher, metrics } = this
+    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher, metrics }).then(
       async (namespace) => {
         this.#open.set(name, namespace)
         try {

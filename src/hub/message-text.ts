@@ -16,6 +16,19 @@ export function idOf(text: string): string {
   return Buffer.from(text.slice(start, text.indexOf('"', start)), 'latin1').toString('latin1')
 }
 
+const CREATED_AT = '"createdAt":"'
+const ISO_CHARS = 24
+
+/** When the sender's hub took a stored message, in milliseconds since 1970 by that hub's clock; null of a receipt. */
+export function createdAtOf(text: string): number | null {
+  // What stands behind it is short, and a quote in a string would have a backslash before it.
+  const at = text.lastIndexOf(CREATED_AT)
+  if (at < 0) return null
+  const start = at + CREATED_AT.length
+  const ms = Date.parse(text.slice(start, start + ISO_CHARS))
+  return Number.isNaN(ms) ? null : ms
+}
+
 /** A payload as JSON. @throws MeshError `bad_frame` where it nests too deep, `payload_too_large` */
 export function payloadText(payload: unknown, maxBytes: number): string {
   if (!nestsWithin(payload, LIMITS.payloadMaxDepth)) {

@@ -4,6 +4,7 @@ import { ERRORS } from '../../protocol/error-table.ts'
 import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
+import type { SendKind, SendOutcomeName } from '../observability/metrics.ts'
 import type { Commit } from './group-commit.ts'
 import { openBefore, type Session } from './session.ts'
 
@@ -36,6 +37,35 @@ const ENDS: ReadonlySet<SendOutcome['outcome']> = new Set([
   'refused',
   'too_old',
 ])
+
+const OUTCOMES: { readonly [Outcome in SendOutcome['outcome']]: SendOutcomeName } = {
+  stored: 'accepted',
+  broadcast: 'accepted',
+  queued: 'accepted',
+  counted: 'accepted',
+  duplicate: 'duplicate',
+  refused: 'refused',
+  gap: 'refused',
+  too_old: 'refused',
+  moved: 'failed',
+  postponed: 'failed',
+  fenced: 'failed',
+}
+
+function kindOf(to: Destination): SendKind {
+  switch (to.kind) {
+    case 'agent':
+    case 'leader':
+      return to.lane === 'replies' ? 'reply' : 'direct'
+    case 'members':
+      return 'broadcast'
+    case 'queue':
+      return 'queue'
+    case 'transient':
+    case 'refused':
+      return 'transient'
+  }
+}
 
 /** A send that waits for the store's answer: what the store is handed, and what becomes of the answer. One object a send. */
 export class PendingSend implements Commit {
@@ -87,8 +117,14 @@ export class PendingSend implements Commit {
     if (to.kind === 'agent' || to.kind === 'leader') this.to = { ...to, agentId }
   }
 
+  /** What was refused before it came here was never a send. */
+  #count(outcome: SendOutcomeName): void {
+    if (this.#refusal === null) this.#session.namespace.metrics.sent(kindOf(this.to), outcome)
+  }
+
   onOutcome(outcome: SendOutcome): void {
     this.#session.end()
+    this.#count(OUTCOMES[outcome.outcome])
     if (this.seq !== null && ENDS.has(outcome.outcome)) this.#session.endSeq(this.seq)
     switch (outcome.outcome) {
       case 'stored': {
@@ -157,6 +193,7 @@ export class PendingSend implements Commit {
 
   onFailure(error: unknown): void {
     this.#session.end()
+    this.#count('failed')
     if (error instanceof MeshError) {
       this.#leaveOpen(error)
       return

@@ -8,6 +8,7 @@ import type { Cursor } from '../../core/broadcasts.ts'
 import type { RegisterResult } from '../../core/registry.ts'
 import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
+import { Flight } from '../flight.ts'
 import type { Namespace } from '../namespace.ts'
 import type { Task } from '../../core/queues.ts'
 import { Session } from '../session.ts'
@@ -158,6 +159,7 @@ function openSession(
   registered: Registered,
   cursor: Cursor,
 ): Session {
+  const flight = new Flight(namespace.metrics)
   const delivery = new Delivery(
     {
       namespace: namespace.name,
@@ -165,6 +167,7 @@ function openSession(
       fence: registered.fence,
       core: namespace.core,
       outbox: connection.outbox,
+      flight,
       settler: namespace.settler,
       log: namespace.broadcasts,
       window: frame.window ?? LIMITS.windowDefault,
@@ -186,6 +189,7 @@ function openSession(
     delivery,
     connection,
     work: namespace.work,
+    flight,
   })
   const session = new Session(connection, namespace, sender, registered.producerBase, delivery, worker)
   namespace.add(session)
