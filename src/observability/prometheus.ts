@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { CLOSE_CODES } from '../../protocol/close-codes.ts'
+import { ERRORS } from '../../protocol/error-table.ts'
 import { METRICS, type MetricName, type MetricRow } from './metric-table.ts'
 import {
   type Metrics,
@@ -29,7 +30,7 @@ const KNOWN_CODES: ReadonlySet<number> = new Set([
   1008,
   1011,
 ])
-const HOLDS: ReadonlySet<string> = new Set(['rate', 'behind', 'store'])
+const HOLDS = ['rate', 'behind', 'store']
 /** Of `DeadReason` in core/dead-letters.ts; all others are words of a `nack`. */
 const DEAD_REASONS: ReadonlySet<string> = new Set([
   'max_attempts',
@@ -101,6 +102,17 @@ export class PrometheusMetrics implements Metrics {
     this.#read = read
     for (const [name, { type }] of Object.entries(METRICS))
       if (type === 'gauge') this.#gauges.set(name, new Gauge(this.#options(name as MetricName)))
+    this.#begin()
+  }
+
+  /** What alerts ask for begins with 0: of a series that begins with its first event, Prometheus would not see that one. */
+  #begin(): void {
+    this.#dead.inc({ reason: 'rejected' }, 0)
+    for (const reason of DEAD_REASONS) this.#dead.inc({ reason }, 0)
+    for (const reason of HOLDS) this.#holds.inc({ reason }, 0)
+    for (const code of Object.keys(ERRORS)) this.#errors.inc({ code }, 0)
+    for (const code of Object.values(CLOSE_CODES)) this.#closed.inc({ by: 'hub', code: String(code) }, 0)
+    this.#refused.inc({ status: '503' }, 0)
   }
 
   #options(name: MetricName): { name: string; help: string; labelNames: string[]; registers: Registry[] } {
@@ -164,7 +176,7 @@ export class PrometheusMetrics implements Metrics {
   }
 
   held(reason: string): void {
-    this.#holds.inc({ reason: HOLDS.has(reason) ? reason : 'other' })
+    this.#holds.inc({ reason: HOLDS.includes(reason) ? reason : 'other' })
   }
 
   stored(operation: string, ms: number, failed: boolean): void {

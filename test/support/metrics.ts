@@ -20,6 +20,11 @@ export class Samples {
     return this.#values.get(key(name, labels))
   }
 
+  /** Metrics that it tells of, be it that there is no sample yet. */
+  get families(): Set<string> {
+    return new Set([...this.text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name))
+  }
+
   /** Names of all samples. */
   get names(): Set<string> {
     return new Set([...this.#values.keys()].map((one) => one.replace(/\{.*/, '')))
