@@ -10,6 +10,7 @@ import { Hub } from './hub/hub.ts'
 import { Readings } from './hub/readings.ts'
 import { createLog, type Log } from './observability/log.ts'
 import { PrometheusMetrics } from './observability/prometheus.ts'
+import { openTracing } from './observability/tracing.ts'
 
 export { ConfigError, type Settings } from './config.ts'
 export { type Core, type CoreLimits } from './core/core.ts'
@@ -106,14 +107,10 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const log = logger ?? createLog(settings.logLevel)
   const core = sharedCore ?? (await openCore(settings, log))
   const metrics = settings.metrics === 'on' ? new PrometheusMetrics(() => readings.read()) : null
+  const tracing = openTracing(VERSION)
   const hub = metrics
-    ? new Hub({
-        core: timed(core, (...call) => metrics.stored(...call)),
-        settings,
-        log,
-        metrics,
-      })
-    : new Hub({ core, settings, log })
+    ? new Hub({ core: timed(core, (...call) => metrics.stored(...call)), settings, log, metrics, tracing })
+    : new Hub({ core, settings, log, tracing })
   const readings = new Readings(hub, VERSION)
   const app = createApp(hub, VERSION, metrics && (scrape ?? (() => metrics.scrape())))
   try {

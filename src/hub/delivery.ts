@@ -425,6 +425,7 @@ export class Delivery {
   /** Nothing is pushed any more. */
   stop(): void {
     this.#stopped = true
+    this.#options.flight.end()
     this.#lanes.inbox.stop()
     this.#lanes.replies.stop()
     this.#log.stop()

@@ -1,5 +1,6 @@
 import type { Metrics, PushKind, PushPath } from '../observability/metrics.ts'
-import { createdAtOf } from './message-text.ts'
+import type { Traced, Tracing } from '../observability/tracing.ts'
+import { createdAtOf, traceparentOf } from './message-text.ts'
 import { sourceOf, type Place } from './place.ts'
 
 const KINDS: readonly PushKind[] = ['direct', 'reply', 'broadcast']
@@ -10,15 +11,24 @@ export const kindOf = (place: Place): PushKind => KINDS[sourceOf(place)] ?? 'dir
 /** What is counted and measured of the messages that one client is pushed. */
 export class Flight {
   readonly #metrics: Metrics
+  /** Null: nobody traces. */
+  readonly #tracing: Tracing | null
+  readonly #namespace: string
+  readonly #agentId: string
   /** Of those that are measured: made when there is the first. */
   #pushedAt: Map<string, number> | null = null
+  #spans: Map<string, Traced> | null = null
 
-  constructor(metrics: Metrics) {
+  constructor(metrics: Metrics, tracing: Tracing | null, namespace: string, agentId: string) {
     this.#metrics = metrics
+    this.#tracing = tracing
+    this.#namespace = namespace
+    this.#agentId = agentId
   }
 
   /** Pushed for the `attempt`th time; `text` is the frame. */
   pushed(kind: PushKind, path: PushPath, id: string, text: string, attempt: number): void {
+    if (this.#tracing !== null) this.#trace(this.#tracing, kind, id, text, attempt)
     if (!this.#metrics.pushed(kind, attempt)) return
     this.#pushedAt ??= new Map()
     this.#pushedAt.set(id, performance.now())
@@ -27,21 +37,52 @@ export class Flight {
     if (createdAt !== null) this.#metrics.delivered(kind, path, Math.max(0, Date.now() - createdAt))
   }
 
+  #trace(tracing: Tracing, kind: PushKind, id: string, text: string, attempt: number): void {
+    const traceparent = traceparentOf(text)
+    if (traceparent === null) return
+    const span = tracing.deliver(traceparent, {
+      'messaging.operation.name': 'deliver',
+      'messaging.message.id': id,
+      'meshwire.namespace': this.#namespace,
+      'meshwire.agent': this.#agentId,
+      'meshwire.kind': kind,
+      'meshwire.attempt': attempt,
+    })
+    if (span) (this.#spans ??= new Map()).set(id, span)
+  }
+
+  #endSpan(id: string, error: string | null): void {
+    if (this.#spans === null) return
+    this.#spans.get(id)?.end(error)
+    this.#spans.delete(id)
+  }
+
   acknowledged(kind: PushKind, id: string): void {
+    this.#endSpan(id, null)
     this.#metrics.acknowledged(kind)
-    const pushedAt = this.#pushedAt?.get(id)
+    const times = this.#pushedAt
+    if (times === null || times.size === 0) return
+    const pushedAt = times.get(id)
     if (pushedAt === undefined) return
-    this.#pushedAt?.delete(id)
+    times.delete(id)
     this.#metrics.processed(kind, performance.now() - pushedAt)
   }
 
   rejected(kind: PushKind, id: string): void {
+    this.#endSpan(id, 'rejected')
     this.#metrics.rejected(kind)
-    this.lost(id)
+    this.#pushedAt?.delete(id)
   }
 
-  /** The client has it no more. */
+  /** It was taken away from the client. */
   lost(id: string): void {
+    this.#endSpan(id, 'revoked')
     this.#pushedAt?.delete(id)
+  }
+
+  /** The session is over. */
+  end(): void {
+    for (const span of this.#spans?.values() ?? []) span.end('disconnected')
+    this.#spans = null
   }
 }

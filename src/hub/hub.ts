@@ -5,6 +5,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { type Metrics, NO_METRICS } from '../observability/metrics.ts'
+import type { Tracing } from '../observability/tracing.ts'
 import { Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
@@ -20,6 +21,8 @@ export interface HubOptions {
   readonly log: Log
   /** Absent: nothing is counted. */
   readonly metrics?: Metrics
+  /** Absent or null: nobody traces. */
+  readonly tracing?: Tracing | null
   /** Milliseconds a connection has for its `hello`. */
   readonly helloTimeoutMs?: number
 }
@@ -46,6 +49,7 @@ export class Hub {
   readonly settings: HubSettings
   readonly log: Log
   readonly metrics: Metrics
+  readonly tracing: Tracing | null
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
   readonly maxPayloadBytes: number
@@ -61,11 +65,12 @@ export class Hub {
   #onEmpty: (() => void) | null = null
   #onDrain: () => void = () => undefined
 
-  constructor({ core, settings, log, metrics, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
+  constructor({ core, settings, log, metrics, tracing, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
     this.core = core
     this.settings = settings
     this.log = log.child({ hub: this.id })
     this.metrics = metrics ?? NO_METRICS
+    this.tracing = tracing ?? null
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
     this.flusher = new Flusher(settings.maxMessageBytes)

@@ -5,6 +5,7 @@ import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
 import type { SendKind, SendOutcomeName } from '../observability/metrics.ts'
+import type { Traced } from '../observability/tracing.ts'
 import type { Commit } from './group-commit.ts'
 import { openBefore, type Session } from './session.ts'
 
@@ -25,6 +26,8 @@ export interface PendingSendOptions {
   readonly push: (() => void) | null
   /** The error that ended it before it came to the store. */
   readonly refusal: MeshError | null
+  /** Ends with the answer. */
+  readonly span: Traced | null
 }
 
 /** What ends a seq, or says that it has ended before. */
@@ -82,6 +85,7 @@ export class PendingSend implements Commit {
   readonly #target: SendFrame['to'] | null
   readonly #push: (() => void) | null
   readonly #refusal: MeshError | null
+  readonly #span: Traced | null
 
   constructor({
     session,
@@ -96,6 +100,7 @@ export class PendingSend implements Commit {
     receipt,
     push,
     refusal,
+    span,
   }: PendingSendOptions) {
     this.sender = session.sender
     this.seq = seq
@@ -110,6 +115,7 @@ export class PendingSend implements Commit {
     this.#target = target
     this.#push = push
     this.#refusal = refusal
+    this.#span = span
   }
 
   retarget(agentId: string): void {
@@ -180,7 +186,10 @@ export class PendingSend implements Commit {
 
   /** Another session has the agent, or (after a loss of data) none: either way this connection ends. */
   #onFenced(): void {
-    if (this.#session.connection.state !== 'open') return
+    if (this.#session.connection.state !== 'open') {
+      this.#span?.end('store_unavailable')
+      return
+    }
     void this.#session.onFenced()
     this.#leaveOpen(
       new MeshError(
@@ -214,6 +223,7 @@ export class PendingSend implements Commit {
   }
 
   #ok(recipients: number, duplicate: boolean): void {
+    this.#span?.end(null)
     const more = duplicate ? ',"duplicate":true' : ''
     this.#session.connection.push(
       `{"type":"ok","ref":${JSON.stringify(this.#ref)},"result":{"id":"${this.#id}","recipients":${recipients}${more}}}`,
@@ -221,6 +231,7 @@ export class PendingSend implements Commit {
   }
 
   #fail(error: MeshError): void {
+    this.#span?.end(error.code)
     this.#session.connection.fail(this.#ref, error)
   }
 

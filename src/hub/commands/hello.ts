@@ -159,7 +159,7 @@ function openSession(
   registered: Registered,
   cursor: Cursor,
 ): Session {
-  const flight = new Flight(namespace.metrics)
+  const flight = new Flight(namespace.metrics, connection.hub.tracing, namespace.name, agentId)
   const delivery = new Delivery(
     {
       namespace: namespace.name,
