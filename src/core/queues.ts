@@ -49,6 +49,16 @@ export type ReleaseResult =
   /** That agent does not hold it (any more), or not by that claim or session: nothing was done. */
   | { readonly outcome: 'gone' }
 
+/** What the work queues of a namespace hold. */
+export interface Backlog {
+  /** Queues that are not empty. */
+  readonly queues: number
+  /** Their entries: waiting, delayed and held. */
+  readonly messages: number
+  /** Milliseconds since the one that waits for longest was stored; null where none waits. */
+  readonly oldestMs: number | null
+}
+
 /**
  * Work queues, one for each capability that somebody sent work to. A message waits in the order it was stored, is held by one agent at a time, and
  * ends when its holder settles it or it is given up. Added by `Sends`.
@@ -89,4 +99,6 @@ export interface Queues {
   tick(namespace: string, limit: number): Promise<number>
   /** Entries of a queue: waiting, delayed and held. */
   size(namespace: string, capability: string): Promise<number>
+  /** All queues of a namespace together. For the age at most `limit` of them are looked at. Changes nothing. */
+  backlog(namespace: string, limit: number): Promise<Backlog>
 }

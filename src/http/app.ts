@@ -14,17 +14,29 @@ import { Gate, type Refusal } from './gate.ts'
 import { guard } from './guard.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
+import { metrics } from './routes/metrics.ts'
 import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
 const PATH = '/mesh'
+const STATUS_START = 'HTTP/1.1 '.length
 
 /** Subprotocols of other clients than the hub's own → how their connections are spoken with. */
 export type Dialects = ReadonlyMap<string, Speak>
 
+export interface AppOptions {
+  readonly dialects?: Dialects
+  /** What `GET /metrics` answers; absent or null: there is none. */
+  readonly scrape?: (() => Promise<string>) | null
+}
+
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string, dialects: Dialects = new Map()): FastifyInstance {
+export function createApp(
+  hub: Hub,
+  version: string,
+  { dialects = new Map(), scrape = null }: AppOptions = {},
+): FastifyInstance {
   const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const app = fastify({
     forceCloseConnections: true,
@@ -50,6 +62,7 @@ export function createApp(hub: Hub, version: string, dialects: Dialects = new Ma
   app.register(ready(hub))
   app.register(mesh(PATH))
   app.register(specAi(hub))
+  if (scrape !== null) app.register(metrics(scrape))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
@@ -69,7 +82,7 @@ export function createApp(hub: Hub, version: string, dialects: Dialects = new Ma
     }
     const refusal = refuse(hub, gate, request, subprotocols)
     if (refusal) {
-      end(socket, refusal)
+      refuseWith(hub, socket, refusal)
       return
     }
     admission.ask({
@@ -92,7 +105,8 @@ export function createApp(hub: Hub, version: string, dialects: Dialects = new Ma
           (error: unknown) => end(socket, unidentifiedAnswer(hub, error)),
         )
       },
-      refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
+      refuse: (retryAfterS) =>
+        refuseWith(hub, socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
     })
   })
   return app
@@ -140,6 +154,12 @@ function destroy(this: Duplex): void {
 /** Answers, and closes: one that never closes its side must not keep the socket. */
 function end(socket: Duplex, text: string): void {
   socket.end(text, () => socket.destroy())
+}
+
+/** Answers a handshake that is not to be. */
+function refuseWith(hub: Hub, socket: Duplex, text: string): void {
+  hub.metrics.refused(Number(text.slice(STATUS_START, STATUS_START + 3)))
+  end(socket, text)
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */

@@ -189,7 +189,7 @@ export class Doorway {
     const frame = { messageType, correlationId }
     const way = route({ type: 'send', ref: 0, to, payload: null, ...frame }, namespace.replica)
     const from = JSON.stringify(source)
-    const text = messageText(id, from, way, frame, payload, Date.now(), null, customType)
+    const text = messageText(id, from, way, frame, payload, Date.now(), null, null, customType)
     this.#checkSize(namespace, target, text)
     const sender = { agentId: source, fence: 0, hub: namespace.hub, producer: null, door: this.#door }
     const send = new DoorSend(sender, way.to, text)

@@ -6,6 +6,8 @@ import { type Authenticator, OPEN } from '../auth/authenticator.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { type Accepted, Connection } from './connection.ts'
+import { type Metrics, NO_METRICS } from '../observability/metrics.ts'
+import type { Tracing } from '../observability/tracing.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
@@ -22,6 +24,10 @@ export interface HubOptions {
   readonly log: Log
   /** Who is let in; whoever makes it closes it. Default: everybody. */
   readonly authenticator?: Authenticator
+  /** Absent: nothing is counted. */
+  readonly metrics?: Metrics
+  /** Absent or null: nobody traces. */
+  readonly tracing?: Tracing | null
   /** Milliseconds a connection has for its `hello`. */
   readonly helloTimeoutMs?: number
   /** Milliseconds a connection goes on after its token has ended. */
@@ -54,6 +60,8 @@ export class Hub {
   readonly core: Core
   readonly settings: HubSettings
   readonly log: Log
+  readonly metrics: Metrics
+  readonly tracing: Tracing | null
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
   readonly authenticator: Authenticator
@@ -72,13 +80,16 @@ export class Hub {
   #onDrain: () => void = () => undefined
 
   constructor(options: HubOptions) {
-    const { core, settings, log, authenticator = OPEN, helloTimeoutMs = LIMITS.helloTimeoutMs } = options
+    const { core, settings, log, metrics, tracing, authenticator = OPEN } = options
+    const { helloTimeoutMs = LIMITS.helloTimeoutMs } = options
     this.core = core
     this.authenticator = authenticator
     this.expiry = new TokenExpiry(options.tokenGraceMs ?? TOKEN_GRACE_MS, options.now)
     authenticator.onChange(() => this.#recheck())
     this.settings = settings
     this.log = log.child({ hub: this.id })
+    this.metrics = metrics ?? NO_METRICS
+    this.tracing = tracing ?? null
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
     this.flusher = new Flusher(settings.maxMessageBytes)
@@ -106,6 +117,15 @@ export class Hub {
     return this.#draining ? ['this hub is shutting down', ...problems] : problems
   }
 
+  /** What is wrong with the store, a sentence each. Never rejects. */
+  storeProblems(): Promise<readonly string[]> {
+    return this.#readiness.problems()
+  }
+
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections
+  }
+
   get connectionCount(): number {
     return this.#connections.size
   }
@@ -125,6 +145,7 @@ export class Hub {
    * @param accepted what its handshake said
    */
   accept(socket: WebSocket, accepted?: Accepted): void {
+    this.metrics.opened()
     this.#connections.add(new Connection(this, socket, accepted))
   }
 
@@ -144,8 +165,8 @@ export class Hub {
     const known = this.#namespaces.get(name)
     this.#open.get(name)?.touch()
     if (known) return known
-    const { core, settings, log, flusher } = this
-    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(
+    const { core, settings, log, flusher, metrics } = this
+    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher, metrics }).then(
       async (namespace) => {
         this.#open.set(name, namespace)
         try {

@@ -26,6 +26,11 @@ export class Work {
     return this.#queues.get(capability)
   }
 
+  /** Every queue that is not empty. */
+  all(): IterableIterator<MemoryQueue> {
+    return this.#queues.values()
+  }
+
   /** Whether a queue takes no more. */
   isFull(capability: string): boolean {
     const { queueMax } = this.#limits

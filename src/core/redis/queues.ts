@@ -1,4 +1,4 @@
-import type { Claimant, Hold, Queues, Release, ReleaseResult, Task } from '../queues.ts'
+import type { Backlog, Claimant, Hold, Queues, Release, ReleaseResult, Task } from '../queues.ts'
 import type { Argument } from './connections.ts'
 import { runWithSenders, taskArgs, type Store } from './store.ts'
 
@@ -102,6 +102,14 @@ export class RedisQueues implements Queues {
   async size(namespace: string, capability: string): Promise<number> {
     const { sizes } = this.#store.keys.of(namespace)
     return Number((await this.#store.connections.call('HGET', sizes, capability)) ?? 0)
+  }
+
+  async backlog(namespace: string, limit: number): Promise<Backlog> {
+    const keys = this.#store.keys.of(namespace)
+    const args = [...taskArgs(this.#store, keys), limit]
+    const reply = await runWithSenders(this.#store, 'backlog', keys, keys.work(), args)
+    const [queues = 0, messages = 0, oldestMs = -1] = reply as number[]
+    return { queues, messages, oldestMs: oldestMs < 0 ? null : oldestMs }
   }
 }
 

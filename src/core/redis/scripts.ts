@@ -39,6 +39,7 @@ const PRELUDES = {
   'settle-log': LOG,
   'reject-log': LOG,
   claim: TASKS,
+  backlog: TASKS,
   held: TASKS,
   extend: TASKS,
   'settle-tasks': TASKS,

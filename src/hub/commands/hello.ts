@@ -10,6 +10,7 @@ import type { Cursor } from '../../core/broadcasts.ts'
 import type { RegisterResult } from '../../core/registry.ts'
 import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
+import { Flight } from '../flight.ts'
 import type { Namespace } from '../namespace.ts'
 import { demand, need, registering } from '../needs.ts'
 import type { Task } from '../../core/queues.ts'
@@ -220,6 +221,7 @@ function openSession(
   registered: Registered,
   cursor: Cursor,
 ): Session {
+  const flight = new Flight(namespace.metrics, connection.hub.tracing, namespace.name, agentId)
   const delivery = new Delivery(
     {
       namespace: namespace.name,
@@ -227,6 +229,7 @@ function openSession(
       fence: registered.fence,
       core: namespace.core,
       outbox: connection.outbox,
+      flight,
       settler: namespace.settler,
       log: namespace.broadcasts,
       window: frame.window ?? LIMITS.windowDefault,
@@ -248,6 +251,7 @@ function openSession(
     delivery,
     connection,
     work: namespace.work,
+    flight,
   })
   const session = new Session(connection, namespace, sender, registered.producerBase, delivery, worker)
   namespace.add(session)
