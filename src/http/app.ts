@@ -10,7 +10,7 @@ import type { Principal } from '../auth/principal.ts'
 import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
-import { Gate, type Refusal } from './gate.ts'
+import { doubledRefusal, Gate, type Refusal } from './gate.ts'
 import { guard } from './guard.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
@@ -169,7 +169,7 @@ function refuse(
   request: IncomingMessage,
   subprotocols: readonly string[],
 ): string | null {
-  const refusal = gate.refusal(request.headers, request.url)
+  const refusal = doubledRefusal(request.rawHeaders) ?? gate.refusal(request.headers, request.url)
   if (refusal) return answer(`${refusal.status} ${REASONS[refusal.status]}`, refusal.text)
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
