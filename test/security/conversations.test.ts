@@ -331,7 +331,7 @@ describe('a conversation that really took place, with changes in it, ends as one
     const real = globalThis.fetch
     vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init = {}) => {
       const body = typeof init.body === 'string' ? init.body : ''
-      const { pathname } = new URL(input as string)
+      const { pathname } = new URL(input)
       const type = body === '' ? '' : 'Content-Type: application/json\r\n'
       script.push({ head: `${init.method} ${pathname} HTTP/1.1\r\nHost: localhost\r\n${type}`, body })
       return real(input, init)

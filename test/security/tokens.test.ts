@@ -95,7 +95,7 @@ describe('a hub with a secret', () => {
     const good = await tokenFor('bot')
     const [head = '', body = '', signature = ''] = good.split('.')
     expect(await judge(watched, good)).toEqual(ACCEPTED)
-    const character = fc.constantFrom(...'AZaz09-_.=+/~')
+    const character = fc.constantFrom('A', 'Z', 'a', 'z', '0', '9', '-', '_', '.', '=', '+', '/', '~')
     const mutants = fc.oneof(
       fc
         .tuple(fc.nat(good.length - 2), character)
@@ -186,7 +186,7 @@ describe('a hub with a secret', () => {
     for (const kid of kids) {
       const { handshake, hello } = await judge(watched, forged({ alg: 'HS256', kid }, claimsWith(''), SECRET))
       // With one secret no kid says anything else.
-      expect([101, 401], String(kid)).toContain(handshake)
+      expect([101, 401], JSON.stringify(kid)).toContain(handshake)
       expect([200, 4401]).toContain(hello)
     }
     expect(watched.faults).toEqual([])
