@@ -13,6 +13,8 @@ export const LIMITS = {
   capabilityMinChars: 2,
   capabilityMaxChars: 32,
   listMax: 20,
+  /** Profiles of an agent that comes in over HTTP or MXP. */
+  foreignProfilesMax: 256,
   listItemMaxChars: 64,
   metadataMaxKeys: 64,
   metadataMaxBytes: 16_384,

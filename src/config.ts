@@ -61,6 +61,29 @@ export const settingsSchema = z.object({
     'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.',
   ),
   inboxMax: flag(0, 10_000_000, 10_000, 'Entries an inbox holds (replies are not counted); 0: no limit.'),
+  httpStaleMs: flag(
+    100,
+    DAY_MS,
+    15_000,
+    'Milliseconds without a heartbeat after which an agent that joined over HTTP is offline.',
+  ),
+  httpNamespace: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z 0-9 -')
+    .default('default')
+    .describe('Namespace of the agents that join over HTTP.'),
+  httpInboxMax: flag(
+    0,
+    10_000_000,
+    1_000,
+    'Entries an inbox of an agent without a connection (HTTP) holds, the oldest out; 0: no limit.',
+  ),
+  httpMessageTtlMs: flag(
+    0,
+    365 * DAY_MS,
+    3_600_000,
+    'Milliseconds an entry waits in such an inbox before it is dead-lettered; 0: for ever.',
+  ),
   queueMax: flag(
     0,
     10_000_000,

@@ -36,6 +36,7 @@ const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
   redisCert: 'not empty',
   redisKey: 'not empty',
   keyPrefix: '1 to 64 of A-Z a-z 0-9 _ . -',
+  httpNamespace: '1 to 64 of a-z 0-9 -',
 }
 
 const UNITS: readonly (readonly [RegExp, string])[] = [
@@ -45,7 +46,7 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/^ratePerSecond$/, 'frames/s'],
   [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],
-  [/^(?:inbox|broadcast)Max$/, 'entries'],
+  [/^(?:inbox|broadcast|httpInbox)Max$/, 'entries'],
   [/^queueMax$/, 'messages'],
   [/^eventsMax$/, 'events'],
   [/^deadMax$/, 'messages'],

@@ -34,6 +34,10 @@ export interface CoreLimits {
   readonly eventsMax: number
   /** Entries of one inbox lane (replies are not counted). */
   readonly inboxMax: number
+  /** Entries of an inbox of an agent that lives by heartbeats; beyond, the oldest is given up (`inbox_overflow`). */
+  readonly httpInboxMax: number
+  /** Milliseconds an entry waits in an inbox of an agent that lives by heartbeats, at most. */
+  readonly httpMessageTtlMs: number
   /** Entries of a namespace's broadcast log. */
   readonly broadcastMax: number
   /** Entries of one work queue: waiting, delayed and held. */

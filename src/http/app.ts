@@ -9,15 +9,26 @@ import { Admission } from './admission.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
+import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
 
 const PATH = '/mesh'
 
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
 export function createApp(hub: Hub, version: string): FastifyInstance {
-  const app = fastify({ forceCloseConnections: true })
+  const app = fastify({
+    forceCloseConnections: true,
+    rewriteUrl: ({ url = '/' }) => rewriteSpecAiUrl(url),
+  })
+  // As axum answers what it does not serve, for clients that were made for it.
+  app.setNotFoundHandler((request, reply) => {
+    const [url = '/'] = request.originalUrl.split('?')
+    if (request.method === 'GET' || !app.hasRoute({ method: 'GET', url })) return reply.code(404).send()
+    return reply.code(405).header('allow', 'GET,HEAD').send()
+  })
   app.register(health(hub, version))
   app.register(ready(hub))
   app.register(mesh(PATH))
+  app.register(specAi(hub))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

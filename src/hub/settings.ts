@@ -7,6 +7,8 @@ export interface HubSettings {
   readonly hubLeaseMs: number
   readonly hubGraceMs: number
   readonly inboxMax: number
+  readonly httpStaleMs: number
+  readonly httpNamespace: string
   readonly queueMax: number
   readonly ackTimeoutMs: number
   readonly maxMessageBytes: number

@@ -1,6 +1,7 @@
 import { busSuite } from './bus.suite.ts'
 import { broadcastsSuite } from './broadcasts.suite.ts'
 import { deadLettersSuite } from './dead-letters.suite.ts'
+import { heartbeatsSuite } from './heartbeats.suite.ts'
 import { inboxesSuite } from './inboxes.suite.ts'
 import { leaderSuite } from './leader.suite.ts'
 import { leasesSuite } from './leases.suite.ts'
@@ -26,6 +27,7 @@ export function coreSuites(factory: CoreFactory): void {
   registryWatchSuite(factory)
   leaderSuite(factory)
   reclaimSuite(factory)
+  heartbeatsSuite(factory)
   sendsSuite(factory)
   numberedSendsSuite(factory)
   inboxesSuite(factory)

@@ -16,6 +16,8 @@ export class MemoryAgent implements Scheduled, Holder {
   record: AgentRecord
   /** Of the latest session; it lives while `record.state.connected`. */
   fence = 0
+  /** Of an agent that lives by heartbeats: the latest one, milliseconds since 1970. */
+  beatAt = 0
   sessionHash = ''
   /** When the state must change next, milliseconds since 1970; read only while it is scheduled. */
   deadline = 0

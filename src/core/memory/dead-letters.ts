@@ -61,8 +61,12 @@ export class MemoryDeadLetters implements DeadLetters {
     const agent = agentId === null ? undefined : namespace.agents.get(agentId)
     if (agent === undefined) return 'unknown_target'
     const lane = isResponse(text) ? 'replies' : 'inbox'
-    if (lane === 'inbox' && limits.inboxMax > 0 && agent.inbox.size >= limits.inboxMax) return 'inbox_full'
     const entry = { text, expiresAt, receiptTo: null, rejections: 0, dueAt: null }
+    if (agent.record.state.door !== undefined) {
+      namespace.endings.appendBounded(agent, lane, entry, now())
+      return 'redriven'
+    }
+    if (lane === 'inbox' && limits.inboxMax > 0 && agent.inbox.size >= limits.inboxMax) return 'inbox_full'
     namespace.endings.append(agent, lane, entry, null)
     return 'redriven'
   }

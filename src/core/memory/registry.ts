@@ -1,6 +1,10 @@
 import type {
   AgentRecord,
+  BeatRequest,
+  BeatResult,
   ChangeResult,
+  EnrolRequest,
+  EnrolResult,
   EventsSince,
   LeaveRequest,
   ReclaimRequest,
@@ -29,7 +33,7 @@ export class MemoryRegistry implements Registry {
     const { agentId, registration, hub, producer } = request
     const known = namespace.agents.get(agentId)
     if (known !== undefined && isHeld(known, request)) {
-      return { outcome: 'held', hub: hubOf(known), fence: known.fence }
+      return { outcome: 'held', hub: known.record.state.connected ? hubOf(known) : null, fence: known.fence }
     }
     const holder = namespace.holderOf(registration.name)
     if (holder !== undefined && holder !== known && holder.record.state.status !== 'offline') {
@@ -39,7 +43,8 @@ export class MemoryRegistry implements Registry {
     const change = namespace.begin()
     const displaced = known === undefined ? null : displace(namespace, known)
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
-    const agent = known ?? namespace.add(change, agentId, registration, hub)
+    const agent = known ?? namespace.add(change, agentId, registration, { connected: true, hub })
+    namespace.leaveDoor(agent)
     if (known !== undefined) {
       namespace.update(change, known, registration, { connected: true, hub })
       if (known.record.state.status === 'offline') namespace.setStatus(change, known, 'online', null)
@@ -64,6 +69,52 @@ export class MemoryRegistry implements Registry {
       holding: agent.holding.size,
       marks: agent.marks,
     }
+  }
+
+  async enrol(name: string, request: EnrolRequest): Promise<EnrolResult> {
+    const namespace = this.#namespaces.open(name)
+    const { agentId, registration, door, staleMs } = request
+    const known = namespace.agents.get(agentId)
+    if (known !== undefined && known.record.state.door !== door) return { outcome: 'held' }
+    const holder = namespace.holderOf(registration.name)
+    if (holder !== undefined && holder !== known) {
+      const { status, door: other } = holder.record.state
+      if (status !== 'offline' || other !== door) return { outcome: 'name_taken', holder: holder.id }
+    }
+
+    const change = namespace.begin()
+    if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
+    const whereabouts = { connected: false, hub: null, door }
+    const agent = known ?? namespace.add(change, agentId, registration, whereabouts)
+    if (known !== undefined) {
+      namespace.update(change, known, registration, whereabouts)
+      if (known.record.state.status === 'offline') namespace.setStatus(change, known, 'online', null)
+    }
+    agent.fence = agent.record.state.revision
+    agent.beatAt = change.at
+    agent.inbox.watch(true)
+    agent.replies.watch(true)
+    this.#schedule(namespace, agent, change.at + staleMs)
+    namespace.elect(change)
+    return { outcome: 'registered', events: change.events, resumed: known !== undefined }
+  }
+
+  async beat(name: string, request: BeatRequest): Promise<BeatResult> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(request.agentId)
+    if (namespace === undefined || agent?.record.state.door !== request.door) return { outcome: 'unknown' }
+    const change = namespace.begin()
+    agent.beatAt = change.at
+    this.#schedule(namespace, agent, change.at + request.staleMs)
+    const { registration, state } = agent.record
+    const reason = request.statusReason == null ? state.statusReason : request.statusReason || null
+    const status = request.status ?? (state.status === 'offline' ? 'online' : state.status)
+    if (status !== state.status) namespace.setStatus(change, agent, status, reason)
+    else if (reason !== state.statusReason) {
+      namespace.update(change, agent, registration, { statusReason: reason })
+    }
+    if (change.events.length > 0) namespace.elect(change)
+    return { outcome: 'alive', at: change.at, events: change.events }
   }
 
   async update(name: string, request: UpdateRequest): Promise<ChangeResult> {
@@ -91,6 +142,7 @@ export class MemoryRegistry implements Registry {
     const agent = namespace?.agents.get(request.agentId)
     if (namespace === undefined || agent === undefined) return FENCED
     if (request.fence !== null && request.fence !== agent.fence) return FENCED
+    if (request.door !== undefined && request.door !== agent.record.state.door) return FENCED
 
     const change = namespace.begin()
     const { registration, state } = agent.record
@@ -151,12 +203,15 @@ export class MemoryRegistry implements Registry {
     namespace.fixRevision()
     const agents: AgentRecord[] = []
     for (const agent of namespace.agents.values()) agents.push(agent.record)
+    const beats = new Map<string, number>()
+    for (const { id, beatAt } of namespace.beating) beats.set(id, beatAt)
     return {
       epoch: 'memory',
       revision: namespace.revision,
       agents,
       leader: namespace.leader,
       term: namespace.term,
+      beats,
     }
   }
 
@@ -195,7 +250,9 @@ export class MemoryRegistry implements Registry {
 }
 
 function isHeld(agent: MemoryAgent, request: RegisterRequest): boolean {
-  if (!agent.record.state.connected || request.proved) return false
+  const { connected, door, status } = agent.record.state
+  if (request.proved) return false
+  if (!connected) return door !== undefined && status !== 'offline'
   return request.proofHash !== agent.sessionHash && request.silentFence !== agent.fence
 }
 

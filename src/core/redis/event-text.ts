@@ -1,5 +1,5 @@
 import type { AgentStatus, Registration } from '../../../protocol/agent.ts'
-import type { AgentRecord, AgentState, RegistryEvent, StoredEventKind } from '../registry.ts'
+import type { AgentRecord, AgentState, Door, RegistryEvent, StoredEventKind } from '../registry.ts'
 
 /** What lua/_registry.lua keeps of an agent's state; numbers as text, since Lua's JSON rounds them. */
 interface StateText {
@@ -7,6 +7,7 @@ interface StateText {
   readonly reason?: string
   readonly connected: boolean
   readonly hub?: string
+  readonly door?: Door
   readonly registeredAt: string
   readonly revision: string
 }
@@ -17,6 +18,7 @@ export function parseState(text: string): AgentState {
     status: state.status,
     statusReason: state.reason ?? null,
     connected: state.connected,
+    ...(state.door ? { door: state.door } : {}),
     hub: state.hub ?? null,
     registeredAt: Number(state.registeredAt),
     revision: Number(state.revision),

@@ -15,6 +15,8 @@ const REGISTRY = [...TASKS, '_registry'] as const
 const PRELUDES = {
   open: [],
   register: REGISTRY,
+  enrol: REGISTRY,
+  beat: REGISTRY,
   update: REGISTRY,
   leave: REGISTRY,
   reclaim: REGISTRY,
@@ -25,6 +27,8 @@ const PRELUDES = {
   send: ['_enqueue'],
   read: [],
   unread: [],
+  peek: [],
+  acknowledge: RECEIPTS,
   settle: [],
   'settle-receipts': RECEIPTS,
   progress: RECEIPTS,

@@ -111,6 +111,13 @@ async function register(
         },
       )
     }
+    if (result.hub === null) {
+      throw new MeshError(
+        'agent_taken',
+        `agent ${show(agentId)} is a member over HTTP or MXP that is not offline; choose another id`,
+        { retryAfterMs: 10_000 },
+      )
+    }
     if (connection.state !== 'opening') return null
     if (await namespace.probes.isAlive(agentId, result.hub, result.fence)) {
       throw new MeshError(

@@ -16,7 +16,7 @@ end
 local function to_lane(agent, letter, lane, text, expires)
   local session = redis.call('HGET', SESSIONS, agent)
   if not session then return 'unknown_target' end
-  if letter == 'i' and INBOX_MAX > 0 and redis.call('XLEN', lane) >= INBOX_MAX then return 'inbox_full' end
+  if letter == 'i' and INBOX_MAX > 0 and not string.find(session, ' - @', 1, true) and redis.call('XLEN', lane) >= INBOX_MAX then return 'inbox_full' end
   local place
   if expires == '' then
     place = letter .. string.sub(redis.call('XADD', lane, '0-*', 't', text), 3)

@@ -6,7 +6,7 @@
 -- ARGV[13] '1': proved  ARGV[14] fence of a silent holder or ''  ARGV[15] producer or ''  ARGV[16] guessed name holder or ''
 -- ARGV[17] producers remembered  ARGV[18] slots of a producer  ARGV[19] when a new id was first registered (ms), before the store lost it, or ''; then
 --   senders as in _receipts.lua
--- Returns {'held', hub, fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
+-- Returns {'held', hub (or '': it lives by heartbeats), fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
 --         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
 local id, registration, hub, hash, proof = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local proved, silent_fence, producer, holder_guess = ARGV[13] == '1', ARGV[14], ARGV[15], ARGV[16]
@@ -17,6 +17,9 @@ local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
 if live and not proved and proof ~= session.hash and silent_fence ~= session.fence then
   return { 'held', session.hub, session.fence }
+end
+if session and not live and not proved and string.sub(session.hash, 1, 1) == '@' and load_state(id).status ~= 'offline' then
+  return { 'held', '', session.fence }
 end
 
 local fields = cjson.decode(registration)
@@ -32,9 +35,15 @@ end
 local state = load_state(id)
 local resumed = state and 1 or 0
 if state then
-  local before = link(id, redis.call('HGET', AGENTS, id), false)
+  local before = link(id, redis.call('HGET', AGENTS, id), false, state.door)
   redis.call('HDEL', NAMES, before.name)
   if live then mark_all(id, OWN) end
+  if state.door then
+    -- From now on it reads the log itself.
+    state.door = nil
+    mark_door(id, state)
+    redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
+  end
 else
   state = { status = 'online', registeredAt = int(math.min(now, tonumber(ARGV[19]) or now)) }
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
