@@ -1,22 +1,32 @@
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { fastify, type FastifyInstance } from 'fastify'
+import { fastify, type FastifyInstance, type FastifyReply } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
+import { api, API_PATH, type ApiOptions, sendFrameworkError } from './routes/api/index.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
 
 const PATH = '/mesh'
+/** An id of 256 characters, each of up to nine once it is in a URL. */
+const PARAM_CHARS = 2_304
 
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string): FastifyInstance {
+export function createApp(hub: Hub, version: string, apiOptions: ApiOptions = {}): FastifyInstance {
   const app = fastify({
     forceCloseConnections: true,
+    frameworkErrors: (error, { url }, typed) => {
+      // Typed for a route that there is not.
+      const reply = typed as unknown as FastifyReply
+      if (url.startsWith(API_PATH)) void sendFrameworkError(error, reply)
+      else void reply.code(error.statusCode ?? 400).send(error)
+    },
+    routerOptions: { maxParamLength: PARAM_CHARS },
     rewriteUrl: ({ url = '/' }) => rewriteSpecAiUrl(url),
   })
   // As axum answers what it does not serve, for clients that were made for it.
@@ -29,6 +39,7 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
   app.register(ready(hub))
   app.register(mesh(PATH))
   app.register(specAi(hub))
+  app.register(api(hub, version, apiOptions), { prefix: API_PATH })
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

@@ -126,6 +126,20 @@ export function depthsSuite({ openCore, openPair }: CoreFactory): void {
     })
   })
 
+  describe('the agents of a hub', () => {
+    test('are those whose live session is there', async () => {
+      const [one, two] = await openPair()
+      expect((await two.registry.connectedByHub(NS)).size).toBe(0)
+      for (let i = 0; i < 1_500; i++) await join(one, `a${i}`, { hub: i % 3 === 0 ? 'hub-1' : 'hub-2' })
+      const gone = await join(one, 'gone', { hub: 'hub-3' })
+      await leave(one, gone)
+      expect([...(await two.registry.connectedByHub(NS))].toSorted()).toEqual([
+        ['hub-1', 500],
+        ['hub-2', 1_000],
+      ])
+    })
+  })
+
   describe('an operator without a session', () => {
     const operator = (agentId: string) =>
       ({ agentId, fence: 0, hub: 'hub-1', producer: null, door: 'operator' }) as const
