@@ -2,6 +2,5 @@
 export type {
   AgentsPage as AgentsAnswer,
   HubInfo as HubAnswer,
-  QueueInfo as QueueAnswer,
   QueuesPage as QueuesAnswer,
 } from './hub/operations.ts'

@@ -66,19 +66,17 @@ async function get<Answer>(hub: string, url: string): Promise<Answer> {
     text = await response.text()
   } catch (error) {
     const { message, cause } = error as Error
-    const { code } = (cause ?? {}) as { code?: unknown }
+    const { code = message } = (cause ?? {}) as { code?: string }
     throw new Error(
-      `nothing answers at ${hub} (${String(code ?? message)}); start a hub with "meshwire start", or name another one with --url`,
+      `nothing answers at ${hub} (${code}); start a hub with "meshwire start", or name another one with --url`,
       { cause: error },
     )
   }
   const answer = parse(text)
   if (response.ok && answer !== null) return answer as Answer
-  const { error } = (answer ?? {}) as { error?: { message?: unknown; remedy?: unknown } }
-  if (typeof error?.message === 'string')
-    throw new Error(
-      visible(`${error.message} (HTTP ${response.status}). ${String(error.remedy ?? '')}`.trimEnd()),
-    )
+  const { error } = (answer ?? {}) as { error?: { message?: string; remedy?: string } }
+  if (error?.message !== undefined)
+    throw new Error(visible(`${error.message} (HTTP ${response.status}). ${error.remedy ?? ''}`.trimEnd()))
   throw new Error(
     `what answers at ${hub} is no Meshwire hub with an operations API (HTTP ${response.status})`,
   )

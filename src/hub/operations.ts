@@ -197,7 +197,7 @@ export class Operations {
   async deadLetters(name: string, query: deadLetters.DeadLettersQuery): Promise<DeadLettersListResult> {
     const namespace = await this.#open(name)
     const text = await promptly(deadLetters.deadLetterPage(namespace, query))
-    return JSON.parse(text) as DeadLettersListResult
+    return decode(text)[0] as unknown as DeadLettersListResult
   }
 
   /** However long it takes: there may be many. @throws MeshError `bad_frame` */

@@ -75,5 +75,5 @@ export function operation<
 >(definition: Definition<Params, Query, Body, Answer>): Operation {
   const { params = NONE, query = NONE, body = null, errors = [], status = 200, handle, ...rest } = definition
   // What it is called with has been read by these very schemas.
-  return { ...rest, params, query, body, errors, status, handle: handle as unknown as Operation['handle'] }
+  return { ...rest, params, query, body, errors, status, handle }
 }
