@@ -66,7 +66,7 @@ async function get<Answer>(hub: string, url: string): Promise<Answer> {
     text = await response.text()
   } catch (error) {
     const { message, cause } = error as Error
-    const { code = message } = (cause ?? {}) as { code?: string }
+    const { code = (cause as Error | undefined)?.message ?? message } = (cause ?? {}) as { code?: string }
     throw new Error(
       `nothing answers at ${hub} (${code}); start a hub with "meshwire start", or name another one with --url`,
       { cause: error },

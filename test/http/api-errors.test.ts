@@ -121,7 +121,8 @@ describe('authorization', () => {
       const anonymous = await api.refused(method, path, init)
       expect([path, anonymous]).toMatchObject([path, { status: 401, code: 'unauthorized' }])
       expect(anonymous.headers.get('www-authenticate')).toBe('Bearer')
-      const headers = { ...init.headers, authorization: 'Bearer x' }
+      const type = body === null ? {} : { 'content-type': 'application/json' }
+      const headers = { ...type, authorization: 'Bearer x' }
       expect([path, await api.refused(method, path, { ...init, headers })]).toMatchObject([
         path,
         { status: 403, code: 'forbidden' },
