@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { ConfigError, issueText, parseSettings, type SettingName, type Settings } from './config.ts'
+import { openAuthenticator } from './authentication.ts'
+import { ConfigError, issueText, parseSettings, type Settings } from './config.ts'
 import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
@@ -7,6 +8,7 @@ import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
 import { Hub } from './hub/hub.ts'
 import { createLog, type Log } from './observability/log.ts'
+import { readSetting } from './setting-file.ts'
 
 export { ConfigError, type Settings } from './config.ts'
 export { type Core, type CoreLimits } from './core/core.ts'
@@ -50,17 +52,6 @@ function packageVersion(): string {
   return 'unknown'
 }
 
-/** The file that a setting names, or undefined. @throws ConfigError */
-function readSetting(settings: Settings, name: SettingName): string | undefined {
-  const path = settings[name]
-  if (path === undefined) return undefined
-  try {
-    return readFileSync(String(path), 'utf8')
-  } catch (error) {
-    throw new ConfigError(issueText(name, path, (error as Error).message))
-  }
-}
-
 async function openCore(settings: Settings, log: Log): Promise<Core> {
   const limits: CoreLimits = settings
   if (settings.redisUrl === undefined) return createMemoryCore({ limits })
@@ -97,14 +88,22 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const { core: sharedCore, logger, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
-  const core = sharedCore ?? (await openCore(settings, log))
-  const hub = new Hub({ core, settings, log })
+  // First: what is wrong there must be known before anything is opened.
+  const authenticator = await openAuthenticator(settings, log)
+  const core =
+    sharedCore ??
+    (await openCore(settings, log).catch((error: unknown) => {
+      authenticator.close()
+      throw error
+    }))
+  const hub = new Hub({ core, settings, log, authenticator })
   const app = createApp(hub, VERSION)
   try {
     await hub.start()
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
     await hub.close()
+    authenticator.close()
     if (!sharedCore) await core.close()
     throw error
   }
@@ -116,6 +115,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     closing ??= (async () => {
       await hub.close()
       await app.close()
+      authenticator.close()
       if (!sharedCore) await core.close()
     })()
     return closing

@@ -17,12 +17,13 @@ const README = read('README.md')
 const PROTOCOL = read('docs/PROTOCOL.md')
 
 interface Rule {
-  readonly type: 'string' | 'integer'
+  readonly type: 'string' | 'integer' | 'boolean' | 'array'
   readonly description: string
-  readonly default?: string | number
+  readonly default?: string | number | boolean | readonly string[]
   readonly minimum?: number
   readonly maximum?: number
   readonly enum?: readonly string[]
+  readonly items?: Pick<Rule, 'enum'>
 }
 
 /** The rules of src/config.ts as data. */
@@ -31,6 +32,15 @@ const RULES = z.toJSONSchema(settingsSchema).properties as unknown as Readonly<R
 /** Bounds that are sentences rather than numbers. */
 const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
   host: 'not empty',
+  insecureOpen: 'true, false',
+  tokensFile: 'not empty',
+  jwtSecretFile: 'not empty',
+  jwtKeyFile: 'not empty',
+  jwksUrl: 'https, or http on loopback',
+  jwtIssuer: 'not empty',
+  jwtAudience: 'not empty',
+  allowedHosts: 'names, with commas between',
+  allowedOrigins: 'origins, with commas between',
   redisUrl: 'as below',
   redisCa: 'not empty',
   redisCert: 'not empty',
@@ -47,6 +57,7 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
   [/^workers$/, 'processes'],
   [/^rateBurst$/, 'frames'],
   [/^(?:inbox|broadcast|httpInbox)Max$/, 'entries'],
+  [/^httpMessageKinds$/, 'types'],
   [/^queueMax$/, 'messages'],
   [/^eventsMax$/, 'events'],
   [/^deadMax$/, 'messages'],
@@ -54,7 +65,8 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
 ]
 
 function bounds(name: SettingName): string {
-  const { minimum, maximum, enum: values } = RULES[name]
+  const { minimum, maximum, items } = RULES[name]
+  const values = RULES[name].enum ?? items?.enum
   if (values) return values.join(', ')
   return WORDED_BOUNDS[name] ?? `${minimum} to ${maximum}`
 }
@@ -70,7 +82,8 @@ describe('docs/configuration.md', () => {
   it.each(SETTING_NAMES)('tells flag, variable, unit, default, bounds and meaning of %s', (name) => {
     const row = rows.find(([, , option]) => option === `\`${name}\``)
     const unit = UNITS.find(([pattern]) => pattern.test(name))?.[1] ?? ''
-    const preset = String(RULES[name].default ?? 'absent')
+    const { default: given = 'absent' } = RULES[name]
+    const preset = Array.isArray(given) && given.length === 0 ? 'none' : String(given)
     expect(row?.slice(0, 6).map(plain)).toEqual([
       flagOf(name),
       variableOf(name),

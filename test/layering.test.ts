@@ -89,6 +89,18 @@ describe('the checker refuses', () => {
       `import type { Core } from '../core/core.ts'`,
       'http and mxp may not import src/core/core.ts',
     ],
+    [
+      'a testing aid that needs a test runner',
+      'src/testing/fake-agent.ts',
+      `import { expect } from 'vitest'`,
+      'testing may not import vitest',
+    ],
+    [
+      'a testing aid that goes around the hub',
+      'src/testing/test-hub.ts',
+      `import { Hub } from '../hub/hub.ts'`,
+      'testing may not import src/hub/hub.ts',
+    ],
     ['a file of a folder nobody named', 'src/utilities/misc.ts', '', 'is in no layer'],
     [
       'an example that reaches inside',

@@ -6,7 +6,7 @@ import { startTestHub } from './support/hubs.ts'
 import { tableRows } from './support/markdown.ts'
 import { ROOT } from './support/run.ts'
 import { asker, join, nack, send, watchDead } from './support/talk.ts'
-import { neutral, stepsOf, type } from './support/transcript.ts'
+import { neutral, stepsOf, type } from './support/typed-commands.ts'
 
 const PAGE = readFileSync(pathOf(ROOT, 'docs/operations-api.md'), 'utf8')
 

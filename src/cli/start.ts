@@ -19,12 +19,12 @@ export function startCommand(): Command {
   for (const name of SETTING_NAMES) {
     command.addOption(
       new Option(
-        `${flagOf(name)} <value>`,
+        `${flagOf(name)} ${name === 'insecureOpen' ? '[value]' : '<value>'}`,
         `${settingsSchema.shape[name].description} [${variableOf(name)}${presetOf(name)}]`,
       ),
     )
   }
-  return command.action(async (flags: Record<string, string>) => {
+  return command.action(async (flags: Record<string, string | true>) => {
     try {
       const settings = parseSettings({ ...settingsFromEnvironment(), ...flags })
       if (settings.workers > 1 && !isWorker()) {
@@ -51,7 +51,10 @@ export function startCommand(): Command {
 /** `, default 7171`, or nothing where there is none. */
 function presetOf(name: SettingName): string {
   const preset = settingsSchema.shape[name].safeParse(undefined)
-  return preset.success && preset.data !== undefined ? `, default ${preset.data}` : ''
+  const { data } = preset
+  return data === undefined || data === false || (Array.isArray(data) && data.length === 0)
+    ? ''
+    : `, default ${String(data)}`
 }
 
 function startLine(hub: HubServer): string {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { DeadLettersListResult, LeaderResult } from '../../protocol/replies.ts'
 import type { AgentsAnswer, HubAnswer, QueuesAnswer } from '../answers.ts'
@@ -23,6 +24,7 @@ interface Flags {
   readonly url: string
   readonly namespace: string
   readonly json?: true
+  readonly tokenFile?: string
 }
 
 /** `meshwire status`: one look at a mesh, by its operations API. */
@@ -31,6 +33,7 @@ export function statusCommand(): Command {
     .description('Show agents, hubs, leader, queues and dead letters of a mesh')
     .option('--url <url>', 'any hub of the mesh', 'http://127.0.0.1:7171')
     .option('--namespace <name>', 'the namespace that is meant', 'default')
+    .option('--token-file <path>', 'file with the token that is shown to the hub')
     .option('--json', 'print JSON')
     .action(async (flags: Flags) => {
       try {
@@ -43,26 +46,31 @@ export function statusCommand(): Command {
     })
 }
 
-async function ask({ url, namespace }: Flags): Promise<Status> {
+async function ask({ url, namespace, tokenFile }: Flags): Promise<Status> {
   if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
     throw new Error(`--url is ${JSON.stringify(url)}; name a hub like http://127.0.0.1:7171`)
+  const token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim()
+  const get = <Answer>(path: string): Promise<Answer> => getJson<Answer>(url, base + path, token)
   const base = `${url.replace(/\/+$/, '')}/api/v1`
   const of = `namespace=${encodeURIComponent(namespace)}`
   const [hubs, leader, agents, queues, deadLetters] = await Promise.all([
-    get<{ hubs: readonly HubAnswer[] }>(url, `${base}/hubs?${of}`),
-    get<LeaderResult>(url, `${base}/leader?${of}`),
-    get<AgentsAnswer>(url, `${base}/agents?${of}&limit=${AGENTS_SHOWN}`),
-    get<QueuesAnswer>(url, `${base}/queues?${of}`),
-    get<DeadLettersListResult>(url, `${base}/dead-letters?${of}&limit=1000`),
+    get<{ hubs: readonly HubAnswer[] }>(`/hubs?${of}`),
+    get<LeaderResult>(`/leader?${of}`),
+    get<AgentsAnswer>(`/agents?${of}&limit=${AGENTS_SHOWN}`),
+    get<QueuesAnswer>(`/queues?${of}`),
+    get<DeadLettersListResult>(`/dead-letters?${of}&limit=1000`),
   ])
   return { url, namespace, hubs: hubs.hubs, leader: leader.leader, agents, queues, deadLetters }
 }
 
-async function get<Answer>(hub: string, url: string): Promise<Answer> {
+async function getJson<Answer>(hub: string, url: string, token: string | null): Promise<Answer> {
   let response: Response
   let text: string
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) })
+    response = await fetch(url, {
+      signal: AbortSignal.timeout(ANSWER_MS),
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+    })
     text = await response.text()
   } catch (error) {
     const { message, cause } = error as Error

@@ -71,6 +71,11 @@ export interface RegisterRequest {
   readonly proofHash: string | null
   /** The newcomer is proved by other means (a token's subject). */
   readonly proved: boolean
+  /**
+   * Whose the agent is: the subject of a token. An agent keeps its first owner while it is registered, and with it its name. Null or absent (authentication
+   * is off): nobody's, and nobody's ownership is looked at.
+   */
+  readonly owner?: string | null
   /** The fence of a holder that a probe found silent: that one may be displaced without proof. */
   readonly silentFence: number | null
   /** When the agent was first registered, as a hub knew it before the store lost it (milliseconds since 1970): what a new id begins with. */
@@ -104,8 +109,10 @@ export type RegisterResult =
     }
   /** A live session has the id and the newcomer has no proof; `hub` null: an agent that lives by heartbeats, and is not offline. */
   | { readonly outcome: 'held'; readonly hub: string | null; readonly fence: number }
-  /** `holder`, which is not offline, has the name. */
+  /** `holder`, which is not offline or has another owner, has the name. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
+  /** The agent is registered, and has another owner. */
+  | { readonly outcome: 'not_owner' }
 
 export interface EnrolRequest {
   readonly agentId: string
@@ -141,8 +148,15 @@ export interface BeatRequest {
 }
 
 export type BeatResult =
-  /** `at`: milliseconds since 1970, the store's clock. No events: nothing changed but the time. */
-  | { readonly outcome: 'alive'; readonly at: number; readonly events: readonly RegistryEvent[] }
+  | {
+      readonly outcome: 'alive'
+      /** Milliseconds since 1970, the store's clock. */
+      readonly at: number
+      /** Who leads now. */
+      readonly leader: string | null
+      /** None: nothing changed but the time. */
+      readonly events: readonly RegistryEvent[]
+    }
   /** No agent of this door has the id. */
   | { readonly outcome: 'unknown' }
 
@@ -217,7 +231,7 @@ export interface EventsSince {
  * every hub of the namespace by `event` signals, in one step.
  *
  * Leader: an eligible agent that is not offline. When there is none, or the one there was is gone, offline or not eligible
- * any more, the eligible agent with status `online` that has the smallest `registeredAt`, then the smallest id, is elected,
+ * any more, the eligible agent with status `online` that has the smallest `registeredAt`, and of those the one that came first, is elected,
  * with a term that is the revision of its `leader.changed`. Where a store has lost its leader with everything else, hubs and agents have 2 s
  * to come back before there is an election. Where nobody qualifies the leader becomes null (the term stays).
  */
@@ -225,8 +239,8 @@ export interface Registry {
   /**
    * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
    * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
-   * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step. `held` comes before
-   * `name_taken`.
+   * agent's name is given to the newcomer when that one is offline and has no other owner: it is unregistered first, by the same step. `not_owner` comes
+   * before `held`, and that before `name_taken`.
    */
   register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
   /**

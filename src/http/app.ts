@@ -3,14 +3,21 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { fastify, type FastifyInstance, type FastifyReply } from 'fastify'
 import { WebSocketServer } from 'ws'
+import { MeshError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
+import { authenticateHeader } from '../auth/credentials.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
-import { api, API_PATH, type ApiOptions, sendFrameworkError } from './routes/api/index.ts'
+import { api, type ApiOptions } from './routes/api/index.ts'
+import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
+import { Gate, type Refusal } from './gate.ts'
+import { guard } from './guard.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
 
 const PATH = '/mesh'
 /** An id of 256 characters, each of up to nine once it is in a URL. */
@@ -20,15 +27,21 @@ const PARAM_CHARS = 2_304
 export function createApp(hub: Hub, version: string, apiOptions: ApiOptions = {}): FastifyInstance {
   const app = fastify({
     forceCloseConnections: true,
-    frameworkErrors: (error, { url }, typed) => {
-      // Typed for a route that there is not.
-      const reply = typed as unknown as FastifyReply
-      if (url.startsWith(API_PATH)) void sendFrameworkError(error, reply)
-      else void reply.code(error.statusCode ?? 400).send(error)
-    },
     routerOptions: { maxParamLength: PARAM_CHARS },
     rewriteUrl: ({ url = '/' }) => rewriteSpecAiUrl(url),
+    // What no route is looked up for has no hooks either.
+    frameworkErrors: (error, { url }, reply) => {
+      const plain: FastifyReply = reply
+      if (isApi(url)) void sendFrameworkError(error, plain.headers(SECURITY_HEADERS))
+      else
+        void plain
+          .code(error.statusCode ?? 400)
+          .headers(SECURITY_HEADERS)
+          .send({ error: error.message })
+    },
   })
+  const gate = new Gate(hub.settings)
+  guard(app, gate)
   // As axum answers what it does not serve, for clients that were made for it.
   app.setNotFoundHandler((request, reply) => {
     const [url = '/'] = request.originalUrl.split('?')
@@ -57,7 +70,7 @@ export function createApp(hub: Hub, version: string, apiOptions: ApiOptions = {}
       answerPlainly(app, request, socket)
       return
     }
-    const refusal = refuse(hub, request)
+    const refusal = refuse(hub, gate, request)
     if (refusal) {
       end(socket, refusal)
       return
@@ -67,13 +80,42 @@ export function createApp(hub: Hub, version: string, apiOptions: ApiOptions = {}
         return socket.destroyed
       },
       enter() {
-        socket.off('error', destroy)
-        server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))
+        identify(hub, request).then(
+          (principal) => {
+            if (socket.destroyed) return
+            if (hub.draining) {
+              end(socket, drainingAnswer())
+              return
+            }
+            socket.off('error', destroy)
+            server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket, principal))
+          },
+          (error: unknown) => end(socket, unidentifiedAnswer(hub, error)),
+        )
       },
       refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
     })
   })
   return app
+}
+
+/** Who knocks, by the `Authorization` header; null where `hello` has to say, and while authentication is off. @throws MeshError */
+async function identify({ authenticator }: Hub, { headers }: IncomingMessage): Promise<Principal | null> {
+  if (!authenticator.required || headers.authorization === undefined) return null
+  return authenticateHeader(authenticator, headers.authorization)
+}
+
+function unidentifiedAnswer(hub: Hub, error: unknown): string {
+  if (error instanceof MeshError && error.code === 'unauthorized')
+    return answer('401 Unauthorized', error.message, 'WWW-Authenticate: Bearer\r\n')
+  if (error instanceof MeshError)
+    return answer(
+      '503 Service Unavailable',
+      error.message,
+      `Retry-After: ${Math.ceil((error.retryAfterMs ?? 0) / 1_000)}\r\n`,
+    )
+  hub.log.error({ err: error }, 'authentication failed')
+  return answer('500 Internal Server Error', 'The hub failed at this request; try again')
 }
 
 /**
@@ -102,7 +144,9 @@ function end(socket: Duplex, text: string): void {
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */
-function refuse(hub: Hub, request: IncomingMessage): string | null {
+function refuse(hub: Hub, gate: Gate, request: IncomingMessage): string | null {
+  const refusal = gate.refusal(request.headers, request.url)
+  if (refusal) return answer(`${refusal.status} ${REASONS[refusal.status]}`, refusal.text)
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
   if (hub.draining) return drainingAnswer()
@@ -112,6 +156,12 @@ function refuse(hub: Hub, request: IncomingMessage): string | null {
   }
   return null
 }
+
+const REASONS: Readonly<Record<Refusal['status'], string>> = { 400: 'Bad Request', 403: 'Forbidden' }
+
+const SECURITY_LINES = Object.entries(SECURITY_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')
 
 const drainingAnswer = (): string =>
   answer('503 Service Unavailable', 'This hub is shutting down; connect to another one', 'Retry-After: 0\r\n')
@@ -125,5 +175,5 @@ const busyAnswer = (retryAfterS: number): string =>
 
 function answer(status: string, text: string, headers = ''): string {
   const body = `${text}\n`
-  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n${SECURITY_LINES}${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 }

@@ -6,6 +6,7 @@ import type { Ref } from '../../protocol/commands.ts'
 import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
 import { dispatch } from './dispatch.ts'
@@ -16,6 +17,7 @@ import { Outbox } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Session } from './session.ts'
 import type { Reader, Subscription } from './subscription.ts'
+import type { Expiring } from './token-expiry.ts'
 
 /**
  * greeting: a `hello` is awaited. opening: one is being worked on, nothing may be sent. open: welcomed. closing: nothing
@@ -27,7 +29,7 @@ export type ConnectionState = 'greeting' | 'opening' | 'open' | 'closing'
 const CLOSE_MS = 2_000
 
 /** One socket's life. */
-export class Connection implements Beating, Reader {
+export class Connection implements Beating, Expiring, Reader {
   readonly id = nanoid(10)
   readonly hub: Hub
   readonly outbox: Outbox
@@ -36,7 +38,12 @@ export class Connection implements Beating, Reader {
   readonly subscriptions = new Map<string, Subscription>()
   /** Subscriptions that are being opened. */
   subscribing = 0
+  /** A new token is being looked at. */
+  authenticating = false
   readonly log: Log
+  /** Who it is by its handshake; null: each `hello` has to say. */
+  readonly admitted: Principal | null
+  #principal: Principal | null
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
   /** Frames that were read and not yet worked on, because the connection is held: those from `#next` on. */
@@ -52,9 +59,11 @@ export class Connection implements Beating, Reader {
   #onHeard: (() => void)[] = []
   #ended: Promise<unknown> | null = null
 
-  constructor(hub: Hub, socket: WebSocket) {
+  constructor(hub: Hub, socket: WebSocket, admitted: Principal | null) {
     const now = Date.now()
     this.hub = hub
+    this.admitted = admitted
+    this.#principal = admitted
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
     this.outbox = new Outbox(
@@ -81,6 +90,17 @@ export class Connection implements Beating, Reader {
   }
   get session(): Session | null {
     return this.#session
+  }
+  /** Null until it is known. */
+  get principal(): Principal | null {
+    return this.#principal
+  }
+  set principal(principal: Principal | null) {
+    this.#principal = principal
+    if (this.#state === 'open') this.hub.expiry.add(this)
+  }
+  get expiresAt(): number | null {
+    return this.#principal?.expiresAt ?? null
   }
   get lastHeardAt(): number {
     return this.#lastHeardAt
@@ -126,8 +146,7 @@ export class Connection implements Beating, Reader {
       }
     } catch (error) {
       // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
-      this.log.error({ err: error }, 'connection failed')
-      this.close('hub_failed')
+      this.onFailure(error)
     }
     if (this.#next < this.#frames.length && this.#state !== 'closing') return
     this.#frames = []
@@ -187,6 +206,7 @@ export class Connection implements Beating, Reader {
 
   /** The `hello` failed: the client may try again. */
   failHello(): void {
+    if (this.admitted === null) this.#principal = null
     if (this.#state === 'opening') this.#state = 'greeting'
   }
 
@@ -198,7 +218,15 @@ export class Connection implements Beating, Reader {
     this.#session = session
     namespace.enter()
     this.hub.heartbeat.add(this)
-    this.log.info({ namespace: namespace.name, agentId: session?.agentId ?? null }, 'connection open')
+    this.hub.expiry.add(this)
+    this.log.info(
+      {
+        namespace: namespace.name,
+        agentId: session?.agentId ?? null,
+        subject: this.#principal?.subject ?? null,
+      },
+      'connection open',
+    )
   }
 
   /** Asks the client to leave within a time; what it sends until then is taken. */
@@ -247,6 +275,16 @@ export class Connection implements Beating, Reader {
 
   onSilence(): void {
     this.close('no_sign_of_life')
+  }
+
+  onExpired(): void {
+    this.close('token_expired')
+  }
+
+  /** What nobody waits for has failed: a fault of the hub. */
+  onFailure(error: unknown): void {
+    this.log.error({ err: error }, 'connection failed')
+    this.close('hub_failed')
   }
 
   #onDrain(): void {
@@ -302,6 +340,7 @@ export class Connection implements Beating, Reader {
     clearTimeout(this.#helloTimer)
     this.#tellHeard()
     this.hub.heartbeat.remove(this)
+    this.hub.expiry.remove(this)
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.close(subscription)
     this.subscriptions.clear()
     this.#namespace?.exit()

@@ -5,6 +5,7 @@ import type { Door } from '../core/registry.ts'
 import { DoorSend } from './door-send.ts'
 import type { Hub } from './hub.ts'
 import { messageText } from './message-text.ts'
+import { leaderOf } from './door-leader.ts'
 import type { Namespace } from './namespace.ts'
 import type { Replica } from './replica.ts'
 import { route } from './router.ts'
@@ -33,6 +34,11 @@ export interface DoorMessage {
 export interface Beat {
   readonly statusReason: string | null
   readonly metrics: Readonly<Record<string, number>> | null
+}
+
+export interface Beaten {
+  readonly known: boolean
+  readonly leader: string | null
 }
 
 /** Rejects with `store_unavailable` where `work` takes too long; it may still be done. */
@@ -119,31 +125,30 @@ export class Doorway {
     return namespace.replica
   }
 
-  /** A sign of life. Answers whether the agent is known, and the registry after it. */
-  beat(agentId: string, beat: Beat): Promise<{ known: boolean; replica: Replica }> {
+  /** A sign of life. Answers whether the agent is known, and who leads (null: nobody). */
+  beat(agentId: string, beat: Beat): Promise<Beaten> {
     return promptly(this.#beat(agentId, beat))
   }
 
-  async #beat(
-    agentId: string,
-    { statusReason, metrics }: Beat,
-  ): Promise<{ known: boolean; replica: Replica }> {
+  async #beat(agentId: string, { statusReason, metrics }: Beat): Promise<Beaten> {
     const namespace = await this.#open()
     const { registry } = this.#hub.core
     const request = { agentId, door: this.#door, staleMs: this.#staleMs, statusReason }
     let result = await registry.beat(this.#namespace, request)
-    if (result.outcome === 'unknown') {
+    const former = result.outcome === 'unknown' ? namespace.former(agentId) : null
+    if (former?.state.door === this.#door) {
       // It will not register again: where the store has lost it, this hub has not.
-      const former = namespace.former(agentId)
-      if (former?.state.door !== this.#door) return { known: false, replica: namespace.replica }
       await this.#enrol(agentId, former.registration)
       result = await registry.beat(this.#namespace, request)
-      if (result.outcome === 'unknown') return { known: false, replica: namespace.replica }
+    }
+    if (result.outcome === 'unknown') {
+      await namespace.catchUp()
+      return { known: false, leader: leaderOf(namespace.replica) }
     }
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     namespace.onBeat(agentId, metrics, result.at)
-    return { known: true, replica: namespace.replica }
+    return { known: true, leader: result.leader ?? leaderOf(namespace.replica) }
   }
 
   /** Unregisters an agent of this door; answers whether there was one. */

@@ -383,7 +383,7 @@ export class Namespace {
     this.#sweeps++
     if (this.#sweeps % QUEUES_EVERY !== 0) return
     this.work.sweep()
-    if (this.#connections > 0) void this.catchUp()
+    if (this.#connections > 0 || this.replica.size > 0) void this.catchUp()
     this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))
   }
 

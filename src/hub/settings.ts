@@ -9,10 +9,14 @@ export interface HubSettings {
   readonly inboxMax: number
   readonly httpStaleMs: number
   readonly httpNamespace: string
+  readonly httpMessageKinds: number
   readonly queueMax: number
   readonly ackTimeoutMs: number
   readonly maxMessageBytes: number
   readonly handshakesPerSecond: number
   readonly ratePerSecond: number
   readonly rateBurst: number
+  readonly host: string
+  readonly allowedHosts: readonly string[]
+  readonly allowedOrigins: readonly string[]
 }

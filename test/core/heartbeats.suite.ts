@@ -137,6 +137,7 @@ export function heartbeatsSuite({ openCore }: CoreFactory): void {
         registeredAt: events[0]?.agent?.state.registeredAt,
       })
       expect((await core.registry.snapshot(NS)).leader).toBe('h2')
+      expect(back).toMatchObject({ leader: 'h2' })
     })
 
     test('a namespace whose only agent was silent has its leader back with the heartbeat', async () => {
@@ -314,6 +315,28 @@ export function heartbeatsSuite({ openCore }: CoreFactory): void {
         { id: 'a', status: 'dead_lettered', reason: 'inbox_overflow' },
         { id: 'b', status: 'dead_lettered', reason: 'inbox_overflow' },
       ])
+    })
+
+    test('a dead letter of it can be sent again, whatever its inbox holds', async () => {
+      const core = await openCore({ httpInboxMax: 1, inboxMax: 1 })
+      const alice = await join(core, 'alice')
+      await enrol(core, 'h1')
+      await fill(core, alice.sender, toAgent('h1'), ['a', 'b'])
+      await core.inboxes.expireAbsent(NS, 100)
+      const [letter] = await core.deadLetters.list(NS, null, 10)
+      const again = { position: letter?.position ?? '', text: letter?.text ?? '', expiresAt: null }
+      expect(await core.deadLetters.redrive(NS, [again])).toEqual(['redriven'])
+      expect(await peek(core, 'h1')).toEqual([frame('a')])
+    })
+
+    test('registering brings an offline one back, with what has come meanwhile', async () => {
+      const core = await openCore()
+      const alice = await join(core, 'alice')
+      await enrol(core, 'h1')
+      await silence(core, 'h1')
+      await fill(core, alice.sender, toAgent('h1'), ['a'])
+      expect(kindsOf((await enrol(core, 'h1')).events)).toEqual(['agent.updated', 'agent.status_changed'])
+      expect(await peek(core, 'h1')).toEqual([frame('a')])
     })
 
     test('an entry waits for its time and no longer, whatever its sender said', async () => {

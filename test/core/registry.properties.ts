@@ -71,7 +71,8 @@ class ModelRegistry {
     if (former !== undefined && former.eligible && former.status !== 'offline') return false
     const candidates = [...this.agents]
       .filter(([, { eligible, status }]) => eligible && status === 'online')
-      .toSorted(([a, { registeredAt: at }], [b, { registeredAt: bt }]) => at - bt || (a < b ? -1 : 1))
+      // Those of one millisecond stand in the order they came in.
+      .toSorted(([, { registeredAt: a }], [, { registeredAt: b }]) => a - b)
     const next = candidates[0]?.[0] ?? null
     const changes = next !== this.leader
     this.leader = next

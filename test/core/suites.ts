@@ -7,6 +7,7 @@ import { inboxesSuite } from './inboxes.suite.ts'
 import { leaderSuite } from './leader.suite.ts'
 import { leasesSuite } from './leases.suite.ts'
 import { numberedSendsSuite } from './numbered-sends.suite.ts'
+import { ownersSuite } from './owners.suite.ts'
 import { queueSendsSuite } from './queue-sends.suite.ts'
 import { queuesClaimsSuite } from './queues-claims.suite.ts'
 import { queuesLossSuite } from './queues-loss.suite.ts'
@@ -26,6 +27,7 @@ export function coreSuites(factory: CoreFactory): void {
   registrySuite(factory)
   registryChangesSuite(factory)
   registryWatchSuite(factory)
+  ownersSuite(factory)
   leaderSuite(factory)
   reclaimSuite(factory)
   heartbeatsSuite(factory)

@@ -84,7 +84,7 @@ describe('authorization', () => {
     const hub = new Hub({ core, settings, log: createLog('silent') })
     const asked: string[] = []
     const app = createApp(hub, VERSION, {
-      authorize: (request, verb, { kind, value, namespace }) => {
+      authorize: async (request, verb, { kind, value, namespace }) => {
         asked.push(`${verb} ${kind}=${value} in ${namespace}`)
         if (request.headers.authorization === undefined)
           throw new MeshError('unauthorized', 'a token is needed')
@@ -141,7 +141,10 @@ describe('authorization', () => {
     const hub = new Hub({ core, settings, log: createLog('silent') })
     const asked: string[] = []
     const app = createApp(hub, VERSION, {
-      authorize: (_request, verb, { kind, value }) => void asked.push(`${verb} ${kind}=${value}`),
+      authorize: async (_request, verb, { kind, value }) => {
+        asked.push(`${verb} ${kind}=${value}`)
+        return null
+      },
     })
     await hub.start()
     const api = new Api(await app.listen({ host: '127.0.0.1', port: 0 }))
@@ -224,7 +227,7 @@ describe('whatever is asked', () => {
   async function rawGet(port: number, target: string): Promise<{ status: number; body: string }> {
     const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
-    socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
     const answer = await textOf(socket)
     const [head = '', body = ''] = answer.split('\r\n\r\n')
     return { status: Number(head.split(' ')[1]), body }

@@ -244,7 +244,7 @@ test('a reader that does not read costs the hub a bounded amount of memory, and 
   const { port } = new URL(hub.httpUrl)
   const socket = connect(Number(port), '127.0.0.1')
   await once(socket, 'connect')
-  socket.write('GET /api/v1/events?events=agent.heartbeat&events=agent.* HTTP/1.1\r\nHost: x\r\n\r\n')
+  socket.write('GET /api/v1/events?events=agent.heartbeat&events=agent.* HTTP/1.1\r\nHost: localhost\r\n\r\n')
   await once(socket, 'data')
   socket.pause()
   const closed = once(socket, 'close')

@@ -189,6 +189,34 @@ describe.each(PLACES)(
       expect(await far.payloads('m1')).toEqual(Array.from({ length: 200 }, (_, i) => i))
     })
 
+    test('members that come while broadcasts are on their way miss none after their registration, and no order breaks', async () => {
+      const { mesh, near, far } = await start({ httpInboxMax: 10_000 })
+      await using _ = mesh
+      await using ws = await join(mesh.near, 'ws', { producer: 'p' })
+      await near.register('m0')
+      const total = 900
+      const answers: Promise<unknown>[] = []
+      const members: Promise<string>[] = []
+      for (let i = 0; i < total; i++) {
+        answers.push(send(ws, i % 4 === 3 ? 'm0' : { all: true }, i, { seq: i + 1 }))
+        if (i % 60 === 0) {
+          members.push(far.register(`m-${i}`).then(({ instance_id: id }) => id))
+          await new Promise((resolve) => setTimeout(resolve, 2))
+        }
+      }
+      await Promise.all(answers)
+      const ids = await Promise.all(members)
+      const { delivered_to: last } = await far.send('ws2', null, total)
+      expect(last.toSorted()).toEqual(['m0', 'ws', ...ids].toSorted())
+      expect(await near.payloads('m0')).toEqual(Array.from({ length: total + 1 }, (_unused, i) => i))
+      for (const id of ids) {
+        const payloads = (await near.payloads(id)) as number[]
+        const from = payloads[0] ?? 0
+        const owed = Array.from({ length: total + 1 - from }, (_unused, i) => from + i)
+        expect(payloads).toEqual(owed.filter((i) => i % 4 !== 3 || i === total))
+      }
+    })
+
     test('one that is away with its registration kept gets what a member sent', async () => {
       const { mesh, near } = await start()
       await using _ = mesh
@@ -242,13 +270,22 @@ describe.each(PLACES)(
         ...Array<string>(6).fill('custom'),
         'custom',
       ])
-      expect(came.map((message) => (message as { customType?: string }).customType ?? null)).toEqual([
-        null,
-        ...customs.slice(1, 7),
-        null,
-      ])
+      expect(came.map((message) => message.customType ?? null)).toEqual([null, ...customs.slice(1, 7), null])
       await send(ws, 'm1', null, { messageType: 'my.own-kind' })
       expect((await near.messages('m1')).at(-1)?.message_type).toEqual({ Custom: 'my.own-kind' })
+    })
+
+    test('D19 members that know six types by name get the others as custom ones', async () => {
+      const { mesh, near, far } = await start({ httpMessageKinds: 6 })
+      await using _ = mesh
+      await near.register('m1')
+      for (const unit of Object.keys(UNITS)) await far.send('x', 'm1', null, { message_type: unit })
+      expect((await near.messages('m1')).map(({ message_type: type }) => type)).toEqual([
+        ...Object.keys(UNITS).slice(0, 6),
+        ...Object.values(UNITS)
+          .slice(6)
+          .map((name) => ({ Custom: name })),
+      ])
     })
 
     test('D17 status and metrics of a heartbeat are shown to agents', async () => {
@@ -440,6 +477,30 @@ describe.each(PLACES)(
       expect(await sendRefused(ws, 'm1', 1)).toBe('unknown_target')
       await using inside = await join(mesh.near, 'ws', { namespace: 'rust' })
       expect((await send(inside, 'm1', 1)).recipients).toBe(1)
+    })
+
+    test('a member is reached by its name, and as the leader', async () => {
+      const { mesh, near, far } = await start()
+      await using _ = mesh
+      await near.register('First one!')
+      await using ws = await join(mesh.far, 'ws')
+      await send(ws, { name: 'First one!' }, 1)
+      await send(ws, { leader: true }, 2, { messageType: 'response' })
+      await send(ws, { leader: true }, 3)
+      expect(await far.payloads(encodeURIComponent('First one!'))).toEqual([1, 2, 3])
+    })
+
+    test('an agent with a connection has no room for more: 429, and nothing is stored', async () => {
+      const { mesh, near } = await start({ inboxMax: 1 })
+      await using _ = mesh
+      const away = await join(mesh.far, 'ws')
+      await away.request({ type: 'bye', keep: true })
+      const body = { target_instance: 'ws', message_type: 'Query', payload: 1 }
+      expect((await near.request('POST', '/messages/send/x', body)).status).toBe(200)
+      const full = await near.request('POST', '/messages/send/x', body)
+      expect([full.status, full.json]).toMatchObject([429, { code: 'inbox_full' }])
+      await using back = await join(mesh.far, 'ws')
+      expect(back.welcome.pending).toBe(1)
     })
 
     test('streams and transient messages pass members by', async () => {

@@ -28,11 +28,19 @@ export class EventReader implements AsyncDisposable {
   }
 
   /** @param lastEventId as an `EventSource` sends it when it connects again */
-  static async open(url: string, lastEventId = ''): Promise<EventReader> {
+  static async open(
+    url: string,
+    lastEventId = '',
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<EventReader> {
     const abort = new AbortController()
     const response = await fetch(url, {
       signal: abort.signal,
-      headers: { accept: 'text/event-stream', ...(lastEventId !== '' && { 'last-event-id': lastEventId }) },
+      headers: {
+        ...more,
+        accept: 'text/event-stream',
+        ...(lastEventId !== '' && { 'last-event-id': lastEventId }),
+      },
     })
     if (response.headers.get('content-type') !== 'text/event-stream; charset=utf-8')
       throw new Error(`no event stream: ${response.status} ${await response.text()}`)

@@ -1,44 +1,90 @@
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
-import { fencedBlocks } from './markdown.ts'
-import { ROOT } from './run.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { openSocket, type TestSocket } from './agent.ts'
 
-/** A command as a page shows it, and what it says that is printed. */
-export interface Step {
-  readonly command: string
-  readonly output: string
+/** Stands for any value; as a key: the frame may have more fields than are shown. */
+const ANY = '…'
+
+/** The connection of one participant, by name. */
+type Sockets = Map<string, TestSocket>
+/** What `<name>` stands for, since it first came. */
+type Names = Map<string, unknown>
+
+/** Whether a value that came is the one that is shown; learns the names in it. */
+function matches(shown: unknown, came: unknown, names: Names): boolean {
+  if (shown === ANY) return came !== undefined
+  if (typeof shown === 'string' && /^<.+>$/.test(shown)) {
+    if (!names.has(shown)) names.set(shown, came)
+    return isDeepStrictEqual(names.get(shown), came)
+  }
+  if (typeof shown !== 'object' || shown === null) return shown === came
+  if (typeof came !== 'object' || came === null || Array.isArray(shown) !== Array.isArray(came)) return false
+  const fields = Object.entries(shown).filter(([key]) => key !== ANY)
+  const all = fields.every(([key, value]) => matches(value, (came as Record<string, unknown>)[key], names))
+  return all && (ANY in shown || Object.keys(came).length === fields.length)
 }
 
-/** The commands of a page's `sh` blocks, in order: lines that begin with `$ `, each with the lines below it. */
-export function stepsOf(page: string): Step[] {
-  return fencedBlocks(page, 'sh').flatMap((block) =>
-    block
-      .split(/^\$ /m)
-      .slice(1)
-      .map((step) => {
-        const at = step.indexOf('\n')
-        return { command: step.slice(0, at), output: step.slice(at + 1).trimEnd() }
-      }),
-  )
+/** The text of a frame with what its names stand for. */
+const filled = (text: string, names: Names): string =>
+  text.replaceAll(/"(<[^">]+>)"/g, (_, name: string) => JSON.stringify(names.get(name)))
+
+async function expectFrame(socket: TestSocket, text: string, names: Names): Promise<void> {
+  const shown = JSON.parse(text) as { readonly type: string }
+  for (;;) {
+    const frame = await socket.nextWhere(() => true, text)
+    if (frame.type === 'ping' && shown.type !== 'ping') {
+      socket.send({ type: 'pong' })
+      continue
+    }
+    if (!matches(shown, frame, names)) throw new Error(`this came instead: ${JSON.stringify(frame)}`)
+    return
+  }
 }
 
-/** What a command prints when it is typed, with the hub at `url` for the one that the page names. */
-export async function type(command: string, url: string): Promise<string> {
-  const real = command
-    .replaceAll('http://127.0.0.1:7171', url)
-    .replace(/^npx meshwire status/, `"${process.execPath}" dist/src/cli/main.js status --url ${url}`)
-  const { stdout } = await promisify(execFile)('bash', ['-c', real], { cwd: ROOT })
-  return stdout.trimEnd().replaceAll(url, 'http://127.0.0.1:7171')
+async function play(line: string, url: string, sockets: Sockets, names: Names): Promise<void> {
+  const {
+    who = '',
+    what = '',
+    rest = '',
+  } = /^(?<who>\w+) +(?<what>→|←|connects|is cut off|is closed)(?: (?<rest>.*))?$/.exec(line)?.groups ?? {}
+  if (what === 'connects') {
+    sockets.set(who, await openSocket(url, { autoPong: false }))
+    return
+  }
+  const socket = sockets.get(who)
+  if (socket === undefined)
+    throw new Error('nobody of that name is connected, or this is no line of a transcript')
+  if (what === '→') socket.raw(filled(rest, names))
+  else if (what === '←') await expectFrame(socket, rest, names)
+  else if (what === 'is cut off') await socket.cut()
+  else {
+    const { code } = await socket.closed
+    if (code !== Number(rest)) throw new Error(`it was closed with ${code}`)
+  }
 }
 
-/** Without what differs from one run to the next: ids that hubs make, times, revisions, terms, ages. */
-export const neutral = (output: string): string =>
-  output
-    .replace(/hub-[\w-]{8}/g, 'hub-…')
-    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'time')
-    .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}/g, 'message')
-    .replace(/"id":"[0-9a-z]+\.\d+"|"messageId":"[0-9a-z]+\.\d+"/g, 'id')
-    .replace(/"position":"\d+(?:-\d+)?"/g, 'position')
-    .replace(/\d{14,}/g, 'revision')
-    .replace(/"(leaseMs|oldestAgeMs)":\d+/g, '"$1":…')
-    .replace(/\b\d+ (?:ms|s|min)\b *$/gm, 'a while')
+/**
+ * Plays a conversation with a hub, and fails at the first line that does not happen. A line is `name → frame` (sent as it is),
+ * `name ← frame` (the next that comes, apart from pings that are not shown), `name connects`, `name is cut off`, or `name is
+ * closed code`; in a frame `"<name>"` is whatever it was the first time, `"…"` anything, and a field `"…"` further fields.
+ * @throws Error that names the line
+ */
+export async function replay(transcript: string, url: string): Promise<void> {
+  const sockets: Sockets = new Map()
+  const names: Names = new Map()
+  try {
+    for (const [index, line] of transcript.trimEnd().split('\n').entries()) {
+      if (line.trim() === '') continue
+      await play(line, url, sockets, names).catch((error: Error) => {
+        throw new Error(`line ${index + 1}, ${line}\n${error.message}`, { cause: error })
+      })
+    }
+    for (const [name, socket] of sockets) {
+      // Whatever the hub had still to say has come then; who is closed or not welcome has nothing to wait for.
+      await socket.roundTrip().catch(() => undefined)
+      const more = socket.waiting.filter(({ type }) => type !== 'ping')
+      if (more.length > 0) throw new Error(`${name} got more than is shown: ${JSON.stringify(more)}`)
+    }
+  } finally {
+    await Promise.all([...sockets.values()].map((socket) => socket.cut()))
+  }
+}

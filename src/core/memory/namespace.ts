@@ -46,6 +46,7 @@ export class Namespace {
   /** Agents whose grace or retention period runs. */
   readonly deadlines = new Schedule<MemoryAgent>((agent) => agent.deadline)
   readonly expiries = new Schedule<StoredEntry>(expiryOf)
+  #order = 0
   #leader: MemoryAgent | null = null
   #term = 0
 
@@ -117,7 +118,12 @@ export class Namespace {
       registeredAt: change.at,
       revision: this.#nextRevision(change),
     }
-    const agent = new MemoryAgent({ id, registration, state }, this.broadcasts.head, this.expiries)
+    const agent = new MemoryAgent(
+      { id, registration, state },
+      ++this.#order,
+      this.broadcasts.head,
+      this.expiries,
+    )
     this.#agents.set(id, agent)
     this.#index(change, agent, null)
     this.#write(change, 'agent.registered', agent)
@@ -270,7 +276,7 @@ export class Namespace {
 
 function isElder(a: MemoryAgent, b: MemoryAgent): boolean {
   const difference = a.record.state.registeredAt - b.record.state.registeredAt
-  return difference === 0 ? a.id < b.id : difference < 0
+  return difference === 0 ? a.order < b.order : difference < 0
 }
 
 const isOwed = ({ from, echo, recipients }: BroadcastEntry, agentId: string): boolean =>

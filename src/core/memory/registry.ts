@@ -32,12 +32,15 @@ export class MemoryRegistry implements Registry {
     const namespace = this.#namespaces.open(name)
     const { agentId, registration, hub, producer } = request
     const known = namespace.agents.get(agentId)
+    if (known !== undefined && isAnothers(known, request)) return { outcome: 'not_owner' }
     if (known !== undefined && isHeld(known, request)) {
       return { outcome: 'held', hub: known.record.state.connected ? hubOf(known) : null, fence: known.fence }
     }
     const holder = namespace.holderOf(registration.name)
-    if (holder !== undefined && holder !== known && holder.record.state.status !== 'offline') {
-      return { outcome: 'name_taken', holder: holder.id }
+    if (holder !== undefined && holder !== known) {
+      const { status } = holder.record.state
+      if (status !== 'offline' || isAnothers(holder, request))
+        return { outcome: 'name_taken', holder: holder.id }
     }
 
     const change = namespace.begin()
@@ -51,6 +54,7 @@ export class MemoryRegistry implements Registry {
     }
     agent.fence = agent.record.state.revision
     agent.sessionHash = request.sessionHash
+    agent.owner ??= request.owner ?? null
     namespace.deadlines.remove(agent)
     agent.inbox.watch(false)
     agent.replies.watch(false)
@@ -114,7 +118,7 @@ export class MemoryRegistry implements Registry {
       namespace.update(change, agent, registration, { statusReason: reason })
     }
     if (change.events.length > 0) namespace.elect(change)
-    return { outcome: 'alive', at: change.at, events: change.events }
+    return { outcome: 'alive', at: change.at, leader: namespace.leader, events: change.events }
   }
 
   async update(name: string, request: UpdateRequest): Promise<ChangeResult> {
@@ -256,6 +260,11 @@ export class MemoryRegistry implements Registry {
     agent.deadline = deadline
     namespace.deadlines.add(agent)
   }
+}
+
+/** Where either is nobody's, ownership is not looked at. */
+function isAnothers({ owner }: MemoryAgent, request: RegisterRequest): boolean {
+  return owner !== null && request.owner != null && owner !== request.owner
 }
 
 function isHeld(agent: MemoryAgent, request: RegisterRequest): boolean {

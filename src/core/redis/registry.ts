@@ -59,10 +59,12 @@ export class RedisRegistry implements Registry {
           LIMITS.producersMax,
           LIMITS.producerWindow,
           request.registeredAt ?? '',
+          request.owner ?? '',
         ],
       )) as string[]
       const [outcome, ...rest] = reply
       if (outcome === 'held') return { outcome, hub: rest[0] || null, fence: Number(rest[1]) }
+      if (outcome === 'not_owner') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') return parseRegistered(rest)
       // An offline agent has the name: its keys have to be declared for it to be unregistered.
@@ -112,8 +114,8 @@ export class RedisRegistry implements Registry {
       request.statusReason ?? '',
     ])) as string[] | null
     if (reply === null) return { outcome: 'unknown' }
-    const [at, ...events] = reply
-    return { outcome: 'alive', at: Number(at), events: events.map(parseEvent) }
+    const [at, leader, ...events] = reply
+    return { outcome: 'alive', at: Number(at), leader: leader || null, events: events.map(parseEvent) }
   }
 
   async update(namespace: string, request: UpdateRequest): Promise<ChangeResult> {

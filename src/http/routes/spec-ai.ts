@@ -6,7 +6,7 @@ import { Doorway } from '../../hub/doorway.ts'
 import type { Hub } from '../../hub/hub.ts'
 import { DataError, readAcknowledge, readHeartbeat, readRegister, readSend } from '../spec-ai/bodies.ts'
 import { type Json, JsonSyntaxError, parseJson } from '../spec-ai/json-text.ts'
-import { leaderOf, meshOf, toAddress } from '../spec-ai/members.ts'
+import { meshOf, toAddress } from '../spec-ai/members.ts'
 import { messageId } from '../spec-ai/message-ids.ts'
 import { toOurs } from '../spec-ai/message-types.ts'
 import { toAgentMessage } from '../spec-ai/messages.ts'
@@ -55,7 +55,8 @@ const INVALID: ReadonlySet<string> = new Set(['invalid_agent', 'invalid_name', '
  * a connection, on any hub, see it, and it sees them. It acts for ids that registered here and for no others.
  */
 export function specAi(hub: Hub): FastifyPluginCallback {
-  const doorway = new Doorway(hub, 'http', hub.settings.httpNamespace, hub.settings.httpStaleMs)
+  const { httpNamespace, httpStaleMs, httpMessageKinds } = hub.settings
+  const doorway = new Doorway(hub, 'http', httpNamespace, httpStaleMs)
 
   const handlers: Record<Route['name'], (call: Call) => Promise<FastifyReply>> = {
     async register({ body, ip, reply }) {
@@ -94,8 +95,8 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       const { status, metrics } = readHeartbeat(body())
       // Cut where no pair of surrogates is.
       const statusReason = status.slice(0, LIMITS.stringChars).replace(/\p{Surrogate}$/u, '')
-      const { known, replica } = await doorway.beat(id, { statusReason, metrics })
-      const answer = { acknowledged: known, leader_id: leaderOf(replica), should_sync: false }
+      const { known, leader } = await doorway.beat(id, { statusReason, metrics })
+      const answer = { acknowledged: known, leader_id: leader, should_sync: false }
       return sendJson(reply, known ? 200 : 404, answer)
     },
 
@@ -123,7 +124,7 @@ export function specAi(hub: Hub): FastifyPluginCallback {
 
     async messages({ id, reply }) {
       const frames = await doorway.peek(id, PEEK_BYTES)
-      const messages = frames.map((frame) => toAgentMessage(frame, id))
+      const messages = frames.map((frame) => toAgentMessage(frame, id, httpMessageKinds))
       return sendText(reply, 200, `{"messages":[${messages.join(',')}]}`)
     },
 

@@ -41,7 +41,9 @@ function shownType(value: Json): string {
     case 'boolean':
       return `boolean \`${value.value}\``
     case 'number':
-      return isInteger(value.text) ? `integer \`${value.text}\`` : `floating point \`${value.text}\``
+      return isInteger(value.text)
+        ? `integer \`${value.text}\``
+        : `floating point \`${value.text.slice(0, 80)}\``
     case 'string':
       return `string ${JSON.stringify(value.value.slice(0, 80))}`
     case 'array':
@@ -53,7 +55,8 @@ function shownType(value: Json): string {
 
 /** Whether serde_json reads it as one: `1.0`, `-0` and what no 64 bits hold are floats. */
 function isInteger(text: string): boolean {
-  if (!/^-?\d+$/.test(text) || text === '-0') return false
+  // No 64 bits hold more digits, and making a number of millions of them would take long.
+  if (text.length > 20 || !/^-?\d+$/.test(text) || text === '-0') return false
   const value = BigInt(text)
   return value >= -(2n ** 63n) && value < 2n ** 64n
 }

@@ -1,3 +1,4 @@
+import { byAge, leaderOf } from '../../hub/door-leader.ts'
 import type { ReplicaAgent } from '../../hub/replica-agent.ts'
 import type { Replica } from '../../hub/replica.ts'
 
@@ -36,9 +37,6 @@ function toInstance(agent: ReplicaAgent, leader: string | null): MeshInstance {
   }
 }
 
-const isElder = ({ record: a }: ReplicaAgent, { record: b }: ReplicaAgent): number =>
-  a.state.registeredAt - b.state.registeredAt || (a.id < b.id ? -1 : 1)
-
 /** The mesh as a member sees it: who is not offline, the eldest first, and who leads them. */
 export interface Mesh {
   readonly leader: string | null
@@ -46,26 +44,11 @@ export interface Mesh {
 }
 
 /**
- * A mesh with members has a leader, always. Where nobody leads because nobody here may (tabs, tools, degraded agents), there is no mesh to show; for the
- * moments in which an election waits for those that a store has lost, its outcome is told as far as it can be known.
+ * Who is not offline, the eldest first, and who leads them: nobody is shown without a leader. Where nobody leads because nobody here may (tabs, tools,
+ * degraded agents), there is no mesh to show.
  */
 export function meshOf(replica: Replica): Mesh {
-  const present = [...replica.all()]
-    .filter(({ record }) => record.state.status !== 'offline')
-    .toSorted(isElder)
-  const leader = leaderOf(replica, present)
+  const present = [...replica.all()].filter(({ record }) => record.state.status !== 'offline').toSorted(byAge)
+  const leader = leaderOf(replica)
   return { leader, instances: leader === null ? [] : present.map((agent) => toInstance(agent, leader)) }
-}
-
-/** Who leads, for members. */
-export function leaderOf(replica: Replica, present: Iterable<ReplicaAgent> = replica.all()): string | null {
-  const { agentId } = replica.leader
-  if (agentId !== null) return agentId
-  let eldest: ReplicaAgent | null = null
-  for (const agent of present) {
-    const { registration, state } = agent.record
-    if (!registration.leaderEligible || state.status !== 'online') continue
-    if (eldest === null || isElder(agent, eldest) < 0) eldest = agent
-  }
-  return eldest?.record.id ?? null
 }

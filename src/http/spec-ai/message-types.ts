@@ -1,6 +1,6 @@
 import { MESSAGE_TYPE_PATTERN } from '../../../protocol/message.ts'
 
-/** The kinds that spec-ai knows by name, and how our protocol writes them. */
+/** The kinds that spec-ai knows by name, and how our protocol writes them; the first six it always had. */
 export const UNITS = {
   Query: 'query',
   Response: 'response',
@@ -42,8 +42,12 @@ export function toOurs(type: SpecAiType): { messageType: string; customType: str
   return { messageType: CUSTOM, customType: custom }
 }
 
-/** As JSON for a member, which refuses its whole inbox for a name it does not know. */
-export function toSpecAi(messageType: string, customType: string | null): string {
+/**
+ * As JSON for a member, which refuses its whole inbox for a name it does not know.
+ * @param kinds how many of the kinds it knows
+ */
+export function toSpecAi(messageType: string, customType: string | null, kinds: number): string {
   const unit = customType === null ? UNIT_OF.get(messageType) : undefined
-  return JSON.stringify(unit ?? { Custom: customType ?? messageType })
+  const isKnown = unit !== undefined && Object.keys(UNITS).indexOf(unit) < kinds
+  return JSON.stringify(isKnown ? unit : { Custom: customType ?? messageType })
 }

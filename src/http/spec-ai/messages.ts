@@ -58,8 +58,9 @@ function correlationIn(text: string, start: number): string | null {
 /**
  * A stored message as JSON for the member `agentId`. The frame was made by hub/message-text.ts: the payload is cut out as it is, so its numbers
  * are those that were sent, and no string in the frame can hold an unescaped quote.
+ * @param kinds how many kinds of messages it knows by name
  */
-export function toAgentMessage(frame: string, agentId: string): string {
+export function toAgentMessage(frame: string, agentId: string, kinds: number): string {
   const payloadAt = frame.indexOf(PAYLOAD)
   const createdAt = frame.lastIndexOf(CREATED)
   const head = JSON.parse(`${frame.slice(0, payloadAt)}}`) as Head
@@ -70,5 +71,5 @@ export function toAgentMessage(frame: string, agentId: string): string {
   const created = frame.slice(createdAt + CREATED.length, frame.indexOf('"', createdAt + CREATED.length))
   const target = head.via === 'direct' ? JSON.stringify(agentId) : 'null'
   const correlation = correlationId?.replaceAll(LONE_SURROGATE, '\ufffd') ?? null
-  return `{"message_id":${JSON.stringify(head.id)},"source_instance":${JSON.stringify(head.from)},"target_instance":${target},"message_type":${toSpecAi(head.messageType, head.customType ?? null)},"payload":${readable(payload)},"correlation_id":${JSON.stringify(correlation)},"created_at":"${created}"}`
+  return `{"message_id":${JSON.stringify(head.id)},"source_instance":${JSON.stringify(head.from)},"target_instance":${target},"message_type":${toSpecAi(head.messageType, head.customType ?? null, kinds)},"payload":${readable(payload)},"correlation_id":${JSON.stringify(correlation)},"created_at":"${created}"}`
 }

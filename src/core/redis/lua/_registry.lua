@@ -44,13 +44,21 @@ local function mark_door(id, state)
   if state.door then redis.call('ZADD', MEMBERS, 0, member('b', sign, id)) end
 end
 
+-- The state of a new agent. `registered`: when it was first registered (ms), before the store lost it, or ''. `since` tells who of one
+-- millisecond came first (μs).
+local function new_state(registered)
+  local at = tonumber(registered)
+  local since = at and at < now and at * 1000 or now_us()
+  return { status = 'online', registeredAt = int(math.floor(since / 1000)), since = int(since) }
+end
+
 -- Stores a changed state and tells it.
 local function change(event, id, state, old, new)
   if state.door then mark_door(id, state) end
   state.revision = next_revision()
   redis.call('HSET', STATE, id, cjson.encode(state))
   if state.eligible and state.status == 'online' then
-    redis.call('ZADD', ELECTABLE, state.registeredAt, id)
+    redis.call('ZADD', ELECTABLE, state.since or int(tonumber(state.registeredAt) * 1000), id)
   else
     redis.call('ZREM', ELECTABLE, id)
   end

@@ -3,7 +3,7 @@
 -- ARGV[1..7]  as in _tasks.lua
 -- ARGV[8] agent id  ARGV[9] door  ARGV[10] time until its silence makes it offline (ms)  ARGV[11] status or ''  ARGV[12] '1': the reason is given
 -- ARGV[13] reason; then senders: none
--- Returns false where no agent lives by heartbeats of this door under that id, else {clock (ms), event texts …}
+-- Returns false where no agent lives by heartbeats of this door under that id, else {clock (ms), leader or '', event texts …}
 local id, door, stale, status, reason_given, reason = ARGV[8], ARGV[9], tonumber(ARGV[10]), ARGV[11], ARGV[12] == '1', ARGV[13]
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
@@ -30,4 +30,4 @@ if #emitted > 0 then
   elect()
   tell()
 end
-return { int(now), unpack(emitted) }
+return { int(now), redis.call('HGET', META, 'leader') or '', unpack(emitted) }

@@ -29,7 +29,7 @@ if state then
   local before = link(id, redis.call('HGET', AGENTS, id), false, door)
   redis.call('HDEL', NAMES, before.name)
 else
-  state = { status = 'online', registeredAt = int(math.min(now, tonumber(ARGV[13]) or now)) }
+  state = new_state(ARGV[13])
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
 end
 link(id, registration, true, door)

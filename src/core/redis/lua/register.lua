@@ -4,14 +4,21 @@
 -- ARGV[1..7]    as in _tasks.lua
 -- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] hub  ARGV[11] session hash  ARGV[12] proof hash or ''
 -- ARGV[13] '1': proved  ARGV[14] fence of a silent holder or ''  ARGV[15] producer or ''  ARGV[16] guessed name holder or ''
--- ARGV[17] producers remembered  ARGV[18] slots of a producer  ARGV[19] when a new id was first registered (ms), before the store lost it, or ''; then
---   senders as in _receipts.lua
--- Returns {'held', hub (or '': it lives by heartbeats), fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
+-- ARGV[17] producers remembered  ARGV[18] slots of a producer  ARGV[19] when a new id was first registered (ms), before the store lost it, or ''
+-- ARGV[20] owner, or '': nobody's; then senders as in _receipts.lua
+-- Returns {'not_owner'} | {'held', hub (or '': it lives by heartbeats), fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
 --         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
 local id, registration, hub, hash, proof = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local proved, silent_fence, producer, holder_guess = ARGV[13] == '1', ARGV[14], ARGV[15], ARGV[16]
 local producers_max, slots = tonumber(ARGV[17]), tonumber(ARGV[18])
+local owner = ARGV[20]
 local PRODUCERS = KEYS[OWN + 3]
+
+-- Where either is nobody's, ownership is not looked at.
+local function is_anothers(state) return owner ~= '' and state.owner and state.owner ~= owner end
+
+local state = load_state(id)
+if state and is_anothers(state) then return { 'not_owner' } end
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
@@ -25,14 +32,14 @@ end
 local fields = cjson.decode(registration)
 local holder = redis.call('HGET', NAMES, fields.name)
 if holder and holder ~= id then
-  if load_state(holder).status ~= 'offline' then return { 'name_taken', holder } end
+  local held = load_state(holder)
+  if held.status ~= 'offline' or is_anothers(held) then return { 'name_taken', holder } end
   if holder ~= holder_guess then return { 'holder', holder } end
   needs_removal(holder, OTHER, true)
   if missing then return missing end
   remove(holder, OTHER, 'unregistered', true)
 end
 
-local state = load_state(id)
 local resumed = state and 1 or 0
 if state then
   local before = link(id, redis.call('HGET', AGENTS, id), false, state.door)
@@ -45,7 +52,7 @@ if state then
     redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
   end
 else
-  state = { status = 'online', registeredAt = int(math.min(now, tonumber(ARGV[19]) or now)) }
+  state = new_state(ARGV[19])
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
 end
 link(id, registration, true)
@@ -53,6 +60,7 @@ redis.call('HSET', NAMES, fields.name, id)
 redis.call('HSET', AGENTS, id, registration)
 redis.call('ZREM', DEADLINES, id)
 state.connected, state.hub = true, hub
+if owner ~= '' then state.owner = state.owner or owner end
 state.eligible, state.ephemeral = fields.leaderEligible, fields.ephemeral
 change(resumed == 1 and 'agent.updated' or 'agent.registered', id, state)
 if state.status == 'offline' then

@@ -11,7 +11,12 @@ export interface ApiSubject {
   readonly namespace: string
 }
 
-/** Lets a request pass, or throws MeshError `unauthorized` (401) or `forbidden` (403). */
-export type Authorize = (request: FastifyRequest, verb: ApiVerb, subject: ApiSubject) => void | Promise<void>
-
-export const allowAll: Authorize = () => undefined
+/**
+ * Lets a request pass, or throws MeshError `unauthorized` (401) or `forbidden` (403). Answers until when it would pass (milliseconds since
+ * 1970); null: for ever.
+ */
+export type Authorize = (
+  request: FastifyRequest,
+  verb: ApiVerb,
+  subject: ApiSubject,
+) => Promise<number | null>

@@ -26,6 +26,7 @@ export class EventStream {
   readonly #response: ServerResponse
   readonly #options: EventStreamOptions
   #watch: Watch | null = null
+  #until = Number.POSITIVE_INFINITY
   #ended = false
   #wroteAt = Date.now()
   /** Since when it is behind and its peer has read nothing; 0: it is not. */
@@ -58,9 +59,13 @@ export class EventStream {
     return this.#response.writableLength > BEHIND_BYTES
   }
 
-  /** From now on what there is more of is asked for when there is room. */
-  follow(watch: Watch): void {
+  /**
+   * From now on what there is more of is asked for when there is room.
+   * @param until when its reader's token ends (milliseconds since 1970), or null
+   */
+  follow(watch: Watch, until: number | null): void {
     this.#watch = watch
+    this.#until = until ?? Number.POSITIVE_INFINITY
   }
 
   /**
@@ -94,6 +99,10 @@ export class EventStream {
   /** To be called every second. */
   look(now: number): void {
     if (this.ended) return
+    if (now >= this.#until) {
+      this.end('the token has expired; connect again with a new one', 0)
+      return
+    }
     if (!this.behind) {
       this.#stuckSince = 0
       // It may stay so for long without ever being empty, which is what `drain` tells.

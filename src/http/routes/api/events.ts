@@ -59,7 +59,10 @@ export function events(operations: Operations, options: EventStreamOptions): rea
       mediaType: 'text/event-stream',
       errors: ['draining'],
       async handle({ query, request, reply, authorize }) {
-        await authorize('watch', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+        const subject = { kind: 'namespace', value: query.namespace, namespace: query.namespace } as const
+        const until = await authorize('watch', subject)
+        // Which dead letters there are is the business of who administers.
+        if (query.events.includes('message.dead_lettered')) await authorize('admin', subject)
         const since = readLastEventId(request.headers['last-event-id'])
         let stream: EventStream | null = null
         // Opened by what comes first, since an answer that has begun cannot tell an error.
@@ -82,7 +85,7 @@ export function events(operations: Operations, options: EventStreamOptions): rea
           )
           if (reply.raw.destroyed) watch.close()
           else reply.raw.once('close', () => watch.close())
-          opened().follow(watch)
+          opened().follow(watch, until)
           if (operations.draining) opened().drain()
         } catch (error) {
           // An EventSource gives up for good at any other status; it is to come back.

@@ -5,7 +5,8 @@ import { MeshError } from '../../../../protocol/errors.ts'
 import type { Hub } from '../../../hub/hub.ts'
 import { Operations } from '../../../hub/operations.ts'
 import { agents } from './agents.ts'
-import { allowAll, type Authorize } from './authorize.ts'
+import type { Authorize } from './authorize.ts'
+import { byPrincipal } from './by-principal.ts'
 import { deadLetters } from './dead-letters.ts'
 import { errorAnswer, sendError } from './errors.ts'
 import type { EventStreamOptions } from './event-stream.ts'
@@ -18,12 +19,10 @@ import { openApi } from './openapi.ts'
 import { type Operation, operation } from './operation.ts'
 import { queues } from './queues.ts'
 import { readQuery } from './query.ts'
-
-/** What everything here begins with. */
-export const API_PATH = '/api/v1'
+import { API_PATH } from './refusal.ts'
 
 export interface ApiOptions extends Partial<EventStreamOptions> {
-  /** Absent: everybody may do everything. */
+  /** Absent: by the principal of the request. */
   readonly authorize?: Authorize
 }
 
@@ -94,17 +93,10 @@ function readJson(
 const patternOf = ({ path }: Operation): RegExp =>
   new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+').replaceAll('.', '\\.')}$`)
 
-/** What Fastify says of a request that it could not find a route for, as this API tells errors. */
-export const sendFrameworkError = (error: Error, reply: FastifyReply): FastifyReply =>
-  sendError(
-    reply,
-    errorAnswer(error, false, () => undefined),
-  )
-
 /** The operations API (docs/operations-api.md): what goes on in the mesh, and what an operator can do about it. */
 export function api(hub: Hub, version: string, options: ApiOptions = {}): FastifyPluginCallback {
   const operations = new Operations(hub)
-  const { authorize = allowAll } = options
+  const { authorize = byPrincipal(hub) } = options
   const served = allOperations(operations, options, version)
   const onFault = (error: unknown): void => operations.onFault(error)
 

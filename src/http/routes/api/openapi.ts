@@ -2,11 +2,11 @@ import { z } from 'zod'
 import { type ApiErrorCode, statusOf } from './errors.ts'
 import type { Operation } from './operation.ts'
 import { schemaKind } from './query.ts'
+import { API_PATH } from './refusal.ts'
 import { errorBody, eventData, listData } from './schemas.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
-const PATH = '/api/v1'
 /** What any operation may meet. */
 const COMMON: readonly ApiErrorCode[] = [
   'bad_request',
@@ -123,7 +123,7 @@ export function openApi(operations: readonly Operation[], version: string): Json
   const paths: Record<string, Record<string, Json>> = {}
   for (const operation of operations) {
     const { id, method, path, tag, summary, description, body } = operation
-    const item = (paths[PATH + path] ??= {})
+    const item = (paths[API_PATH + path] ??= {})
     item[method] = {
       operationId: id,
       tags: [tag],

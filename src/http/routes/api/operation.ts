@@ -14,8 +14,8 @@ export interface Call<Params, Query, Body> {
   readonly operations: Operations
   readonly request: FastifyRequest
   readonly reply: FastifyReply
-  /** Lets it pass, or throws MeshError `unauthorized` or `forbidden`. */
-  authorize(verb: ApiVerb, subject: ApiSubject): Promise<void>
+  /** Lets it pass, or throws MeshError `unauthorized` or `forbidden`; answers until when (milliseconds since 1970), or null. */
+  authorize(verb: ApiVerb, subject: ApiSubject): Promise<number | null>
 }
 
 /** One thing that can be asked of the API: its route, and its part of the OpenAPI document, are both made of this. */
