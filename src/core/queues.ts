@@ -59,6 +59,21 @@ export interface Backlog {
   readonly oldestMs: number | null
 }
 
+/** How full a queue is. */
+export interface QueueDepth {
+  readonly capability: string
+  /** All: those that wait, delayed ones, and those that agents hold. */
+  readonly entries: number
+  /** Anybody may have them now. */
+  readonly waiting: number
+  /** Nobody may have them before their delay is over. */
+  readonly delayed: number
+  /** Agents hold them. */
+  readonly inProgress: number
+  /** When the oldest of those that wait was stored (milliseconds since 1970, the store's clock); null where none waits. */
+  readonly oldestAt: number | null
+}
+
 /**
  * Work queues, one for each capability that somebody sent work to. A message waits in the order it was stored, is held by one agent at a time, and
  * ends when its holder settles it or it is given up. Added by `Sends`.
@@ -101,4 +116,6 @@ export interface Queues {
   size(namespace: string, capability: string): Promise<number>
   /** All queues of a namespace together. For the age at most `limit` of them are looked at. Changes nothing. */
   backlog(namespace: string, limit: number): Promise<Backlog>
+  /** Queues that have entries, in the order of their capabilities' UTF-16 units, after `capability` (null: from the start), at most `limit`. */
+  list(namespace: string, capability: string | null, limit: number): Promise<readonly QueueDepth[]>
 }

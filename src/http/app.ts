@@ -11,6 +11,8 @@ import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
 import { doubledRefusal, Gate, type Refusal } from './gate.ts'
+import { api, type ApiOptions } from './routes/api/index.ts'
+import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
 import { guard } from './guard.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
@@ -22,6 +24,9 @@ import { SECURITY_HEADERS } from './security-headers.ts'
 const PATH = '/mesh'
 const STATUS_START = 'HTTP/1.1 '.length
 
+/** An id of 256 characters, each of up to nine once it is in a URL. */
+const PARAM_CHARS = 2_304
+
 /** Subprotocols of other clients than the hub's own → how their connections are spoken with. */
 export type Dialects = ReadonlyMap<string, Speak>
 
@@ -29,25 +34,29 @@ export interface AppOptions {
   readonly dialects?: Dialects
   /** What `GET /metrics` answers; absent or null: there is none. */
   readonly scrape?: (() => Promise<string>) | null
+  readonly api?: ApiOptions
 }
 
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
 export function createApp(
   hub: Hub,
   version: string,
-  { dialects = new Map(), scrape = null }: AppOptions = {},
+  { dialects = new Map(), scrape = null, api: apiOptions = {} }: AppOptions = {},
 ): FastifyInstance {
   const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const app = fastify({
     forceCloseConnections: true,
+    routerOptions: { maxParamLength: PARAM_CHARS },
     rewriteUrl: ({ url = '/' }) => rewriteSpecAiUrl(url),
     // What no route is looked up for has no hooks either.
-    frameworkErrors: (error, _request, reply) => {
+    frameworkErrors: (error, { url }, reply) => {
       const plain: FastifyReply = reply
-      void plain
-        .code(error.statusCode ?? 400)
-        .headers(SECURITY_HEADERS)
-        .send({ error: error.message })
+      if (isApi(url)) void sendFrameworkError(error, plain.headers(SECURITY_HEADERS))
+      else
+        void plain
+          .code(error.statusCode ?? 400)
+          .headers(SECURITY_HEADERS)
+          .send({ error: error.message })
     },
   })
   const gate = new Gate(hub.settings)
@@ -63,6 +72,7 @@ export function createApp(
   app.register(mesh(PATH))
   app.register(specAi(hub))
   if (scrape !== null) app.register(metrics(scrape))
+  app.register(api(hub, version, apiOptions), { prefix: API_PATH })
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

@@ -42,7 +42,7 @@ export interface Beaten {
 }
 
 /** Rejects with `store_unavailable` where `work` takes too long; it may still be done. */
-async function promptly<T>(work: Promise<T>): Promise<T> {
+export async function promptly<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     const error = new MeshError(

@@ -77,7 +77,7 @@ export class Hub {
   readonly #readiness: Readiness
   #draining = false
   #onEmpty: (() => void) | null = null
-  #onDrain: () => void = () => undefined
+  readonly #onDrain = new Set<() => void>()
 
   constructor(options: HubOptions) {
     const { core, settings, log, metrics, tracing, authenticator = OPEN } = options
@@ -137,7 +137,11 @@ export class Hub {
 
   /** Told when no more connections are taken; it may be told twice. */
   onDrain(listener: () => void): void {
-    this.#onDrain = listener
+    this.#onDrain.add(listener)
+  }
+
+  #tellDrain(): void {
+    for (const listener of this.#onDrain) listener()
   }
 
   /**
@@ -217,7 +221,7 @@ export class Hub {
    */
   async drain(): Promise<void> {
     this.#draining = true
-    this.#onDrain()
+    this.#tellDrain()
     for (const namespace of this.#open.values()) namespace.work.pause()
     if (this.#connections.size === 0) return
     const spreadMs = Math.min(
@@ -250,7 +254,7 @@ export class Hub {
   /** Closes every connection 4001 and tells the store what there is to tell. */
   async close(): Promise<void> {
     this.#draining = true
-    this.#onDrain()
+    this.#tellDrain()
     this.heartbeat.close()
     this.expiry.close()
     this.flusher.close()

@@ -17,6 +17,7 @@ export function withQueues(core: Core, replaced: Partial<Queues>): Core {
       tick: queues.tick.bind(queues),
       size: queues.size.bind(queues),
       backlog: queues.backlog.bind(queues),
+      list: queues.list.bind(queues),
       ...replaced,
     },
   }

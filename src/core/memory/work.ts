@@ -22,6 +22,10 @@ export class Work {
     return this.#queues.size === 0
   }
 
+  get queues(): Iterable<MemoryQueue> {
+    return this.#queues.values()
+  }
+
   find(capability: string): MemoryQueue | undefined {
     return this.#queues.get(capability)
   }

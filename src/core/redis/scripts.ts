@@ -27,6 +27,7 @@ const PRELUDES = {
   send: ['_enqueue'],
   read: [],
   unread: [],
+  depth: [],
   peek: [],
   acknowledge: RECEIPTS,
   settle: [],
@@ -45,11 +46,13 @@ const PRELUDES = {
   'settle-tasks': TASKS,
   release: TASKS,
   tick: TASKS,
+  depths: [],
   redrive: [...TASKS, '_enqueue'],
   'count-dead': [],
   'purge-dead': [],
   'renew-lease': [],
   'bury-lease': [],
+  'live-hubs': [],
 } as const satisfies Record<string, readonly string[]>
 
 export type ScriptName = keyof typeof PRELUDES
@@ -68,6 +71,7 @@ const OUTSIDE: ReadonlySet<ScriptName> = new Set<ScriptName>([
   'count-dead',
   'renew-lease',
   'bury-lease',
+  'live-hubs',
 ])
 
 /** Whether a script is given its namespace's epoch: see lua/_epoch.lua. */
