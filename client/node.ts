@@ -83,5 +83,5 @@ export function connect(options: ConnectOptions): Promise<unknown> {
 
 export type * from './api.ts'
 export { Nack } from './nack.ts'
-export { StreamError } from './errors.ts'
+export { StreamError } from './stream-error.ts'
 export { MeshError } from '../protocol/errors.ts'

@@ -128,7 +128,7 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
-  readonly schemas: Schemas
+  readonly schemas: Schemas | null
   readonly outbox: Outbox | null
 }
 
@@ -146,7 +146,7 @@ const DEFAULTS = {
   redeliveryDelayMs: 1000,
   unhandledTimeoutMs: 60_000,
   takenTimeoutMs: 45_000,
-  schemas: {},
+  schemas: null,
 } as const
 
 const AGENT_FIELDS = [
