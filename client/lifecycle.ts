@@ -26,7 +26,7 @@ export interface LifecycleListener {
 
 /** Milliseconds until a client that was put away with its page tries again all the same, should nobody tell that it is back. */
 const AWAY_MS = 5000
-const TAKEN: ReadonlySet<string> = new Set(['name_taken', 'agent_taken'])
+const TAKEN: ReadonlySet<string> = new Set(['name_taken', 'agent_taken', 'quota_exceeded'])
 
 /** Keeps one connection at a time, from the first try until `end`, by the rules of PROTOCOL.md section 8. */
 export class Lifecycle {

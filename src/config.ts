@@ -61,6 +61,18 @@ export const settingsSchema = z.object({
     'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.',
   ),
   inboxMax: flag(0, 10_000_000, 10_000, 'Entries an inbox holds (replies are not counted); 0: no limit.'),
+  namespaceAgentsMax: flag(
+    0,
+    10_000_000,
+    100_000,
+    'Agents registered in one namespace, those offline included; 0: no limit.',
+  ),
+  namespaceInboxBytesMax: flag(
+    0,
+    Number.MAX_SAFE_INTEGER,
+    0,
+    'Bytes of the messages in all inboxes of one namespace (replies are not counted); 0: no limit.',
+  ),
   queueMax: flag(
     0,
     10_000_000,

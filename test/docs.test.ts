@@ -40,7 +40,8 @@ const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
 
 const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
-  [/Bytes$/, 'bytes'],
+  [/Bytes(?:Max)?$/, 'bytes'],
+  [/^namespaceAgentsMax$/, 'agents'],
   [/^handshakesPerSecond$/, 'connections/s'],
   [/^ratePerSecond$/, 'frames/s'],
   [/^workers$/, 'processes'],

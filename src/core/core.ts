@@ -34,6 +34,10 @@ export interface CoreLimits {
   readonly eventsMax: number
   /** Entries of one inbox lane (replies are not counted). */
   readonly inboxMax: number
+  /** Agents of a namespace. */
+  readonly namespaceAgentsMax: number
+  /** Bytes of text in all inboxes of a namespace (replies are not counted). */
+  readonly namespaceInboxBytesMax: number
   /** Entries of a namespace's broadcast log. */
   readonly broadcastMax: number
   /** Entries of one work queue: waiting, delayed and held. */

@@ -100,6 +100,8 @@ export type RegisterResult =
   | { readonly outcome: 'held'; readonly hub: string; readonly fence: number }
   /** `holder`, which is not offline, has the name. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
+  /** The namespace has `namespaceAgentsMax` agents, and this would be another one. */
+  | { readonly outcome: 'full' }
 
 export interface UpdateRequest {
   readonly agentId: string
@@ -177,7 +179,7 @@ export interface Registry {
    * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
    * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
    * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step. `held` comes before
-   * `name_taken`.
+   * `name_taken`, and that before `full`.
    */
   register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
   /** Events: `agent.updated` if `registration` is given or a reason alone changed, then `agent.status_changed` if the status did. */

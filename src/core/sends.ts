@@ -70,7 +70,7 @@ export type SendOutcome =
  * leader, term, the sender's fence, the `seq` and room are decided here, in the order of the batch.
  *
  * With `seq`: the next one of (agent, producer) is taken; one of the latest 1,024 answers `duplicate` or the error it
- * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `unknown_target`, `no_capable_agent`, `no_leader`, `stale_term` and
+ * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `quota_exceeded`, `unknown_target`, `no_capable_agent`, `no_leader`, `stale_term` and
  * `refused` end a `seq`; `moved`, `postponed`, `fenced` and a rejected call do not.
  */
 export interface Sends {

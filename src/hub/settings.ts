@@ -13,4 +13,6 @@ export interface HubSettings {
   readonly handshakesPerSecond: number
   readonly ratePerSecond: number
   readonly rateBurst: number
+  readonly namespaceAgentsMax: number
+  readonly namespaceInboxBytesMax: number
 }

@@ -23,6 +23,8 @@ export interface CoreFactory {
 export const CORE_LIMITS: CoreLimits = {
   eventsMax: 10_000,
   inboxMax: 10_000,
+  namespaceAgentsMax: 0,
+  namespaceInboxBytesMax: 0,
   broadcastMax: 10_000,
   deadMax: 10_000,
   queueMax: 100_000,

@@ -62,6 +62,7 @@ export class MemoryDeadLetters implements DeadLetters {
     if (agent === undefined) return 'unknown_target'
     const lane = isResponse(text) ? 'replies' : 'inbox'
     if (lane === 'inbox' && limits.inboxMax > 0 && agent.inbox.size >= limits.inboxMax) return 'inbox_full'
+    if (lane === 'inbox' && !namespace.inboxBytes.hasRoomFor(text)) return 'quota_exceeded'
     const entry = { text, expiresAt, receiptTo: null, rejections: 0, dueAt: null }
     namespace.endings.append(agent, lane, entry, null)
     return 'redriven'

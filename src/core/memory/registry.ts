@@ -36,6 +36,11 @@ export class MemoryRegistry implements Registry {
       return { outcome: 'name_taken', holder: holder.id }
     }
 
+    const { namespaceAgentsMax } = this.#namespaces.settings.limits
+    const agents = namespace.agents.size - (holder === undefined ? 0 : 1)
+    if (known === undefined && namespaceAgentsMax > 0 && agents >= namespaceAgentsMax)
+      return { outcome: 'full' }
+
     const change = namespace.begin()
     const displaced = known === undefined ? null : displace(namespace, known)
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')

@@ -81,6 +81,9 @@ export class MemorySends implements Sends {
       return { outcome: 'refused', code: 'inbox_full', repeated: false }
     }
     const { sender, text, expiresAt, receipt } = send
+    if (laneName === 'inbox' && !namespace.inboxBytes.hasRoomFor(text)) {
+      return { outcome: 'refused', code: 'quota_exceeded', repeated: false }
+    }
     const receiptTo = receipt ? sender.agentId : null
     const entry = { text, expiresAt, receiptTo, rejections: 0, dueAt: null }
     const number = namespace.endings.append(target, laneName, entry, sender.hub)

@@ -55,10 +55,12 @@ export class RedisRegistry implements Registry {
           LIMITS.producersMax,
           LIMITS.producerWindow,
           request.registeredAt ?? '',
+          this.#store.limits.namespaceAgentsMax,
         ],
       )) as string[]
       const [outcome, ...rest] = reply
       if (outcome === 'held') return { outcome, hub: rest[0] ?? '', fence: Number(rest[1]) }
+      if (outcome === 'full') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') return parseRegistered(rest)
       // An offline agent has the name: its keys have to be declared for it to be unregistered.

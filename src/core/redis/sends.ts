@@ -175,6 +175,7 @@ class SendCall {
       this.#producers.size,
       limits.queueMax,
       limits.retentionMs,
+      limits.namespaceInboxBytesMax,
       ...this.#agents.keys(),
       ...this.#laneArgs,
       ...this.#runs,

@@ -111,6 +111,13 @@ async function register(
         },
       )
     }
+    if (result.outcome === 'full') {
+      throw new MeshError(
+        'quota_exceeded',
+        `namespace ${show(namespace.name)} has ${namespace.settings.namespaceAgentsMax} agents, those offline included, and may have no more`,
+        { retryAfterMs: 10_000 },
+      )
+    }
     if (connection.state !== 'opening') return null
     if (await namespace.probes.isAlive(agentId, result.hub, result.fence)) {
       throw new MeshError(

@@ -27,6 +27,7 @@ for i = 8, LAST_ARG do
       local rejected = redis.call('HGET', rejections, place)
       if not is_receipt(entry[2][2]) then bury(dead, entry[2][2], agent, 'expired', rejected and string.match(rejected, '^%d+') or 0) end
       redis.call('XDEL', lane, entry[1])
+      count_out(entry)
       redis.call('HDEL', rejections, place)
       end_receipt(receipts, place, agent, 'expired')
       expired = expired + 1
@@ -34,6 +35,7 @@ for i = 8, LAST_ARG do
     redis.call('ZREM', expiries, place .. ':' .. agent)
   end
 end
+keep_count()
 announce()
 tell_entries()
 return expired

@@ -3,8 +3,8 @@
 -- KEYS[7 …]        lanes (streams), then producers of senders (hashes), then receipts of lanes' agents (hashes); where something goes to
 --   a work queue the last six are tasks, states (hashes), waiting (zset, by lex), sizes (hash), agenda (zset), orphaned (hash)
 -- ARGV[1] PUBLISH or SPUBLISH  [2] channel prefix  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
--- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs  [11] producers keys  [12] queueMax  [13] retention (ms, 0: for ever); then
---   the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
+-- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs  [11] producers keys  [12] queueMax  [13] retention (ms, 0: for ever)
+-- ARGV[14] bytes in the namespace's inboxes (0: no limit); then the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
 --   its place, fence, place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
 --   'a' lane text | 'A' lane text expiresAt name asLeader receipts | 'l' lane text expiresAt asLeader receipts (lane 0: no guess;
 --     receipts: place of the key, 0: no receipt) | 'm' all|group|capability value echo text expiresAt asLeader
@@ -15,11 +15,11 @@
 local META, NAMES, SESSIONS, MEMBERS, BROADCASTS, EXPIRIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local PUBLISH, CHANNELS, HUB, INBOX_MAX, LOG_MAX = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local INLINE, SLOTS, agents, lanes, runs = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local PRODUCERS, QUEUE_MAX, RETENTION = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local PRODUCERS, QUEUE_MAX, RETENTION, BYTES_MAX = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local call, sub, find = redis.call, string.sub, string.find
 
-local sessions = call('HMGET', SESSIONS, unpack(ARGV, 14, 13 + agents))
-local at = 14 + agents
+local sessions = call('HMGET', SESSIONS, unpack(ARGV, 15, 14 + agents))
+local at = 15 + agents
 local lane_agent, lane_letter, lane_length, lane_hub = {}, {}, {}, {}
 for lane = 1, lanes do
   lane_agent[lane], lane_letter[lane] = tonumber(ARGV[at]), ARGV[at + 1]
@@ -43,14 +43,15 @@ local function append(lane, text, expires, receipts, sender)
     local length = lane_length[lane] or call('XLEN', key)
     lane_length[lane] = length
     if length >= INBOX_MAX then return nil, 'inbox_full' end
-    lane_length[lane] = length + 1
   end
-  local number
+  if letter == 'i' and BYTES_MAX > 0 and inbox_held + #text > BYTES_MAX then return nil, 'quota_exceeded' end
+  if lane_length[lane] then lane_length[lane] = lane_length[lane] + 1 end
+  local field, number = count_in(BYTES_MAX, letter, text), nil
   if expires == '' then
-    number = sub(call('XADD', key, '0-*', 't', text), 3)
+    number = sub(call('XADD', key, '0-*', field, text), 3)
   else
-    number = sub(call('XADD', key, '0-*', 't', text, 'x', expires), 3)
-    call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[13 + agent])
+    number = sub(call('XADD', key, '0-*', field, text, 'x', expires), 3)
+    call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[14 + agent])
   end
   if receipts and receipts > 0 then
     local id = string.match(text, '^{"type":"message","id":"([^"]*)"')
@@ -65,7 +66,7 @@ local function append(lane, text, expires, receipts, sender)
     local signal = signals[hub] or {}
     signals[hub] = signal
     signal[#signal + 1] = letter .. number .. ' ' .. expires
-    signal[#signal + 1] = cjson.encode(ARGV[13 + agent])
+    signal[#signal + 1] = cjson.encode(ARGV[14 + agent])
     signal[#signal + 1] = #text <= INLINE and text or ''
   end
   return tonumber(number)
@@ -104,7 +105,7 @@ for _ = 1, runs do
   local from, fence, producers, producer = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local seq, count = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   at = at + 6
-  local sender = ARGV[13 + from]
+  local sender = ARGV[14 + from]
   local session = sessions[from]
   local fenced = not session or sub(session, 1, #fence + 1) ~= fence .. ' ' or find(session, ' - ', #fence + 1, true) == #fence + 1
   local producers_key = producers > 0 and KEYS[6 + lanes + producers]
@@ -137,7 +138,7 @@ for _ = 1, runs do
         refused = 'stale_term'
       elseif holder == '' then
         refused = 'unknown_target'
-      elseif holder and (lane == 0 or holder ~= ARGV[13 + lane_agent[lane]]) then
+      elseif holder and (lane == 0 or holder ~= ARGV[14 + lane_agent[lane]]) then
         reply = 'M' .. holder
       else
         reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 6]), sender)
@@ -149,7 +150,7 @@ for _ = 1, runs do
         refused = 'stale_term'
       elseif not leader[1] or leader[1] == '' then
         refused = 'no_leader'
-      elseif lane == 0 or leader[1] ~= ARGV[13 + lane_agent[lane]] then
+      elseif lane == 0 or leader[1] ~= ARGV[14 + lane_agent[lane]] then
         reply = 'M' .. leader[1]
       else
         reply, refused = append(lane, ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 5]), sender)
@@ -197,6 +198,7 @@ for _ = 1, runs do
   if last ~= before then call('HSET', producers_key, producer .. '#last', string.format('%.0f', last)) end
 end
 
+keep_count()
 if begun and next(begun) then
   local capabilities = {}
   for capability in pairs(begun) do capabilities[#capabilities + 1] = capability end
