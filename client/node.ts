@@ -32,7 +32,7 @@ const NODE: Platform = {
     socket.on('unexpected-response', (_request, response) => {
       failure = `Unexpected server response: ${response.statusCode}`
       const seconds = Number(response.headers['retry-after'] ?? Number.NaN)
-      if (response.statusCode === 503 && seconds >= 0)
+      if ((response.statusCode === 503 || response.statusCode === 429) && seconds >= 0)
         retryAfterMs = Math.min(seconds, RETRY_AFTER_MAX_S) * 1000
       response.resume()
       socket.terminate()

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
-import { ConfigError, issueText, parseSettings, type SettingName, type Settings } from './config.ts'
+import type { Server as TlsServer } from 'node:tls'
+import { ConfigError, flagOf, issueText, parseSettings, type SettingName, type Settings } from './config.ts'
 import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
+import { type Pair, type PairFiles, readPair, TlsFiles } from './http/tls-files.ts'
 import { Hub } from './hub/hub.ts'
 import { createLog, type Log } from './observability/log.ts'
 
@@ -24,7 +26,7 @@ export type HubServerOptions = Partial<Settings> & {
 export interface HubServer {
   readonly id: string
   readonly port: number
-  /** Where clients connect: `ws://<host>:<port>/mesh`. */
+  /** Where clients connect: `ws://<host>:<port>/mesh`, with TLS `wss:`. */
   readonly url: string
   readonly httpUrl: string
   /** `memory`: everything is forgotten at the end. */
@@ -58,6 +60,28 @@ function readSetting(settings: Settings, name: SettingName): string | undefined 
     return readFileSync(String(path), 'utf8')
   } catch (error) {
     throw new ConfigError(issueText(name, path, (error as Error).message))
+  }
+}
+
+/** Where certificate and key of the port are, or null: plain HTTP. */
+function tlsFilesOf({ tlsCert, tlsKey }: Settings): PairFiles | null {
+  return tlsCert === undefined || tlsKey === undefined ? null : { cert: tlsCert, key: tlsKey }
+}
+
+/** @throws ConfigError */
+function readTls(settings: Settings, files: PairFiles): Pair {
+  readSetting(settings, 'tlsCert')
+  readSetting(settings, 'tlsKey')
+  try {
+    return readPair(files)
+  } catch (error) {
+    throw new ConfigError(
+      issueText(
+        'tlsCert',
+        files.cert,
+        `together with ${flagOf('tlsKey')} ${JSON.stringify(files.key)} it cannot be used: ${(error as Error).message}`,
+      ),
+    )
   }
 }
 
@@ -97,9 +121,11 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const { core: sharedCore, logger, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
+  const tlsFiles = tlsFilesOf(settings)
+  const pair = tlsFiles ? readTls(settings, tlsFiles) : null
   const core = sharedCore ?? (await openCore(settings, log))
   const hub = new Hub({ core, settings, log })
-  const app = createApp(hub, VERSION)
+  const app = createApp(hub, VERSION, pair ? { pair } : {})
   try {
     await hub.start()
     await app.listen({ host: settings.host, port: settings.port })
@@ -108,12 +134,16 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     if (!sharedCore) await core.close()
     throw error
   }
+  const tls =
+    tlsFiles && pair ? new TlsFiles(tlsFiles, pair, app.server as unknown as TlsServer, hub.log) : null
+  const s = tls ? 's' : ''
   const address = app.server.address()
   const port = typeof address === 'object' && address ? address.port : settings.port
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
   let closing: Promise<void> | null = null
   const close = (): Promise<void> => {
     closing ??= (async () => {
+      tls?.close()
       await hub.close()
       await app.close()
       if (!sharedCore) await core.close()
@@ -123,8 +153,8 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   return {
     id: hub.id,
     port,
-    url: `ws://${host}:${port}/mesh`,
-    httpUrl: `http://${host}:${port}`,
+    url: `ws${s}://${host}:${port}/mesh`,
+    httpUrl: `http${s}://${host}:${port}`,
     core: core.kind,
     drain: () => hub.drain(),
     close,

@@ -17,9 +17,9 @@ const README = read('README.md')
 const PROTOCOL = read('docs/PROTOCOL.md')
 
 interface Rule {
-  readonly type: 'string' | 'integer'
+  readonly type: 'string' | 'integer' | 'array'
   readonly description: string
-  readonly default?: string | number
+  readonly default?: string | number | readonly string[]
   readonly minimum?: number
   readonly maximum?: number
   readonly enum?: readonly string[]
@@ -31,6 +31,9 @@ const RULES = z.toJSONSchema(settingsSchema).properties as unknown as Readonly<R
 /** Bounds that are sentences rather than numbers. */
 const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
   host: 'not empty',
+  tlsCert: 'not empty',
+  tlsKey: 'not empty',
+  trustedProxies: 'addresses and networks, with commas between',
   redisUrl: 'as below',
   redisCa: 'not empty',
   redisCert: 'not empty',
@@ -41,11 +44,11 @@ const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
 const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
   [/Bytes(?:Max)?$/, 'bytes'],
+  [/^(?:h|addressH)andshakesPerSecond$/, 'connections/s'],
+  [/^(?:r|principalR)atePerSecond$/, 'frames/s'],
   [/^namespaceAgentsMax$/, 'agents'],
-  [/^handshakesPerSecond$/, 'connections/s'],
-  [/^ratePerSecond$/, 'frames/s'],
   [/^workers$/, 'processes'],
-  [/^rateBurst$/, 'frames'],
+  [/^(?:r|principalR)ateBurst$/, 'frames'],
   [/^(?:inbox|broadcast)Max$/, 'entries'],
   [/^queueMax$/, 'messages'],
   [/^eventsMax$/, 'events'],
@@ -70,7 +73,8 @@ describe('docs/configuration.md', () => {
   it.each(SETTING_NAMES)('tells flag, variable, unit, default, bounds and meaning of %s', (name) => {
     const row = rows.find(([, , option]) => option === `\`${name}\``)
     const unit = UNITS.find(([pattern]) => pattern.test(name))?.[1] ?? ''
-    const preset = String(RULES[name].default ?? 'absent')
+    const { default: given = 'absent' } = RULES[name]
+    const preset = Array.isArray(given) && given.length === 0 ? 'none' : String(given)
     expect(row?.slice(0, 6).map(plain)).toEqual([
       flagOf(name),
       variableOf(name),

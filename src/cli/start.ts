@@ -51,7 +51,8 @@ export function startCommand(): Command {
 /** `, default 7171`, or nothing where there is none. */
 function presetOf(name: SettingName): string {
   const preset = settingsSchema.shape[name].safeParse(undefined)
-  return preset.success && preset.data !== undefined ? `, default ${preset.data}` : ''
+  const { data } = preset
+  return data === undefined || (Array.isArray(data) && data.length === 0) ? '' : `, default ${String(data)}`
 }
 
 function startLine(hub: HubServer): string {

@@ -5,16 +5,60 @@ import { fastify, type FastifyInstance } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Hub } from '../hub/hub.ts'
+import { RateTable } from '../hub/rate-table.ts'
+import { Addresses } from './addresses.ts'
 import { Admission } from './admission.ts'
+import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
+import { type Pair, TLS } from './tls-files.ts'
 
 const PATH = '/mesh'
 
+/** Seconds' worth of handshakes that one address may make at once: many clients may be behind it, and come back together. */
+const ADDRESS_BURST_S = 10
+
+/** What a peer may take of a server before it has said what it wants; docs/operations.md tells them. */
+const PATIENCE = {
+  /** Milliseconds from the first byte of a request to the end of its headers. */
+  headersTimeout: 10_000,
+  /** Milliseconds from the first byte of a request to its last. */
+  requestTimeout: 30_000,
+  /** How often that is looked at, milliseconds. */
+  connectionsCheckingInterval: 1_000,
+  /** Bytes of all headers together. */
+  maxHeaderSize: 16_384,
+} as const
+
+/** Milliseconds in which nothing is asked on a connection that is kept. */
+const KEEP_ALIVE_MS = 30_000
+
+export interface AppOptions {
+  /** What TLS is spoken with; absent: plain HTTP. */
+  readonly pair?: Pair
+  /** Other times than the usual ones, for tests. */
+  readonly patience?: Partial<Record<keyof typeof PATIENCE, number>>
+}
+
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string): FastifyInstance {
-  const app = fastify({ forceCloseConnections: true })
+export function createApp(hub: Hub, version: string, { pair, patience }: AppOptions = {}): FastifyInstance {
+  const limits = { ...PATIENCE, ...patience }
+  const common = {
+    forceCloseConnections: true,
+    // Fastify sets these on its server itself, over those below.
+    requestTimeout: limits.requestTimeout,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    bodyLimit: hub.settings.maxMessageBytes,
+  } as const
+  // Whatever carries it, its users see the same app.
+  const app = (
+    pair
+      ? fastify({ ...common, https: { ...limits, ...TLS, ...pair } })
+      : fastify({ ...common, http: limits })
+  ) as FastifyInstance
+  const addresses = new Addresses(hub.settings.trustedProxies)
+  limitRequests(app, hub, addresses)
   app.register(health(hub, version))
   app.register(ready(hub))
   app.register(mesh(PATH))
@@ -26,6 +70,8 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     clientTracking: false,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   })
+  const perAddress = hub.settings.addressHandshakesPerSecond
+  const handshakes = new RateTable(perAddress, Math.max(1, perAddress * ADDRESS_BURST_S))
   const admission = new Admission(hub.settings.handshakesPerSecond)
   hub.onDrain(() => admission.close())
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -38,6 +84,12 @@ export function createApp(hub: Hub, version: string): FastifyInstance {
     const refusal = refuse(hub, request)
     if (refusal) {
       end(socket, refusal)
+      return
+    }
+    const now = Date.now()
+    const address = perAddress === 0 ? '' : addresses.keyOf(request)
+    if (handshakes.take(address, now) > 0) {
+      end(socket, tooManyAnswer(Math.ceil(handshakes.promise(address, now) / 1_000)))
       return
     }
     admission.ask({
@@ -98,6 +150,13 @@ const busyAnswer = (retryAfterS: number): string =>
   answer(
     '503 Service Unavailable',
     'This hub takes no more connections now; come back later',
+    `Retry-After: ${retryAfterS}\r\n`,
+  )
+
+const tooManyAnswer = (retryAfterS: number): string =>
+  answer(
+    '429 Too Many Requests',
+    'More connections come from this address than this hub takes; come back later',
     `Retry-After: ${retryAfterS}\r\n`,
   )
 

@@ -31,11 +31,13 @@ export class Connection implements Beating, Reader {
   readonly id = nanoid(10)
   readonly hub: Hub
   readonly outbox: Outbox
-  readonly rate: RateLimit
+  readonly #rate: RateLimit
   readonly updateRate: RateLimit
   readonly subscriptions = new Map<string, Subscription>()
   /** Subscriptions that are being opened. */
   subscribing = 0
+  /** Whose rate it shares with other connections to this hub; null: nobody's (authentication is off). */
+  principalKey: string | null = null
   readonly log: Log
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
@@ -43,6 +45,8 @@ export class Connection implements Beating, Reader {
   #frames: Record<string, unknown>[] = []
   #next = 0
   readonly #holds = new Set<string>()
+  /** Its principal's rate has been charged for the frame that comes next. */
+  #paid = false
   /** When its client was asked to be gone by, by `performance.now()`. */
   #leaveAt = Number.POSITIVE_INFINITY
   #state: ConnectionState = 'greeting'
@@ -64,7 +68,7 @@ export class Connection implements Beating, Reader {
       () => this.#onDrain(),
       () => this.close('slow_consumer'),
     )
-    this.rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
+    this.#rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
@@ -145,6 +149,19 @@ export class Connection implements Beating, Reader {
     this.#lastHeardAt = Date.now()
     this.#process()
     if (!this.held) this.#socket.resume()
+  }
+
+  /** Takes a frame's worth of its own rate and its principal's, or answers for how many milliseconds to hold it (0: taken). */
+  takeRate(now: number): number {
+    if (this.#paid) {
+      this.#paid = false
+      return 0
+    }
+    const waitMs = this.#rate.take(now)
+    if (waitMs > 0 || this.principalKey === null) return waitMs
+    const sharedMs = this.hub.principalRates.reserve(this.principalKey, now)
+    this.#paid = sharedMs > 0
+    return sharedMs
   }
 
   /** Holds the connection for a time: it is over its rate. */

@@ -200,7 +200,7 @@ export class Delivery {
       return
     }
     this.#held.set(id, place)
-    this.#options.outbox.push(
+    this.#options.outbox.pushMessage(
       withAttempt(entry.text, attemptOf(this.#marks[lane], entry.number, entry.rejections)),
     )
   }
@@ -233,7 +233,7 @@ export class Delivery {
     this.#held.set(entry.id, placeOf(LOG, entry.number))
     const attempt = attemptOf(this.#marks.log, entry.number, 0)
     if (attempt === 1) outbox.pushWire(entry.wire)
-    else outbox.push(withAttempt(entry.text, attempt))
+    else outbox.pushMessage(withAttempt(entry.text, attempt))
   }
 
   /** Gives a place in the window free. */
@@ -384,7 +384,7 @@ export class Delivery {
       this.#expirer.expire(place)
     } else {
       this.#held.set(id, place)
-      outbox.push(withAttempt(entry.text, attemptOf(this.#marks[source], number, entry.rejections)))
+      outbox.pushMessage(withAttempt(entry.text, attemptOf(this.#marks[source], number, entry.rejections)))
     }
   }
 

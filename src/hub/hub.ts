@@ -9,6 +9,7 @@ import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
 import { Flusher } from './outbox.ts'
+import { RateTable } from './rate-table.ts'
 import { Readiness } from './readiness.ts'
 import { Reaper } from './reaper.ts'
 import type { HubSettings } from './settings.ts'
@@ -44,6 +45,8 @@ export class Hub {
   readonly log: Log
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
+  /** What all connections and HTTP requests of one principal share on this hub. */
+  readonly principalRates: RateTable
   readonly maxPayloadBytes: number
   readonly helloTimeoutMs: number
   readonly #connections = new Set<Connection>()
@@ -63,6 +66,7 @@ export class Hub {
     this.log = log.child({ hub: this.id })
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
+    this.principalRates = new RateTable(settings.principalRatePerSecond, settings.principalRateBurst)
     this.flusher = new Flusher(settings.maxMessageBytes)
     this.heartbeat = new Heartbeat({
       intervalMs: settings.heartbeatIntervalMs,
@@ -102,9 +106,11 @@ export class Hub {
     this.#onDrain = listener
   }
 
-  /** A WebSocket whose handshake is done. */
-  accept(socket: WebSocket): void {
-    this.#connections.add(new Connection(this, socket))
+  /** A WebSocket whose handshake is done. `principalKey`: see {@link Connection.principalKey}. */
+  accept(socket: WebSocket, principalKey: string | null = null): void {
+    const connection = new Connection(this, socket)
+    connection.principalKey = principalKey
+    this.#connections.add(connection)
   }
 
   /** The namespace, opened where it is not. @throws MeshError `store_unavailable` */

@@ -329,7 +329,7 @@ export class Namespace {
       const session = this.#sessions.get(agentId)
       // Before its welcome a client is sent nothing.
       if (session?.connection.state !== 'open' || session.connection.outbox.behind) continue
-      session.connection.outbox.push(text)
+      session.connection.outbox.pushMessage(text)
       pushed++
     }
     return pushed

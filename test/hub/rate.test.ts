@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { SubscribeResult } from '../../protocol/replies.ts'
 import { RateLimit } from '../../src/hub/rate-limit.ts'
 import { connectAgent, connectObserver } from '../support/agent.ts'
+import { startApp } from '../support/app.ts'
 import { startTestHub } from '../support/hubs.ts'
 
 const lines = (count: number, frame: (index: number) => object): string =>
@@ -96,6 +97,98 @@ describe('a client over its rate', () => {
     await flooding.nextWhere(() => flooding.waiting.length >= 2_500, '500 more errors')
     const { user, system } = process.cpuUsage(cpu)
     expect((user + system) / 1_000).toBeLessThan((Date.now() - begun) * 0.9 + 200)
+  })
+})
+
+describe('the connections of one principal', () => {
+  it('share a rate: together they are read no faster, each gets its turn, and others are not kept back', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 100, principalRateBurst: 12 },
+      principalOf: (index) => (index < 2 ? 'team' : 'other'),
+    })
+    await using one = await connectAgent(hub, { id: 'a1' })
+    await using two = await connectAgent(hub, { id: 'a2' })
+    await using other = await connectAgent(hub, { id: 'a3' })
+    const begun = Date.now()
+    one.raw(lines(30, leader))
+    two.raw(lines(30, leader))
+    for (let ref = 0; ref < 11; ref++) await other.request(leader(ref))
+    expect(Date.now() - begun).toBeLessThan(250)
+    for (let ref = 0; ref < 10; ref++) await two.next('ok', (frame) => frame.ref === ref)
+    // Neither has waited for the other to be done.
+    expect(one.waitingOf('ok').length).toBeLessThan(30)
+    for (let ref = 0; ref < 30; ref++) expect(await one.next('ok')).toMatchObject({ ref })
+    for (let ref = 10; ref < 30; ref++) expect(await two.next('ok')).toMatchObject({ ref })
+    // Two hellos were of the burst of 12: 50 of the 60 had to wait for their turn.
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(478)
+    expect(Date.now() - begun).toBeLessThan(3_000)
+  })
+
+  it('that come back at once find the rate where they left it', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 20, principalRateBurst: 10 },
+      principalOf: () => 'team',
+    })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    agent.raw(lines(9, leader))
+    for (let ref = 0; ref < 9; ref++) await agent.next('ok')
+    await agent.close()
+    const begun = Date.now()
+    await using again = await connectAgent(hub, { id: 'a1', session: agent.session })
+    again.raw(lines(9, leader))
+    for (let ref = 0; ref < 9; ref++) await again.next('ok')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(400)
+  })
+
+  it('may acknowledge as much as they like', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 1, principalRateBurst: 2 },
+      principalOf: () => 'team',
+    })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    for (const frame of [{ type: 'ack', ids: ['m'] }, { type: 'nack', id: 'm' }, { type: 'pong' }])
+      agent.raw(lines(1_000, () => frame))
+    await agent.request(leader(1))
+  })
+})
+
+describe('an answer', () => {
+  const query = (ref: number): object => ({
+    type: 'send',
+    ref,
+    to: { agent: 'model' },
+    messageType: 'query',
+    payload: 'q',
+    correlationId: `c${ref}`,
+  })
+  const answer = (ref: number): object => ({
+    type: 'send',
+    ref,
+    to: { agent: 'asker' },
+    messageType: 'response',
+    payload: 'a',
+    correlationId: `c${ref}`,
+  })
+
+  it('to a message that came never counts; one that answers nothing does', async () => {
+    await using hub = await startApp({
+      settings: { ratePerSecond: 2, rateBurst: 2, principalRatePerSecond: 0 },
+    })
+    // It is another rate that lets it ask.
+    await using asking = await connectAgent(hub, { id: 'model' })
+    await using asker = await connectAgent(hub, { id: 'asker' })
+    asker.send(query(0))
+    await asking.next('message')
+    const begun = Date.now()
+    asking.send(answer(0))
+    await asking.next('ok')
+    // The second of its burst, hello was the first.
+    await asking.request(leader(1))
+    expect(Date.now() - begun).toBeLessThan(400)
+    // Nothing is left to be answered, and nothing of the burst.
+    asking.send(answer(2))
+    await asking.next('ok')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(400)
   })
 })
 

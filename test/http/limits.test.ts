@@ -1,0 +1,245 @@
+import { once } from 'node:events'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { connect } from '../../client/node.ts'
+import { startApp } from '../support/app.ts'
+import { connectAgent, openSocket } from '../support/agent.ts'
+import { startTestHub } from '../support/hubs.ts'
+
+/** A connection that speaks no HTTP by itself, and what has come on it until it ended. */
+function dial(port: number): { socket: Socket; ended: Promise<string> } {
+  const socket = connectTcp(port, '127.0.0.1')
+  onTestFinished(() => void socket.destroy())
+  let text = ''
+  socket.on('data', (data: Buffer) => (text += data.toString()))
+  socket.on('error', () => undefined)
+  return { socket, ended: once(socket, 'close').then(() => text) }
+}
+
+const UPGRADE =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+
+/** The first bytes of the answer to an upgrade. */
+async function upgrade(port: number, headers = ''): Promise<string> {
+  const { socket } = dial(port)
+  socket.write(`GET /mesh HTTP/1.1\r\nHost: localhost\r\n${UPGRADE}${headers}\r\n`)
+  const [head] = (await once(socket, 'data')) as [Buffer]
+  return head.toString()
+}
+
+const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
+
+describe('handshakes from one address', () => {
+  it('above the rate are answered 429, each with another time to come back, before the upgrade', async () => {
+    await using hub = await startTestHub('memory', { addressHandshakesPerSecond: 1 })
+    const answers: string[] = []
+    for (let i = 0; i < 14; i++) answers.push(await upgrade(hub.port))
+    // Ten seconds' worth at once.
+    expect(answers.slice(0, 10).map(statusOf)).toEqual(Array<number>(10).fill(101))
+    expect(answers.slice(-3).map(statusOf)).toEqual([429, 429, 429])
+    const times = answers.slice(-3).map((answer) => Number(/\r\nRetry-After: (\d+)\r\n/.exec(answer)?.[1]))
+    expect(times[0]).toBeGreaterThanOrEqual(1)
+    expect(times).toEqual(times.toSorted((a, b) => a - b))
+    expect(new Set(times).size).toBe(3)
+    // Plain requests are not handshakes.
+    expect((await fetch(`${hub.httpUrl}/health`)).status).toBe(200)
+  })
+
+  it('are counted by what a trusted proxy says, and by that alone', async () => {
+    const forwarded = (address: string): string => `X-Forwarded-For: ${address}\r\n`
+    await using behind = await startTestHub('memory', {
+      addressHandshakesPerSecond: 1,
+      trustedProxies: ['127.0.0.0/8'],
+    })
+    const flood = async (port: number, headers: (index: number) => string): Promise<number> => {
+      let refused = 0
+      for (let i = 0; i < 13; i++) if (statusOf(await upgrade(port, headers(i))) === 429) refused++
+      return refused
+    }
+    expect(await flood(behind.port, () => forwarded('192.0.2.1'))).toBeGreaterThan(0)
+    // Another client of the same proxy; and one that makes up others before it.
+    expect(statusOf(await upgrade(behind.port, forwarded('192.0.2.2')))).toBe(101)
+    expect(await flood(behind.port, (i) => forwarded(`198.51.100.${i}, 192.0.2.3`))).toBeGreaterThan(0)
+    await using open = await startTestHub('memory', { addressHandshakesPerSecond: 1 })
+    expect(await flood(open.port, (i) => forwarded(`192.0.2.${i}`))).toBeGreaterThan(0)
+  })
+
+  it('are not limited where that is switched off', async () => {
+    await using hub = await startTestHub('memory', { addressHandshakesPerSecond: 0, handshakesPerSecond: 0 })
+    const answers = await Promise.all(Array.from({ length: 100 }, () => upgrade(hub.port)))
+    expect(new Set(answers.map(statusOf))).toEqual(new Set([101]))
+  })
+
+  it('that were refused come back by themselves, with the client of Node', async () => {
+    await using hub = await startTestHub('memory', { addressHandshakesPerSecond: 1 })
+    await expect.poll(async () => statusOf(await upgrade(hub.port)), { interval: 1 }).toBe(429)
+    const reasons: string[] = []
+    await using client = await connect({
+      url: hub.url,
+      name: 'late',
+      capabilities: ['nlp'],
+      onStatus: (event) => {
+        if (event.type === 'waiting') reasons.push(event.cause.reason)
+      },
+    })
+    expect(client.state.type).toBe('open')
+    expect(reasons[0]).toBe('busy')
+  })
+})
+
+describe('HTTP requests', () => {
+  /** Requests until one is refused. */
+  async function untilRefused(url: string): Promise<{ count: number; refusal: Response }> {
+    for (let count = 0; count < 100; count++) {
+      const refusal = await fetch(url)
+      if (refusal.status === 429) return { count, refusal }
+      await refusal.text()
+    }
+    throw new Error('none was refused')
+  }
+
+  it('over the rate of their address are answered 429 with Retry-After and what to do', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 5 })
+    const { count, refusal } = await untilRefused(`${hub.httpUrl}/mesh`)
+    expect(count).toBe(5)
+    expect(refusal.headers.get('retry-after')).toBe('1')
+    expect(await refusal.json()).toEqual({
+      error: {
+        code: 'rate_limited',
+        message: expect.any(String),
+        retryable: true,
+        retryAfterMs: expect.any(Number),
+        remedy: 'Wait for the time that the answer names.',
+      },
+    })
+  })
+
+  it('to a path that there is not count as well; those that ask how the hub is do not', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 3 })
+    expect((await untilRefused(`${hub.httpUrl}/nothing`)).count).toBe(3)
+    for (let i = 0; i < 10; i++)
+      for (const path of ['health', 'ready']) expect((await fetch(`${hub.httpUrl}/${path}`)).status).toBe(200)
+  })
+
+  it('of a principal share its rate with its connections', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 1, principalRateBurst: 6 },
+      principalOf: () => 'team',
+      extend: (app) => {
+        app.addHook('onRequest', (request, _reply, done) => {
+          if (request.headers['x-who'] !== undefined) request.principalKey = String(request.headers['x-who'])
+          done()
+        })
+      },
+    })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    for (let ref = 0; ref < 3; ref++) await agent.request({ type: 'leader' })
+    const ask = async (who: string): Promise<number> =>
+      (await fetch(`${hub.httpUrl}/mesh`, { headers: { 'x-who': who } })).status
+    expect([await ask('team'), await ask('team'), await ask('team')]).toEqual([426, 426, 429])
+    expect(await ask('other')).toBe(426)
+  })
+
+  it('with a body larger than a message may be are answered 413', async () => {
+    await using hub = await startApp({
+      settings: { maxMessageBytes: 10_000 },
+      extend: (app) => void app.post('/echo', (request) => ({ got: JSON.stringify(request.body).length })),
+    })
+    const post = async (length: number): Promise<number> =>
+      (
+        await fetch(`${hub.httpUrl}/echo`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify('x'.repeat(length)),
+        })
+      ).status
+    expect([await post(9_900), await post(10_001)]).toEqual([200, 413])
+  })
+})
+
+describe('a peer that takes its time', () => {
+  const PATIENCE = { headersTimeout: 300, requestTimeout: 600, connectionsCheckingInterval: 50 }
+
+  it('with its headers is answered 408 and cut off, however often it sends a byte', async () => {
+    await using hub = await startApp({ patience: PATIENCE })
+    const { socket, ended } = dial(hub.port)
+    const begun = Date.now()
+    socket.write('GET /mesh HTTP/1.1\r\nHost: localhost\r\n')
+    const drip = setInterval(() => socket.write('X: y\r\n'), 50)
+    expect(statusOf(await ended)).toBe(408)
+    clearInterval(drip)
+    expect(Date.now() - begun).toBeLessThan(1_500)
+  })
+
+  it('with the headers of an upgrade as well', async () => {
+    await using hub = await startApp({ patience: PATIENCE })
+    const { socket, ended } = dial(hub.port)
+    socket.write(`GET /mesh HTTP/1.1\r\nHost: localhost\r\n${UPGRADE}`)
+    expect(statusOf(await ended)).toBe(408)
+  })
+
+  it('with its body is cut off', async () => {
+    await using hub = await startApp({
+      patience: PATIENCE,
+      extend: (app) => void app.post('/echo', () => ({})),
+    })
+    const { socket, ended } = dial(hub.port)
+    socket.write(
+      'POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{',
+    )
+    expect(statusOf(await ended)).toBe(408)
+  })
+
+  it('is not the one whose upgrade is done: a connection lives on', async () => {
+    await using hub = await startApp({ patience: PATIENCE })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    await agent.roundTrip()
+  })
+
+  it(
+    'has ten seconds for its headers and thirty for all, if nobody says otherwise',
+    { timeout: 20_000 },
+    async () => {
+      await using hub = await startTestHub('memory')
+      const { socket, ended } = dial(hub.port)
+      const begun = Date.now()
+      socket.write('GET /mesh HTTP/1.1\r\nHost: localhost\r\n')
+      expect(statusOf(await ended)).toBe(408)
+      expect(Date.now() - begun).toBeGreaterThanOrEqual(9_900)
+      expect(Date.now() - begun).toBeLessThan(13_000)
+    },
+  )
+})
+
+describe('headers', () => {
+  it('of more than 16 KiB together are answered 431, of a request and of an upgrade', async () => {
+    await using hub = await startTestHub('memory')
+    const { socket, ended } = dial(hub.port)
+    socket.write(`GET /mesh HTTP/1.1\r\nHost: localhost\r\nX: ${'y'.repeat(17_000)}\r\n\r\n`)
+    expect(statusOf(await ended)).toBe(431)
+    expect(statusOf(await upgrade(hub.port, `X: ${'y'.repeat(17_000)}\r\n`))).toBe(431)
+    expect(statusOf(await upgrade(hub.port, `X: ${'y'.repeat(15_000)}\r\n`))).toBe(101)
+  })
+})
+
+describe('a payload larger than the hub takes', () => {
+  const big = 'x'.repeat(20_000)
+
+  it('is refused in a send of any kind and in a chunk, and a larger message closes its connection alone', async () => {
+    await using hub = await startTestHub('memory', { maxMessageBytes: 24_000 })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    const send = (more: object): object => ({ type: 'send', messageType: 'query', payload: big, ...more })
+    for (const more of [
+      { to: { agent: 'a1' } },
+      { to: { all: true } },
+      { to: { capability: 'nlp' } },
+      { to: { agent: 'a1' }, durability: 'transient' },
+    ])
+      expect(await agent.refusal(send(more))).toMatchObject({ code: 'payload_too_large' })
+    await using other = await openSocket(hub)
+    other.raw('x'.repeat(24_001))
+    expect(await other.closed).toMatchObject({ code: 1009 })
+    await agent.roundTrip()
+  })
+})
