@@ -31,8 +31,8 @@ const PATIENCE = {
   maxHeaderSize: 16_384,
 } as const
 
-/** Milliseconds in which nothing is asked on a connection that is kept. */
-const KEEP_ALIVE_MS = 30_000
+/** Milliseconds in which nothing is asked on a connection that is kept: longer than load balancers keep theirs, which else meet a closed one. */
+const KEEP_ALIVE_MS = 72_000
 
 export interface AppOptions {
   /** What TLS is spoken with; absent: plain HTTP. */

@@ -44,11 +44,9 @@ export class RateLimit {
   }
 
   #fill(now: number): void {
-    if (this.#tokens < 1) {
+    // A clock that is set back must not take what there was.
+    if (now > this.#filledAt)
       this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs)
-      this.#filledAt = now
-    } else if (this.#tokens === this.#burst) {
-      this.#filledAt = now
-    }
+    this.#filledAt = now
   }
 }

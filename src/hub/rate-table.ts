@@ -45,6 +45,8 @@ export class RateTable {
   }
 
   #of(key: string, now: number): RateLimit {
+    // A clock that was set back: it goes on from there.
+    if (now < this.#turnedAt) this.#turnedAt = now
     if (now - this.#turnedAt >= this.#fillMs || this.#young.size >= this.#keysMax) {
       // Nothing was looked at for two times that long: the younger generation is full as well.
       this.#old = now - this.#turnedAt >= 2 * this.#fillMs ? new Map() : this.#young

@@ -26,6 +26,20 @@ describe('a token bucket', () => {
     expect(rate.take(60_000)).toBeGreaterThan(0)
   })
 
+  it('has no more than the burst at once for one that took little before', () => {
+    const rate = new RateLimit(10, 3, 0)
+    rate.take(0)
+    expect([60_000, 60_000, 60_000].map((now) => rate.take(now))).toEqual([0, 0, 0])
+    expect(rate.take(60_000)).toBe(100)
+  })
+
+  it('goes on at its rate when the clock is set back', () => {
+    const rate = new RateLimit(10, 1, 3_600_000)
+    rate.take(3_600_000)
+    expect(rate.take(0)).toBe(100)
+    expect(rate.take(100)).toBe(0)
+  })
+
   it('of rate 0 limits nothing', () => {
     const rate = new RateLimit(0, 1, 0)
     for (let i = 0; i < 1_000; i++) expect(rate.take(0)).toBe(0)
@@ -112,8 +126,8 @@ describe('the connections of one principal', () => {
     const begun = Date.now()
     one.raw(lines(30, leader))
     two.raw(lines(30, leader))
-    for (let ref = 0; ref < 11; ref++) await other.request(leader(ref))
-    expect(Date.now() - begun).toBeLessThan(250)
+    for (let ref = 0; ref < 5; ref++) await other.request(leader(ref))
+    expect(one.waitingOf('ok').length + two.waitingOf('ok').length).toBeLessThan(60)
     for (let ref = 0; ref < 10; ref++) await two.next('ok', (frame) => frame.ref === ref)
     // Neither has waited for the other to be done.
     expect(one.waitingOf('ok').length).toBeLessThan(30)
@@ -129,15 +143,15 @@ describe('the connections of one principal', () => {
       settings: { principalRatePerSecond: 20, principalRateBurst: 10 },
       principalOf: () => 'team',
     })
+    const begun = Date.now()
     await using agent = await connectAgent(hub, { id: 'a1' })
     agent.raw(lines(9, leader))
     for (let ref = 0; ref < 9; ref++) await agent.next('ok')
     await agent.close()
-    const begun = Date.now()
     await using again = await connectAgent(hub, { id: 'a1', session: agent.session })
     again.raw(lines(9, leader))
     for (let ref = 0; ref < 9; ref++) await again.next('ok')
-    expect(Date.now() - begun).toBeGreaterThanOrEqual(400)
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(478)
   })
 
   it('may acknowledge as much as they like', async () => {
@@ -172,23 +186,22 @@ describe('an answer', () => {
 
   it('to a message that came never counts; one that answers nothing does', async () => {
     await using hub = await startApp({
-      settings: { ratePerSecond: 2, rateBurst: 2, principalRatePerSecond: 0 },
+      settings: { ratePerSecond: 1, rateBurst: 2, principalRatePerSecond: 0 },
     })
-    // It is another rate that lets it ask.
-    await using asking = await connectAgent(hub, { id: 'model' })
+    await using model = await connectAgent(hub, { id: 'model' })
     await using asker = await connectAgent(hub, { id: 'asker' })
     asker.send(query(0))
-    await asking.next('message')
+    await model.next('message')
     const begun = Date.now()
-    asking.send(answer(0))
-    await asking.next('ok')
+    model.send(answer(0))
+    await model.next('ok')
     // The second of its burst, hello was the first.
-    await asking.request(leader(1))
-    expect(Date.now() - begun).toBeLessThan(400)
+    await model.request(leader(1))
+    expect(Date.now() - begun).toBeLessThan(900)
     // Nothing is left to be answered, and nothing of the burst.
-    asking.send(answer(2))
-    await asking.next('ok')
-    expect(Date.now() - begun).toBeGreaterThanOrEqual(400)
+    model.send(answer(2))
+    await model.next('ok')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(900)
   })
 })
 
