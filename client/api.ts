@@ -23,7 +23,7 @@ export type { AgentOptions, ConnectOptions, ObserverOptions, UpdateFields } from
 export type { Outbox } from './outgoing.ts'
 export type { SettledReceipt, TrackedSend } from './receipts.ts'
 export type { RequestOptions } from './requests.ts'
-export type { SchemaIssue, Schemas, SchemaResult, StandardSchema } from './standard-schema.ts'
+export type { MessagesOf, SchemaIssue, Schemas, SchemaResult, StandardSchema } from './standard-schema.ts'
 export type { ConnectionState, Ending } from './state.ts'
 export type { Incident, StatusEvent } from './status.ts'
 export type { ReceivedStream, StreamHandler, StreamRequestOptions, StreamWriter } from './stream.ts'

@@ -1,25 +1,14 @@
 import type { AgentInfo } from '../protocol/agent.ts'
 import type { MessageType, Target } from '../protocol/message.ts'
 import type { Message } from '../protocol/pushes.ts'
-import type {
-  DiscoverResult,
-  LeaderInfo,
-  LeaderResult,
-  SendResult,
-  UpdateResult,
-} from '../protocol/replies.ts'
+import type { DiscoverResult, LeaderInfo, SendResult } from '../protocol/replies.ts'
 import type { WaitOptions } from './calls.ts'
-import { DeadLetters } from './dead-letters.ts'
-import { Endpoint, toTarget } from './endpoint.ts'
-import type { BroadcastOptions, SealOptions, SendOptions } from './envelope.ts'
-import { abortError, closedError, handled } from './errors.ts'
-import { workOf } from './handlers.ts'
+import type { DeadLetters } from './dead-letters.ts'
+import type { BroadcastOptions, SendOptions } from './envelope.ts'
 import type { Handler, HandlerOptions } from './message.ts'
-import { toSettings } from './options.ts'
-import type { ConnectOptions, UpdateFields } from './options.ts'
+import type { UpdateFields } from './options.ts'
 import type { TrackedSend } from './receipts.ts'
 import type { RequestOptions } from './requests.ts'
-import type { Platform } from './socket.ts'
 import type { ReceivedStream, StreamHandler, StreamRequestOptions, StreamWriter } from './stream.ts'
 import type { ConnectionState } from './state.ts'
 import type { StatusEvent } from './status.ts'
@@ -44,64 +33,23 @@ export interface CloseOptions {
 }
 
 /** One agent (or observer) on a mesh: keeps connected, resends, acknowledges, watches, until `close()`. */
-export class Client {
+export interface Client {
   /** What the namespace has given up: to list, to store again, to delete. */
   readonly deadLetters: DeadLetters
-  readonly #endpoint: Endpoint
-  #closing: Promise<void> | null = null
-
-  /** For `connectOn`. */
-  static async open(platform: Platform, options: ConnectOptions): Promise<Client> {
-    const { signal } = options
-    const settings = toSettings(options)
-    const { agent, namespace, outbox } = settings
-    if (outbox !== null) await outbox.open(namespace, agent?.id)
-    const aborted = (): void => void endpoint.end(abortError(signal as AbortSignal))
-    let endpoint: Endpoint
-    try {
-      if (signal?.aborted === true) throw abortError(signal)
-      endpoint = new Endpoint(platform, settings)
-      signal?.addEventListener('abort', aborted)
-      endpoint.start()
-      await endpoint.welcomed
-    } catch (error) {
-      await outbox?.close()
-      throw error
-    } finally {
-      signal?.removeEventListener('abort', aborted)
-    }
-    return new Client(endpoint)
-  }
-
-  private constructor(endpoint: Endpoint) {
-    this.#endpoint = endpoint
-    this.deadLetters = new DeadLetters((command, options) => endpoint.ask(command, options))
-  }
-
   /** This agent's id; null of an observer. */
-  get id(): string | null {
-    return this.agent?.id ?? null
-  }
+  readonly id: string | null
 
   /** This agent as the hub registered it last (at the latest welcome or `update`); null of an observer. */
-  get agent(): AgentInfo | null {
-    return this.#endpoint.agent
-  }
+  readonly agent: AgentInfo | null
 
   /** Proof that `id` is this client's, for a later client with the same `id` (`options.session`); null of an observer. */
-  get session(): string | null {
-    return this.#endpoint.welcome?.session ?? null
-  }
+  readonly session: string | null
 
   /** Where the client stands now; `status()` tells each change. */
-  get state(): ConnectionState {
-    return this.#endpoint.state
-  }
+  readonly state: ConnectionState
 
   /** Resolves when the client has ended: null after `close()`, else the reason. Never rejects. */
-  get closed(): Promise<Error | null> {
-    return this.#endpoint.closed
-  }
+  readonly closed: Promise<Error | null>
 
   /**
    * Sends a message; `to` is an agent's id or a target. Resolves when the mesh has stored it (not: delivered). While there is
@@ -116,21 +64,13 @@ export class Client {
     options: SendOptions & { readonly receipt: true },
   ): Promise<TrackedSend>
   send(to: Target | string, payload: unknown, options?: SendOptions): Promise<SendResult>
-  send(to: Target | string, payload: unknown, options: SendOptions = {}): Promise<SendResult> {
-    const sent = this.#send(to, payload, options)
-    return options.receipt === true ? this.#endpoint.receipts.track(sent) : sent
-  }
 
   /**
    * Sends a message to everybody, a group, or all that have a capability: all registered agents that match now, connected or
    * not.
    * @throws as `send`
    */
-  broadcast(payload: unknown, options: BroadcastOptions = {}): Promise<SendResult> {
-    const { to = { all: true }, ...rest } = options
-    const target: Target = 'capability' in to ? { ...to, mode: 'all' } : to
-    return this.#send(target, payload, rest)
-  }
+  broadcast(payload: unknown, options?: BroadcastOptions): Promise<SendResult>
 
   /**
    * Sends a `query` and waits for the `response` to it, which is acknowledged when it comes. A handler may do this too.
@@ -139,10 +79,8 @@ export class Client {
   request<Payload = unknown>(
     to: Target | string,
     payload: unknown,
-    options: RequestOptions = {},
-  ): Promise<Message<Payload>> {
-    return this.#endpoint.request(toTarget(to), payload, options)
-  }
+    options?: RequestOptions,
+  ): Promise<Message<Payload>>
 
   /**
    * Sends a `query` at once and reads the answer as it is made: `for await (const token of client.requestStream(to, question))`.
@@ -156,31 +94,21 @@ export class Client {
   requestStream<Payload = unknown>(
     to: Target | string,
     payload: unknown,
-    options: StreamRequestOptions = {},
-  ): ReceivedStream<Payload> {
-    return this.#endpoint.requestStream(toTarget(to), payload, options) as ReceivedStream<Payload>
-  }
+    options?: StreamRequestOptions,
+  ): ReceivedStream<Payload>
 
   /**
    * Opens a stream to a connected agent, for what no query asks for: the other side takes it with `onStream`.
    * @throws MeshError `unknown_target` where the agent is not connected, `forbidden`, `inbox_full` where it has 1,000 streams;
    * `connection_lost` when that happens first
    */
-  openStream<Chunk = unknown>(
-    agentId: string,
-    options: OpenStreamOptions = {},
-  ): Promise<StreamWriter<Chunk>> {
-    if (this.state.type === 'closed') return handled(Promise.reject(closedError('openStream')))
-    return handled(this.#endpoint.streams.open(agentId, options.correlationId))
-  }
+  openStream<Chunk = unknown>(agentId: string, options?: OpenStreamOptions): Promise<StreamWriter<Chunk>>
 
   /**
    * Takes the streams that answer no request of this client; without it they are cancelled. One handler; answers how to remove it.
    * @throws TypeError where there is a handler already
    */
-  onStream<Payload = unknown>(handler: StreamHandler<Payload>): () => void {
-    return this.#endpoint.streams.handle(handler as StreamHandler)
-  }
+  onStream<Payload = unknown>(handler: StreamHandler<Payload>): () => void
 
   /**
    * Handles messages of one type, or of all types without a handler of their own. One handler each; answers how to remove it.
@@ -193,14 +121,6 @@ export class Client {
     handler: Handler<Payload>,
     options?: HandlerOptions,
   ): () => void
-  onMessage(
-    subject: MessageType | Handler<never>,
-    handler?: Handler<never> | HandlerOptions,
-    options?: HandlerOptions,
-  ): () => void {
-    if (typeof subject === 'string') return this.#handle(subject, handler as Handler, options)
-    return this.#handle(null, subject as Handler, handler as HandlerOptions | undefined)
-  }
 
   /**
    * Handles the work of one of this agent's capabilities, what was sent to `{ capability }`, whatever its type; it goes before
@@ -211,90 +131,32 @@ export class Client {
     capability: string,
     handler: Handler<Payload>,
     options?: HandlerOptions,
-  ): () => void {
-    return this.#handle(workOf(capability), handler as Handler, options)
-  }
+  ): () => void
 
   /** One page of the agents that match, sorted by name; only `online` ones unless `where.status` says otherwise. */
-  discover(where: Where = {}, options: DiscoverOptions = {}): Promise<DiscoverResult> {
-    const { limit, cursor, ...wait } = options
-    return this.#endpoint.ask({ type: 'discover', where, limit, cursor }, wait)
-  }
+  discover(where?: Where, options?: DiscoverOptions): Promise<DiscoverResult>
 
   /** All agents that match, page by page as they are read. */
-  async *discoverAll(
-    where: Where = {},
-    options: Omit<DiscoverOptions, 'cursor'> = {},
-  ): AsyncGenerator<AgentInfo, undefined> {
-    let cursor: string | null = null
-    do {
-      const page: DiscoverResult = await this.discover(where, { ...options, cursor })
-      yield* page.agents
-      cursor = page.cursor
-    } while (cursor !== null)
-    return undefined
-  }
+  discoverAll(where?: Where, options?: Omit<DiscoverOptions, 'cursor'>): AsyncGenerator<AgentInfo, undefined>
 
   /** A live view of the agents that match: a map that follows every change, and an iterator over the changes. */
-  watch(where: Where | null = null, options: WatchOptions = {}): Watch {
-    const { subscriptions } = this.#endpoint
-    const watch = subscriptions.open(where, options)
-    if (this.state.type === 'closed') subscriptions.fail(closedError('watch'))
-    return watch
-  }
+  watch(where?: Where | null, options?: WatchOptions): Watch
 
   /** Changes this agent's registration; what is changed holds over reconnections. At most 5 a second. */
-  update(fields: UpdateFields, options: WaitOptions = {}): Promise<AgentInfo> {
-    const asked = this.#endpoint.ask<UpdateResult>({ type: 'update', ...fields }, options)
-    return handled(
-      asked.then(({ agent }) => {
-        this.#endpoint.updated(fields, agent)
-        return agent
-      }),
-    )
-  }
+  update(fields: UpdateFields, options?: WaitOptions): Promise<AgentInfo>
 
   /** Who leads the namespace now, and in which term. */
-  leader(options: WaitOptions = {}): Promise<LeaderInfo> {
-    const asked = this.#endpoint.ask<LeaderResult>({ type: 'leader' }, options)
-    return handled(asked.then(({ leader }) => leader))
-  }
+  leader(options?: WaitOptions): Promise<LeaderInfo>
 
   /** The state now, each change of it, and other incidents; ends when the client has. Bounded: of unread ones the last 1,000. */
-  status(): AsyncIterableIterator<StatusEvent, undefined> {
-    return this.#endpoint.statuses.follow(this.state)
-  }
+  status(): AsyncIterableIterator<StatusEvent, undefined>
 
   /**
    * Ends the client in order: starts no more handlers, lets running ones finish and waits for the answers to what was sent (both
    * together at most `closeTimeoutMs`), acknowledges, says `bye`, closes the socket. Never rejects; what is left is rejected with
    * `closed`.
    */
-  close(options: CloseOptions = {}): Promise<void> {
-    this.#closing ??= this.#endpoint.close(options.unregister ?? false)
-    return this.#closing
-  }
+  close(options?: CloseOptions): Promise<void>
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
-  }
-
-  #handle(subject: string | null, handler: Handler, options?: HandlerOptions): () => void {
-    const { incoming, validation } = this.#endpoint
-    return incoming.handle(subject, validation.handler(handler), options)
-  }
-
-  #send(to: Target | string, payload: unknown, options: SealOptions): Promise<SendResult> {
-    const sent = this.#endpoint.send(toTarget(to), payload, options)
-    const { type: messageType = 'notification' } = options
-    sent.catch((error: Error) =>
-      this.#endpoint.statuses.emit({ type: 'send_failed', to: toTarget(to), messageType, error }),
-    )
-    return sent
-  }
-}
-
-/** Connects on a platform; what `connect` of both entries is made of. */
-export function connectOn(platform: Platform, options: ConnectOptions): Promise<Client> {
-  return Client.open(platform, options)
+  [Symbol.asyncDispose](): Promise<void>
 }

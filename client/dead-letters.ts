@@ -1,11 +1,12 @@
-import { MeshError } from '../protocol/errors.ts'
 import type {
   DeadLetterInfo,
   DeadLettersListResult,
   DeadLettersPurgeResult,
   DeadLettersRedriveResult,
 } from '../protocol/replies.ts'
-import type { Asked, WaitOptions } from './calls.ts'
+import type { Command, WaitOptions } from './calls.ts'
+import { badFrame } from './errors.ts'
+import { allPages } from './pages.ts'
 
 /** Which dead letters are meant; each field that is given has to match. */
 export interface DeadLetterWhere {
@@ -32,58 +33,55 @@ export interface DeadLetterListOptions extends WaitOptions {
   readonly payload?: boolean
 }
 
-type Ask = <Result>(command: Asked, options: WaitOptions) => Promise<Result>
+type Ask = <Result>(command: Command, options: WaitOptions) => Promise<Result>
 
 /** What the namespace has given up. All methods throw MeshError, as the hub says or `timeout`, `closed`. */
-export class DeadLetters {
-  readonly #ask: Ask
-
-  constructor(ask: Ask) {
-    this.#ask = ask
-  }
-
+export interface DeadLetters {
   /** One page, in the order in which they were given up. */
-  list(
-    where: DeadLetterWhere = {},
-    { limit, cursor, payload, ...wait }: DeadLetterListOptions = {},
-  ): Promise<DeadLettersListResult> {
-    return this.#ask({ type: 'dead-letters.list', where, limit, cursor, payload }, wait)
-  }
-
+  list(where?: DeadLetterWhere, options?: DeadLetterListOptions): Promise<DeadLettersListResult>
   /** All that match, page by page as they are read. */
-  async *listAll(
-    where: DeadLetterWhere = {},
-    options: Omit<DeadLetterListOptions, 'cursor'> = {},
-  ): AsyncGenerator<DeadLetterInfo, undefined> {
-    let cursor: string | null = null
-    do {
-      const page: DeadLettersListResult = await this.list(where, { ...options, cursor })
-      yield* page.deadLetters
-      cursor = page.cursor
-    } while (cursor !== null)
-    return undefined
-  }
-
+  listAll(
+    where?: DeadLetterWhere,
+    options?: Omit<DeadLetterListOptions, 'cursor'>,
+  ): AsyncGenerator<DeadLetterInfo, undefined>
   /**
    * Stores them once more where they were, with no failed attempts and without a time to live that has ended; what could not be
    * stored is in `failed` and stays. Asked again after a reconnection, it counts what the last try did.
    */
-  redrive(choice: DeadLetterChoice, options: WaitOptions = {}): Promise<DeadLettersRedriveResult> {
-    return this.#choose('dead-letters.redrive', choice, options)
-  }
-
+  redrive(choice: DeadLetterChoice, options?: WaitOptions): Promise<DeadLettersRedriveResult>
   /** Deletes them. Asked again after a reconnection, it counts what the last try did. */
-  purge(choice: DeadLetterChoice, options: WaitOptions = {}): Promise<DeadLettersPurgeResult> {
-    return this.#choose('dead-letters.purge', choice, options)
+  purge(choice: DeadLetterChoice, options?: WaitOptions): Promise<DeadLettersPurgeResult>
+}
+
+export function createDeadLetters(ask: Ask): DeadLetters {
+  function list(
+    where: DeadLetterWhere = {},
+    { limit, cursor, payload, ...wait }: DeadLetterListOptions = {},
+  ): Promise<DeadLettersListResult> {
+    return ask({ type: 'dead-letters.list', where, limit, cursor, payload }, wait)
   }
 
   /** Refuses a field without a value: it would be left out on its way, and mean any. */
-  async #choose<Result>(type: string, choice: DeadLetterChoice, options: WaitOptions): Promise<Result> {
-    const [empty] = Object.entries('where' in choice ? choice.where : choice).filter(
-      ([, value]) => value == null,
-    )
-    if (empty !== undefined)
-      throw new MeshError('bad_frame', `${empty[0]} has no value; give it one or leave it out`)
-    return this.#ask({ type, ...choice }, options)
+  async function choose<Result>(
+    type: string,
+    choice: DeadLetterChoice,
+    options: WaitOptions = {},
+  ): Promise<Result> {
+    const fields = Object.entries('where' in choice ? choice.where : choice)
+    for (const [field, value] of fields) {
+      if (value == null) throw badFrame(`${field} has no value; give it one or leave it out`)
+    }
+    return ask({ type, ...choice }, options)
+  }
+
+  return {
+    list,
+    listAll: (where, options) =>
+      allPages(
+        (cursor) => list(where, { ...options, cursor }),
+        ({ deadLetters }) => deadLetters,
+      ),
+    redrive: (choice, options) => choose('dead-letters.redrive', choice, options),
+    purge: (choice, options) => choose('dead-letters.purge', choice, options),
   }
 }

@@ -3,340 +3,385 @@ import { MeshError } from '../protocol/errors.ts'
 import { PROTOCOL_VERSION } from '../protocol/limits.ts'
 import type { Target } from '../protocol/message.ts'
 import type { Message, Push } from '../protocol/pushes.ts'
-import type { Reply, SendResult, Welcome } from '../protocol/replies.ts'
-import { Calls } from './calls.ts'
-import type { Asked, WaitOptions } from './calls.ts'
+import type {
+  DiscoverResult,
+  ErrorReply,
+  LeaderResult,
+  Ok,
+  Reply,
+  SendResult,
+  UpdateResult,
+  Welcome,
+} from '../protocol/replies.ts'
+import { createCalls } from './calls.ts'
+import type { Command, WaitOptions } from './calls.ts'
+import type { Client, DiscoverOptions } from './client.ts'
+import { createDeadLetters } from './dead-letters.ts'
 import { seal } from './envelope.ts'
-import type { SealOptions } from './envelope.ts'
-import { closedError, handled } from './errors.ts'
-import { randomId } from './ids.ts'
-import { Incoming } from './incoming.ts'
-import { Lifecycle } from './lifecycle.ts'
+import type { Audience, SealOptions, SendOptions } from './envelope.ts'
+import { abortError, badFrame, closedError, handled } from './errors.ts'
 import type { HandlerRun } from './handler-run.ts'
-import type { ReplyOptions } from './message.ts'
-import type { Settings, UpdateFields } from './options.ts'
+import { workOf } from './handlers.ts'
+import { randomId } from './ids.ts'
+import { createIncoming } from './incoming.ts'
+import { createLifecycle } from './lifecycle.ts'
+import type { Handler, HandlerOptions } from './message.ts'
+import { toSettings } from './options.ts'
+import type { ConnectOptions, Settings, UpdateFields } from './options.ts'
 import { Outgoing } from './outgoing.ts'
 import type { OutgoingPort } from './outgoing.ts'
-import { Receipts } from './receipts.ts'
-import { Requests } from './requests.ts'
-import type { RequestOptions } from './requests.ts'
-import { told, Validation } from './schemas.ts'
-import type { Part } from './schemas.ts'
+import { allPages } from './pages.ts'
+import { createPending } from './pending.ts'
+import { createReceipts } from './receipts.ts'
+import { createRequests } from './requests.ts'
+import type { Asked, RequestOptions } from './requests.ts'
+import { told, createValidation } from './schemas.ts'
+import type { Part as Checked } from './schemas.ts'
 import type { Platform } from './socket.ts'
 import type { ConnectionState } from './state.ts'
-import { Statuses } from './status.ts'
-import type { StreamRequestOptions } from './stream.ts'
-import type { StreamReader } from './stream-reader.ts'
-import { Streams } from './streams.ts'
-import { Subscriptions } from './subscriptions.ts'
+import { createStatuses } from './status.ts'
+import type { StreamHandler, StreamRequestOptions } from './stream.ts'
+import type { StreamReaderOptions } from './stream-reader.ts'
+import { createStreams } from './streams.ts'
+import { createSubscriptions } from './subscriptions.ts'
+import { createTokenRefresh } from './token-refresh.ts'
+import type { Where } from './where.ts'
 
+/** What goes on over connections. */
+interface Part {
+  /** A session is open. */
+  resume?(welcome: Welcome): void
+  /** The connection is gone; `closing`: and there will be no other one. */
+  lost?(closing: boolean): void
+  /** The client has ended: `error` is for what is open, `reason` is null where it was closed. */
+  fail?(error: Error, reason: Error | null): void
+}
+
+type Frame = Reply | Push
+/** What is done about each frame that comes on an open session. */
+type Frames = { readonly [Type in Frame['type']]?: (frame: Extract<Frame, { readonly type: Type }>) => void }
+
+const EVERYBODY: Audience = { all: true }
 /** Nobody waits for the answer of what an earlier client asked. */
 const ASKED = { type: 'query', fleeting: true } as const
 
 /** What a target is short for. */
-export function toTarget(to: Target | string): Target {
+function toTarget(to: Target | string): Target {
   return typeof to === 'string' ? { agent: to } : to
 }
 
-/** This end of the mesh: one lifecycle of connections, and everything that has to go on over them. */
-export class Endpoint {
-  readonly statuses: Statuses
-  readonly requests: Requests
-  readonly incoming: Incoming
-  readonly receipts: Receipts
-  readonly subscriptions: Subscriptions
-  readonly streams: Streams
-  readonly validation: Validation
-  /** Rejects when the endpoint ends before its first session. */
-  readonly welcomed: Promise<void>
-  /** The error it ended with, null after `close`. Never rejects. */
-  readonly closed: Promise<Error | null>
-  readonly #settings: Settings
-  readonly #platform: Platform
-  readonly #lifecycle: Lifecycle
-  readonly #outgoing: Outgoing
-  readonly #calls: Calls
-  #onWelcomed: () => void = () => undefined
-  #onNoWelcome: (error: Error) => void = () => undefined
-  #onClosed: (error: Error | null) => void = () => undefined
-  #welcome: Welcome | null = null
-  #agent: AgentInfo | null = null
+/** Connects on a platform; what `connect` of both entries is made of. */
+export async function connectOn(platform: Platform, options: ConnectOptions): Promise<Client> {
+  const { signal } = options
+  const settings = toSettings(options)
+  const { agent, namespace, outbox } = settings
+  if (outbox) await outbox.open(namespace, agent?.id)
+  try {
+    if (signal?.aborted) throw abortError(signal)
+    return await createClient(platform, settings, signal)
+  } catch (error) {
+    await outbox?.close()
+    throw error
+  }
+}
+
+/** A client that is welcomed. */
+async function createClient(
+  platform: Platform,
+  settings: Settings,
+  signal: AbortSignal | undefined,
+): Promise<Client> {
+  let welcome: Welcome | undefined
+  let agent: AgentInfo | null = null
   /** What `update` changed: told again by later `hello`s, but for the status, which those can't tell. */
-  #updated: UpdateFields = {}
-  #closing = false
+  let updated: UpdateFields = {}
+  let closing: Promise<void> | undefined
 
-  constructor(platform: Platform, settings: Settings) {
-    this.#settings = settings
-    this.#platform = platform
-    this.closed = new Promise((resolve) => (this.#onClosed = resolve))
-    this.welcomed = new Promise((resolve, reject) => {
-      this.#onWelcomed = resolve
-      this.#onNoWelcome = reject
-    })
-    this.statuses = new Statuses(settings.onStatus)
-    this.validation = new Validation(settings.schemas)
-    this.#lifecycle = new Lifecycle(platform, settings, {
-      hello: () => this.#hello(),
-      accepts: ({ resumed }) => this.#outgoing.accepts(resumed),
-      opened: (welcome) => this.#opened(welcome),
-      frame: (frame) => this.#frame(frame),
-      lost: () => this.#lost(),
-      changed: (state) => this.#changed(state),
-    })
-    const port: OutgoingPort = {
-      write: (line) => this.#lifecycle.write(line),
-      renew: () => this.#lifecycle.renew(new MeshError('bad_frame', 'the hub numbers the sends differently')),
-      emit: (incident) => this.statuses.emit(incident),
+  const pump = (): void => incoming.pump()
+  const { emit, follow } = createStatuses(settings.onStatus)
+  const lifecycle = createLifecycle(platform, settings, {
+    hello,
+    accepts: ({ resumed }) => outgoing.accepts(resumed),
+    opened,
+    frame: (frame) => {
+      if (Object.hasOwn(frames, frame.type)) (frames[frame.type] as (frame: Frame) => void)(frame)
+    },
+    lost: () => partsUp.forEach((part) => part.lost?.(closing !== undefined)),
+    changed,
+  })
+  const validation = createValidation(settings.schemas)
+  const { write } = lifecycle
+  const calls = createCalls(write, settings.maxOutgoing)
+  const port: OutgoingPort = {
+    write,
+    renew: () => lifecycle.renew(badFrame('the hub numbers the sends differently')),
+    emit,
+  }
+  const limits = { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes }
+  const outgoing = settings.outbox?.outgoing(port, limits) ?? new Outgoing(port, limits)
+  const subscriptions = createSubscriptions(calls)
+  const requests = createRequests(pump)
+  const streams = createStreams({
+    write,
+    once: calls.once,
+    refuse: requests.refuse,
+    changed: pump,
+    emit,
+    maxPayloadBytes: () => welcome?.limits.maxPayloadBytes ?? 0,
+  })
+  const incoming = createIncoming(
+    {
+      scope: platform.scope,
+      write,
+      emit: (incident) => emit(told(incident)),
+      request: (run, to, payload, how) => asked(to, payload, how, run),
+      reply: ({ from, id, messageType, traceparent, correlationId = id }, payload, how) =>
+        send(
+          { agent: from },
+          payload,
+          {
+            ...(traceparent === undefined ? {} : { traceparent }),
+            ...how,
+            type: 'response',
+            correlationId,
+            fleeting: true,
+          },
+          'reply',
+          messageType,
+        ),
+      stream: (message, values, run) =>
+        streams.answer(message, validation.chunks(message.messageType, values), run),
+      take: (message) => requests.take(message) || streams.take(message),
+      waiting: () => requests.size + streams.waiting,
+    },
+    { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
+  )
+  const receipts = createReceipts({ settlements: incoming.settlements, emit })
+  /** In the order in which they go on in a new session; the other way round they are told of its end. */
+  const parts: Part[] = [calls, outgoing, incoming, subscriptions, streams, requests, receipts]
+  if (typeof settings.token === 'function') parts.push(createTokenRefresh(settings.token, calls.once))
+  const partsUp = parts.toReversed()
+  const frames: Frames = {
+    ok: answered,
+    error: answered,
+    message: incoming.receive,
+    receipt: receipts.receive,
+    revoked: incoming.revoked,
+    event: subscriptions.push,
+    snapshot: subscriptions.push,
+    ...streams.frames,
+    goaway({ reconnectAfterMs }) {
+      lifecycle.goAway(reconnectAfterMs)
+      emit({ type: 'goaway', reconnectAfterMs })
+    },
+    ping: incoming.heard,
+  }
+
+  const welcomed = createPending({ signal }, '', (error) => {
+    if (error !== undefined) void lifecycle.end(error)
+  })
+  const closed = createPending<Error | null>()
+
+  function hello(): Readonly<Record<string, unknown>> {
+    const { namespace, window } = settings
+    const common = { protocol: PROTOCOL_VERSION, namespace }
+    if (!settings.agent) return common
+    const { status: _status, statusReason: _reason, metrics: _metrics, ...fields } = updated
+    return {
+      ...common,
+      producer: outgoing.greet(),
+      session: welcome?.session ?? settings.session,
+      window,
+      agent: { ...settings.agent, ...fields, id: agent?.id ?? settings.agent.id },
     }
-    const limits = { maxSends: settings.maxOutgoing, maxBytes: settings.maxOutgoingBytes }
-    this.#outgoing = settings.outbox?.outgoing(port, limits) ?? new Outgoing(port, limits)
-    this.#calls = new Calls((line) => this.#lifecycle.write(line), settings.maxOutgoing)
-    this.subscriptions = new Subscriptions(this.#calls)
-    this.requests = new Requests(() => this.incoming.pump())
-    this.streams = new Streams({
-      write: (line) => this.#lifecycle.write(line),
-      ask: (command, settle, fail) => this.#calls.once(command, settle, fail),
-      refuse: (correlationId, error) => this.requests.refuse(correlationId, error),
-      changed: () => this.incoming.pump(),
-      emit: (incident) => this.statuses.emit(incident),
-      maxPayloadBytes: () => this.#welcome?.limits.maxPayloadBytes ?? 0,
-    })
-    this.incoming = new Incoming(
-      {
-        scope: platform.scope,
-        write: (line) => this.#lifecycle.write(line),
-        request: (run, to, payload, options) => this.request(toTarget(to), payload, options, run),
-        reply: (message, payload, options) => this.#reply(message, payload, options),
-        stream: (message, values, run) =>
-          this.streams.answer(message, this.validation.chunks(message.messageType, values), run),
-        take: (message) => this.requests.take(message) || this.streams.take(message),
-        waiting: () => this.requests.size + this.streams.waiting,
-        emit: (incident) => this.statuses.emit(told(incident)),
-      },
-      { ...settings, concurrency: settings.agent?.concurrency ?? 1 },
-    )
-    this.receipts = new Receipts({
-      settlements: this.incoming.settlements,
-      emit: (incident) => this.statuses.emit(incident),
-    })
   }
 
-  get state(): ConnectionState {
-    return this.#lifecycle.state
+  function opened(latest: Welcome): void {
+    // What comes in one go with the first welcome must not be dropped before `connect` has resolved.
+    if (!welcome) platform.defer(incoming.keepEarly())
+    welcome = latest
+    agent = latest.agent
+    for (const part of parts) part.resume?.(latest)
+    const { status, statusReason } = updated
+    if (status === 'degraded' && agent?.status !== status) void ask({ type: 'update', status, statusReason })
+    if (closing) lifecycle.drain()
+    welcomed.resolve()
   }
 
-  /** The latest one. */
-  get welcome(): Welcome | null {
-    return this.#welcome
+  function answered(reply: Ok | ErrorReply): void {
+    if (typeof reply.ref === 'number') outgoing.answered(reply)
+    else if (reply.ref != null) calls.answered(reply)
+    else if (reply.type === 'error') emit({ type: 'complaint', error: MeshError.fromBody(reply.error) })
   }
 
-  get agent(): AgentInfo | null {
-    return this.#agent
+  function changed(state: ConnectionState): void {
+    emit(state)
+    if (state.type !== 'closed') return
+    const error = state.error ?? closedError('left unanswered')
+    for (const part of partsUp) part.fail?.(error, state.error)
+    void settings.outbox?.close()
+    welcomed.fail(error)
+    closed.resolve(state.error)
   }
 
-  start(): void {
-    this.#lifecycle.start()
+  /** Does `task`, unless the client has ended. A rejection that nobody looks at ends no process. */
+  function whileOpen<Result>(what: string, task: () => Promise<Result>): Promise<Result> {
+    return handled(lifecycle.state.type === 'closed' ? Promise.reject(closedError(what)) : task())
+  }
+
+  function ask<Result>(
+    command: Command,
+    { timeoutMs = settings.requestTimeoutMs, signal }: WaitOptions = {},
+  ): Promise<Result> {
+    return whileOpen(command.type, () => calls.ask(command, { timeoutMs, signal }))
   }
 
   /** Sends what the schema of `type` lets pass; of a reply `type` is that of what it answers. */
-  send(
-    to: Target,
+  function send(
+    to: Target | string,
     payload: unknown,
-    options: SealOptions,
-    part: Part = 'payload',
-    type: string = options.type ?? 'notification',
+    how: SealOptions,
+    part: Checked = 'payload',
+    type: string = how.type ?? 'notification',
   ): Promise<SendResult> {
-    try {
-      if (this.state.type === 'closed') throw closedError('send')
-      if (this.#welcome?.agent == null)
+    return whileOpen('send', async () => {
+      if (welcome?.agent == null)
         throw new MeshError('forbidden', 'an observer can not send; connect with a name')
-      const { tail, bytes } = seal(to, payload, options, this.#welcome.limits.maxPayloadBytes)
-      const checked = this.validation.check(part, type, payload)
-      const add = (): Promise<SendResult> => {
-        if (this.state.type === 'closed') throw closedError('send')
-        return this.#outgoing.add(tail, bytes, to, options)
-      }
-      return handled(this.validation.inOrder(checked, add))
-    } catch (error) {
-      return handled(Promise.reject(error as Error))
-    }
+      const { tail, bytes } = seal(toTarget(to), payload, how, welcome.limits.maxPayloadBytes)
+      const checked = validation.check(part, type, payload)
+      return validation.inOrder(checked, () =>
+        whileOpen('send', () => outgoing.add(tail, bytes, toTarget(to), how)),
+      )
+    })
   }
 
-  /** Sends a query and waits for its response; the handler's run that asks, if one does, counts as waiting. */
-  request(
-    to: Target,
+  /** A send of the application's. */
+  function sendOwn(to: Target | string, payload: unknown, how: SealOptions = {}): Promise<SendResult> {
+    const sent = send(to, payload, how)
+    const { type: messageType = 'notification' } = how
+    sent.catch((error: Error) => emit({ type: 'send_failed', to: toTarget(to), messageType, error }))
+    return sent
+  }
+
+  /** Sends a query whose answer is waited for; the handler's run that asks, if one does, counts as waiting until it is over. */
+  function query<Answer extends Asked>(
+    expect: (correlationId: string, options: StreamReaderOptions & { readonly timeoutMs: number }) => Answer,
+    to: Target | string,
     payload: unknown,
-    options: RequestOptions = {},
-    run: HandlerRun | undefined = this.#platform.scope.getStore(),
-  ): Promise<Message<never>> {
-    const { timeoutMs = this.#settings.requestTimeoutMs, signal, ...rest } = options
-    const { correlationId, reply, signal: withdrawn, fail } = this.requests.open(timeoutMs, signal)
-    run?.wait(reply)
-    const query = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: withdrawn }
-    this.send(to, payload, query).catch(fail)
-    return this.validation.reply(query.type, reply) as Promise<Message<never>>
-  }
-
-  /** A query whose answer is a stream; a handler that reads it counts as waiting until the stream is over. */
-  requestStream(to: Target, payload: unknown, options: StreamRequestOptions): StreamReader {
-    const { timeoutMs = this.#settings.requestTimeoutMs, window, signal, ...rest } = options
+    { timeoutMs = settings.requestTimeoutMs, signal, window, ...rest }: StreamRequestOptions = {},
+    run: HandlerRun | undefined = platform.scope.getStore(),
+  ): Answer {
     const correlationId = randomId()
-    const reader = this.streams.expect(correlationId, { timeoutMs, window, signal })
-    this.#platform.scope.getStore()?.wait(reader.over)
-    const query = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: reader.withdrawn }
-    this.send(to, payload, query).catch((error: Error) => reader.unasked(error))
-    return this.validation.reader(query.type, reader)
+    const answer = expect(correlationId, { timeoutMs, signal, window })
+    run?.wait(answer.over)
+    const how = { ...ASKED, ttlMs: timeoutMs, ...rest, correlationId, signal: answer.withdrawn }
+    send(to, payload, how).catch(answer.unasked)
+    return answer
   }
 
-  ask<Result>(command: Asked, options: WaitOptions): Promise<Result> {
-    if (this.state.type === 'closed') return handled(Promise.reject(closedError(command.type)))
-    const { timeoutMs = this.#settings.requestTimeoutMs, signal } = options
-    return handled(this.#calls.ask<Result>(command, { timeoutMs, signal }))
+  function asked(
+    to: Target | string,
+    payload: unknown,
+    how?: RequestOptions,
+    run?: HandlerRun,
+  ): Promise<Message> {
+    return validation.reply(how?.type ?? 'query', query(requests.expect, to, payload, how, run).over)
   }
 
-  /** Keeps what an `update` changed. */
-  updated(fields: UpdateFields, agent: AgentInfo): void {
-    this.#updated = { ...this.#updated, ...fields }
-    this.#agent = agent
-    if (fields.concurrency !== undefined) this.incoming.concurrency = fields.concurrency
-  }
-
-  /** Ends at once. */
-  end(error: Error): Promise<void> {
-    return this.#lifecycle.end(error)
+  function discover(
+    where: Where = {},
+    { limit, cursor, ...wait }: DiscoverOptions = {},
+  ): Promise<DiscoverResult> {
+    return ask({ type: 'discover', where, limit, cursor }, wait)
   }
 
   /** Ends in order; see `Client.close`. */
-  async close(unregister: boolean): Promise<void> {
-    const { closeTimeoutMs } = this.#settings
-    let late: ReturnType<typeof setTimeout> | undefined
-    const deadline = new Promise<void>((resolve) => (late = setTimeout(resolve, closeTimeoutMs)))
-    const within = (work: Promise<unknown>): Promise<unknown> => Promise.race([work, deadline, this.closed])
-    this.#closing = true
-    this.incoming.stop()
-    this.#lifecycle.drain()
-    await within(this.incoming.idle())
-    await within(Promise.resolve(this.validation.idle))
-    await within(this.#outgoing.idle())
-    await within(this.#bye(unregister))
-    clearTimeout(late)
-    await this.#lifecycle.end(null)
-    await this.#settings.outbox?.close()
-  }
-
-  /** Says `bye` and waits for its answer. Without a connection the agent is as good as offline; unregistering needs one. */
-  async #bye(unregister: boolean): Promise<void> {
-    const bye = { type: 'bye', keep: !unregister }
-    if (unregister) {
-      await this.ask(bye, { timeoutMs: this.#settings.closeTimeoutMs }).catch(() => undefined)
-    } else if (this.state.type === 'draining') {
-      await new Promise<void>((resolve) =>
-        this.#calls.once(
-          bye,
-          () => resolve(),
-          () => resolve(),
-        ),
-      )
+  async function close(keep: boolean): Promise<void> {
+    const { closeTimeoutMs: timeoutMs } = settings
+    const late = createPending({ timeoutMs })
+    const within = (work: Promise<unknown>): Promise<unknown> =>
+      Promise.race([work, late.promise, closed.promise]).catch(() => undefined)
+    incoming.stop()
+    lifecycle.drain()
+    await within(incoming.idle())
+    await within(Promise.resolve(validation.idle))
+    await within(outgoing.idle())
+    const bye = { type: 'bye', keep }
+    // Without a connection the agent is as good as offline; unregistering needs one.
+    if (!keep) await within(ask(bye, { timeoutMs }))
+    else if (lifecycle.state.type === 'draining') {
+      await within(new Promise<unknown>((resolve) => calls.once(bye, resolve, resolve)))
     }
+    late.resolve()
+    await lifecycle.end(null)
+    await settings.outbox?.close()
   }
 
-  #reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult> {
-    const { traceparent, correlationId = message.id } = message
-    const trace = traceparent === undefined ? {} : { traceparent }
-    const fields = { ...trace, ...options, type: 'response', correlationId, fleeting: true as const }
-    return this.send({ agent: message.from }, payload, fields, 'reply', message.messageType)
+  function handle(subject: string | null, handler: Handler, how?: HandlerOptions): () => void {
+    return incoming.handle(subject, validation.handler(handler), how)
   }
 
-  #hello(): Readonly<Record<string, unknown>> {
-    const { namespace, agent, window } = this.#settings
-    const common = { protocol: PROTOCOL_VERSION, namespace }
-    if (agent === null) return common
-    const { status: _status, statusReason: _reason, metrics: _metrics, ...updated } = this.#updated
-    return {
-      ...common,
-      producer: this.#outgoing.greet(),
-      session: this.#welcome?.session ?? this.#settings.session,
-      window,
-      agent: { ...agent, ...updated, id: this.#agent?.id ?? agent.id },
-    }
+  const client: Client = {
+    deadLetters: createDeadLetters(ask),
+    get id() {
+      return agent?.id ?? null
+    },
+    get agent() {
+      return agent
+    },
+    get session() {
+      return welcome?.session ?? null
+    },
+    get state() {
+      return lifecycle.state
+    },
+    closed: closed.promise,
+    send: ((to: Target | string, payload: unknown, how?: SendOptions): Promise<SendResult> => {
+      const sent = sendOwn(to, payload, how)
+      return how?.receipt ? receipts.track(sent) : sent
+    }) as Client['send'],
+    broadcast(payload, { to = EVERYBODY, ...rest } = {}) {
+      return sendOwn('capability' in to ? { ...to, mode: 'all' } : to, payload, rest)
+    },
+    request: (to, payload, how) => asked(to, payload, how) as Promise<never>,
+    requestStream: (to, payload, how) =>
+      validation.reader(how?.type ?? 'query', query(streams.expect, to, payload, how)) as never,
+    openStream: (agentId, { correlationId } = {}) =>
+      whileOpen('openStream', () => streams.open(agentId, correlationId)),
+    onStream: (handler) => streams.handle(handler as StreamHandler),
+    onMessage(subject: string | Handler<never>, ...rest: unknown[]) {
+      const named = typeof subject === 'string' ? [subject, ...rest] : [null, subject, ...rest]
+      return handle(...(named as [string | null, Handler, HandlerOptions?]))
+    },
+    onWork: (capability, handler, how) => handle(workOf(capability), handler as Handler, how),
+    discover,
+    discoverAll: (where, how) =>
+      allPages(
+        (cursor) => discover(where, { ...how, cursor }),
+        ({ agents }) => agents,
+      ),
+    watch(where = null, how = {}) {
+      const watch = subscriptions.open(where, how)
+      const error = closedError('watch')
+      if (lifecycle.state.type === 'closed') subscriptions.fail(error, error)
+      return watch
+    },
+    update: (fields, wait) =>
+      handled(
+        ask<UpdateResult>({ type: 'update', ...fields }, wait).then((result) => {
+          updated = { ...updated, ...fields }
+          agent = result.agent
+          if (fields.concurrency !== undefined) incoming.concurrency = fields.concurrency
+          return agent
+        }),
+      ),
+    leader: (wait) => handled(ask<LeaderResult>({ type: 'leader' }, wait).then(({ leader }) => leader)),
+    status: () => follow(lifecycle.state),
+    close: ({ unregister = false } = {}) => (closing ??= close(!unregister)),
+    [Symbol.asyncDispose]: () => client.close(),
   }
 
-  #opened(welcome: Welcome): void {
-    if (this.#welcome === null) {
-      // What comes in one go with the first welcome must not be dropped before `connect` has resolved.
-      this.incoming.keepEarly()
-      this.#platform.defer(() => this.incoming.releaseEarly())
-    }
-    this.#welcome = welcome
-    this.#agent = welcome.agent
-    this.#calls.resume()
-    const { status, statusReason } = this.#updated
-    if (status === 'degraded' && welcome.agent?.status !== 'degraded') {
-      void this.ask({ type: 'update', status, statusReason }, {})
-    }
-    this.#outgoing.resume()
-    this.incoming.resume(welcome.limits.ackTimeoutMs, welcome.work)
-    this.subscriptions.resume()
-    if (this.#closing) this.#lifecycle.drain()
-    this.#onWelcomed()
-  }
-
-  #frame(frame: Reply | Push): void {
-    switch (frame.type) {
-      case 'ok':
-      case 'error':
-        if (typeof frame.ref === 'number') this.#outgoing.answered(frame)
-        else if (frame.ref != null) this.#calls.answered(frame)
-        else if (frame.type === 'error') {
-          this.statuses.emit({ type: 'complaint', error: MeshError.fromBody(frame.error) })
-        }
-        return
-      case 'message':
-        return this.incoming.receive(frame)
-      case 'receipt':
-        return this.receipts.receive(frame)
-      case 'revoked':
-        return this.incoming.revoked(frame)
-      case 'event':
-      case 'snapshot':
-        return this.subscriptions.push(frame)
-      case 'stream.open':
-      case 'stream.credit':
-      case 'stream.chunk':
-      case 'stream.end':
-      case 'stream.cancel':
-        return this.streams.frame(frame)
-      case 'goaway':
-        this.#lifecycle.goAway(frame.reconnectAfterMs)
-        return this.statuses.emit({ type: 'goaway', reconnectAfterMs: frame.reconnectAfterMs })
-      case 'ping':
-        return this.incoming.heard()
-      case 'pong':
-      case 'welcome':
-    }
-  }
-
-  #lost(): void {
-    this.#calls.lost()
-    this.#outgoing.lost()
-    this.incoming.lost()
-    this.subscriptions.lost()
-    this.streams.lost(this.#closing)
-  }
-
-  #changed(state: ConnectionState): void {
-    this.statuses.emit(state)
-    if (state.type !== 'closed') return
-    const error = state.error ?? closedError('left unanswered')
-    this.incoming.abort(error)
-    this.requests.fail(error)
-    this.receipts.fail(error)
-    this.streams.fail(error)
-    this.#outgoing.fail(error)
-    void this.#settings.outbox?.close()
-    this.#calls.fail(error)
-    this.subscriptions.fail(state.error)
-    this.#onNoWelcome(error)
-    this.#onClosed(state.error)
-  }
+  lifecycle.start()
+  await welcomed.promise
+  return client
 }

@@ -1,7 +1,8 @@
 import { nestsWithin } from '../protocol/codec.ts'
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import { MESSAGE_TYPE_PATTERN } from '../protocol/message.ts'
+import { badFrame, checkInteger } from './errors.ts'
 import type { Durability, MessageType, Target } from '../protocol/message.ts'
 
 /** How a message is sent. */
@@ -54,23 +55,17 @@ export interface Envelope {
   readonly bytes: number
 }
 
-function bad(message: string, details: unknown): MeshError {
-  return new MeshError('bad_frame', message, { details })
-}
-
 function checkOptions({ type, correlationId, traceparent, ttlMs }: SendOptions): void {
   if (type !== undefined && !MESSAGE_TYPE_PATTERN.test(type)) {
-    throw bad(`message type ${JSON.stringify(type)} must be 1 to 64 of a-z 0-9 _ . -`, type)
+    throw badFrame(`message type ${JSON.stringify(type)} must be 1 to 64 of a-z 0-9 _ . -`, type)
   }
-  if (ttlMs !== undefined && !(Number.isInteger(ttlMs) && ttlMs >= 1 && ttlMs <= LIMITS.durationMaxMs)) {
-    throw bad(`ttlMs ${ttlMs} must be an integer from 1 to ${LIMITS.durationMaxMs}`, ttlMs)
-  }
-  for (const [name, value] of [
-    ['correlationId', correlationId],
-    ['traceparent', traceparent],
-  ] as const) {
-    if (value !== undefined && value.length > LIMITS.stringChars) {
-      throw bad(`${name} has ${value.length} characters; at most ${LIMITS.stringChars} are allowed`, value)
+  checkInteger('ttlMs', ttlMs, LIMITS.durationMaxMs)
+  for (const [name, value = ''] of Object.entries({ correlationId, traceparent })) {
+    if (value.length > LIMITS.stringChars) {
+      throw badFrame(
+        `${name} has ${value.length} characters; at most ${LIMITS.stringChars} are allowed`,
+        value,
+      )
     }
   }
 }
@@ -92,7 +87,7 @@ export function payloadText(payload: unknown, maxPayloadBytes: number): { text: 
   }
   // Two characters a level: a shorter text can't nest too deep.
   if (text.length > 2 * LIMITS.payloadMaxDepth && !nestsWithin(payload, LIMITS.payloadMaxDepth)) {
-    throw bad(`the payload nests deeper than ${LIMITS.payloadMaxDepth} levels`, undefined)
+    throw badFrame(`the payload nests deeper than ${LIMITS.payloadMaxDepth} levels`)
   }
   return { text, bytes }
 }
@@ -104,8 +99,8 @@ export function payloadText(payload: unknown, maxPayloadBytes: number): { text: 
 export function seal(to: Target, payload: unknown, options: SealOptions, maxPayloadBytes: number): Envelope {
   checkOptions(options)
   const toMany = 'all' in to || 'group' in to || ('mode' in to && to.mode === 'all')
-  if (options.receipt === true && (toMany || options.durability === 'transient')) {
-    throw bad('a receipt is for a stored message to one agent or one work queue', to)
+  if (options.receipt && (toMany || options.durability === 'transient')) {
+    throw badFrame('a receipt is for a stored message to one agent or one work queue', to)
   }
   const { text, bytes } = payloadText(payload, maxPayloadBytes)
   const { type, correlationId, ttlMs, durability, receipt, echo, ifNone, asLeader, traceparent } = options

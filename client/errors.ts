@@ -24,26 +24,26 @@ function own(code: ClientErrorCode, message: string, details?: unknown): MeshErr
   return new MeshError(code, message, { name, retryable, remedy, details })
 }
 
-const CLOSE_ERRORS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
-  1000: ['not_registered', 'the hub ended this session'],
-  1009: ['payload_too_large', 'the hub refused a WebSocket message as too large'],
-  4003: ['unauthorized', 'the token has expired'],
-  4004: ['store_unavailable', "the hub's store did not answer for too long"],
-  4001: ['draining', 'the hub is shutting down'],
-  4400: ['bad_frame', 'the hub does not accept what this client sends'],
-  4401: ['unauthorized', 'the token is missing or not accepted; give another one as options.token'],
-  4403: ['forbidden', 'this client may not connect here'],
-  4408: ['bad_frame', 'the hub got no hello in time'],
-  4409: ['agent_taken', 'another session took this agent over; give this client an id and a name of its own'],
-  4410: ['not_registered', 'an operator unregistered this agent'],
+/** What each close code means (PROTOCOL.md section 8), and what to do where that is more than its error code says. */
+const CLOSE_ERRORS: Readonly<Record<number, readonly [code: ErrorCode, remedy?: string]>> = {
+  1000: ['not_registered'],
+  1009: ['payload_too_large'],
+  4001: ['draining'],
+  4003: ['unauthorized'],
+  4004: ['store_unavailable'],
+  4400: ['bad_frame'],
+  4401: ['unauthorized', 'Give another token as options.token.'],
+  4403: ['forbidden'],
+  4408: ['bad_frame'],
+  4409: ['agent_taken', 'Give this client an id and a name of its own.'],
+  4410: ['not_registered'],
 }
 
-/** The error behind a close code (PROTOCOL.md section 8); codes that say nothing of their own become `internal`. */
+/** The error behind a close code; `reason` is its name, or what a platform says. What says nothing of its own becomes `internal`. */
 export function closeError(code: number, reason: string): MeshError {
-  const [errorCode, sentence] = CLOSE_ERRORS[code] ?? ['internal', 'the connection was lost']
-  return new MeshError(errorCode, `${sentence} (close code ${code}${reason === '' ? '' : `, ${reason}`})`, {
-    details: code,
-  })
+  const [errorCode, remedy] = CLOSE_ERRORS[code] ?? ['internal']
+  const message = `the connection was closed: ${reason || errorCode} (close code ${code})`
+  return new MeshError(errorCode, message, { details: code, ...(remedy && { remedy }) })
 }
 
 /** The error of what was cancelled by its `signal`: the signal's own reason where that is an error. */
@@ -76,9 +76,26 @@ export function lostError(): MeshError {
   return own('connection_lost', 'the connection was lost before the answer')
 }
 
-/** As much waits for the hub as the options allow. */
-export function overflowError(what: string): MeshError {
-  return own('overflow', `${what}; wait for answers, or raise the limit`)
+/** As much waits for the hub as the options allow: `count` of what the option of that name limits. */
+export function overflowError(count: number, what: string, option: string): MeshError {
+  return own('overflow', `${count} ${what} wait for the hub (${option})`)
+}
+
+/** What was given is against a rule. */
+export function badFrame(message: string, details?: unknown): MeshError {
+  return new MeshError('bad_frame', message, { details })
+}
+
+/** @throws MeshError `bad_frame` where `value` is given and no integer from 1 to `max` */
+export function checkInteger(name: string, value: number | undefined, max: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 1 && value <= max)) {
+    throw badFrame(`${name} ${value} must be an integer from 1 to ${max}`, value)
+  }
+}
+
+/** @throws TypeError where what was registered `before` for something is still there */
+export function checkFree(before: unknown, what: string): void {
+  if (before) throw new TypeError(`there is a handler for ${what} already; remove it first`)
 }
 
 /**
@@ -88,7 +105,7 @@ export function overflowError(what: string): MeshError {
  */
 export class StreamError extends MeshError {
   /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
-  readonly seq: number | null
+  declare readonly seq: number | null
 
   constructor(code: string, message: string, seq: number | null = null) {
     const [name, retryable, remedy] = CLIENT_ERRORS[code as ClientErrorCode] ?? []

@@ -1,85 +1,79 @@
-interface Waiter<T> {
-  readonly resolve: (result: IteratorResult<T, undefined>) => void
-  readonly reject: (error: Error) => void
-}
+type Step<T> = IteratorResult<T, undefined>
 
 const DONE = { done: true, value: undefined } as const
 
-/**
- * A bounded queue that is read as an async iterable, by one reader. What is put in while it is full makes `overflow` decide:
- * it gets the items that wait and answers what waits from then on (at most `max` of it, the newest).
- */
-export class Feed<T> implements AsyncIterableIterator<T, undefined> {
-  readonly #max: number
-  readonly #overflow: (items: readonly T[]) => T[]
-  readonly #onReturn: () => void
-  #items: T[] = []
-  readonly #waiters: Waiter<T>[] = []
-  #ended = false
-  #error: Error | null = null
-
-  constructor(max: number, overflow: (items: readonly T[]) => T[], onReturn: () => void) {
-    this.#max = max
-    this.#overflow = overflow
-    this.#onReturn = onReturn
-  }
-
+/** A bounded queue that is read as an async iterable, by one reader. */
+export interface Feed<T> extends AsyncIterableIterator<T, undefined> {
   /** Items that nobody has read. */
-  get size(): number {
-    return this.#items.length
-  }
-
-  push(item: T): void {
-    if (this.#ended) return
-    const waiter = this.#waiters.shift()
-    if (waiter !== undefined) {
-      waiter.resolve({ done: false, value: item })
-      return
-    }
-    this.#items.push(item)
-    if (this.#items.length > this.#max) this.#items = this.#overflow(this.#items).slice(-this.#max)
-  }
-
+  readonly size: number
+  push(item: T): void
   /** Replaces all that waits by `item`. */
-  restart(item: T): void {
-    this.#items = []
-    this.push(item)
-  }
-
+  restart(item: T): void
   /** Ends it: what waits is still read, then it is done or, with an error, throws that once. */
-  end(error: Error | null): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#error = error
-    for (const waiter of this.#waiters.splice(0)) this.#finish(waiter)
-  }
-
-  #finish(waiter: Waiter<T>): void {
-    const error = this.#error
-    this.#error = null
-    if (error === null) waiter.resolve(DONE)
-    else waiter.reject(error)
-  }
-
-  next(): Promise<IteratorResult<T, undefined>> {
-    return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject }
-      if (this.#items.length > 0) resolve({ done: false, value: this.#items.shift() as T })
-      else if (this.#ended) this.#finish(waiter)
-      else this.#waiters.push(waiter)
-    })
-  }
-
+  end(error?: Error | null): void
+  next(): Promise<Step<T>>
   /** The reader leaves: what waits is dropped. */
-  return(): Promise<IteratorResult<T, undefined>> {
-    this.#items = []
-    this.#error = null
-    this.end(null)
-    this.#onReturn()
-    return Promise.resolve(DONE)
+  return(): Promise<Step<T>>
+}
+
+/**
+ * A feed of at most `max` items. What is put in while it is full makes `overflow` decide: it gets the items that wait and answers
+ * what waits from then on (at most `max` of it, the newest). `onReturn`: its reader has left.
+ */
+export function createFeed<T>(
+  max: number,
+  onReturn?: () => void,
+  overflow = (items: T[]): T[] => items,
+): Feed<T> {
+  const readers: ((step: Step<T> | Promise<never>) => void)[] = []
+  let items: T[] = []
+  let ended = false
+  let failure: Error | null | undefined
+
+  /** What is read after the end: the error, once. */
+  function last(): Step<T> | Promise<never> {
+    const error = failure
+    failure = undefined
+    return error ? Promise.reject(error) : DONE
   }
 
-  [Symbol.asyncIterator](): this {
-    return this
+  const feed: Feed<T> = {
+    get size() {
+      return items.length
+    },
+    push(item) {
+      if (ended) return
+      const reader = readers.shift()
+      if (reader) return reader({ done: false, value: item })
+      items.push(item)
+      if (items.length > max) items = overflow(items).slice(-max)
+    },
+    restart(item) {
+      items = []
+      feed.push(item)
+    },
+    end(error) {
+      if (ended) return
+      ended = true
+      failure = error
+      for (const reader of readers.splice(0)) reader(last())
+    },
+    next: () =>
+      new Promise((resolve) => {
+        if (items.length > 0) resolve({ done: false, value: items.shift() as T })
+        else if (ended) resolve(last())
+        else readers.push(resolve)
+      }),
+    async return() {
+      items = []
+      failure = undefined
+      feed.end()
+      onReturn?.()
+      return DONE
+    },
+    [Symbol.asyncIterator]() {
+      return this
+    },
   }
+  return feed
 }

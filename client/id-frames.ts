@@ -1,4 +1,4 @@
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 
 /** Frames that name these messages, as many as it takes; an empty text for none. */
 export function idFrames(type: 'ack' | 'progress', ids: readonly string[]): string {

@@ -1,5 +1,5 @@
 import { SUBPROTOCOL } from '../protocol/limits.ts'
-import { connectOn } from './client.ts'
+import { connectOn } from './endpoint.ts'
 import type { AgentOptions, ConnectOptions } from './options.ts'
 import { turnScope } from './scope.ts'
 import type { Platform } from './socket.ts'
@@ -17,11 +17,11 @@ function runDeferred(): void {
 function defer(task: () => void): void {
   // Deno, Bun and Node have it; there an open MessageChannel would keep the process alive.
   const { setImmediate } = globalThis as { setImmediate?: (task: () => void) => unknown }
-  if (setImmediate !== undefined) {
+  if (setImmediate) {
     setImmediate(task)
     return
   }
-  if (channel === null) {
+  if (!channel) {
     channel = new MessageChannel()
     channel.port1.onmessage = runDeferred
   }
@@ -46,7 +46,7 @@ function onWake(woke: (atOnce: boolean) => void, putAway: () => void): () => voi
 
 const WEB: Platform = {
   tokenInHello: true,
-  scope: turnScope(),
+  scope: /* @__PURE__ */ turnScope(),
   open(url, _token, listener) {
     const socket = new WebSocket(url, [SUBPROTOCOL])
     socket.onopen = () => listener.opened()

@@ -11,79 +11,73 @@ export interface Page {
 }
 
 /** A copy of what a subscription shows of the registry: its list, and every event since applied to it. */
-export class Mirror {
-  #agents = new Map<string, AgentInfo>()
-  /** Pages of a list that is not complete; the old list stands until then. */
-  #loading: Map<string, AgentInfo> | null = null
-  #revision: number | null = null
-  #leader: LeaderInfo = { agentId: null, term: 0 }
-
-  get agents(): ReadonlyMap<string, AgentInfo> {
-    return this.#agents
-  }
-
+export interface Mirror {
+  readonly agents: ReadonlyMap<string, AgentInfo>
   /** Of the latest change that is in it; null before the first complete list. */
-  get revision(): number | null {
-    return this.#revision
-  }
-
-  get leader(): LeaderInfo {
-    return this.#leader
-  }
-
+  readonly revision: number | null
+  readonly leader: LeaderInfo
   /** Forgets the pages of a list that will not be completed. */
-  interrupt(): void {
-    this.#loading = null
-  }
-
+  interrupt(): void
   /** A page of a list came; answers whether the list is complete now, and in force. */
-  page({ revision, agents, last, leader }: Page): boolean {
-    this.#loading ??= new Map()
-    for (const agent of agents) this.#loading.set(agent.id, agent)
-    if (!last) return false
-    this.#agents = this.#loading
-    this.#loading = null
-    this.#revision = revision
-    this.#leader = leader
-    return true
-  }
-
+  page(page: Page): boolean
   /** A subscription goes on where the last one ended: nothing to list. */
-  continue(leader: LeaderInfo): void {
-    if (leader.term >= this.#leader.term) this.#lead(leader)
-  }
+  continue(leader: LeaderInfo): void
+  apply(event: Event): void
+}
 
-  apply(event: Event): void {
-    if (this.#revision !== null && event.revision > this.#revision) this.#revision = event.revision
-    switch (event.event) {
-      case 'leader.changed':
-        this.#lead({ agentId: event.agentId, term: event.term })
-        return
-      case 'message.dead_lettered':
-        return
-      case 'agent.unregistered':
-        this.#agents.delete(event.agentId)
-        return
-      case 'agent.status_changed':
-        this.#agents.set(event.agentId, event.agent)
-        return
-      case 'agent.registered':
-      case 'agent.updated':
-      case 'agent.heartbeat':
-        if (event.matches === false) this.#agents.delete(event.agentId)
-        else this.#agents.set(event.agentId, event.agent)
-    }
+export function createMirror(): Mirror {
+  let agents = new Map<string, AgentInfo>()
+  /** Pages of a list that is not complete; the old list stands until then. */
+  let loading: Map<string, AgentInfo> | undefined
+  let revision: number | null = null
+  let leader: LeaderInfo = { agentId: null, term: 0 }
+
+  function mark(isLeader: boolean): void {
+    const agent = agents.get(leader.agentId ?? '')
+    if (agent) agents.set(agent.id, { ...agent, isLeader })
   }
 
   /** A change of leader is one event; what it means for two agents' `isLeader` is ours to work out. */
-  #lead(leader: LeaderInfo): void {
-    this.#mark(this.#leader.agentId, false)
-    this.#leader = leader
-    this.#mark(leader.agentId, true)
+  function lead({ agentId, term }: LeaderInfo): void {
+    mark(false)
+    leader = { agentId, term }
+    mark(true)
   }
 
-  #mark(id: string | null, isLeader: boolean): void {
-    const agent = id === null ? undefined : this.#agents.get(id)
-    if (agent !== undefined && agent.isLeader !== isLeader) this.#agents.set(agent.id, { ...agent, isLeader })
+  return {
+    get agents() {
+      return agents
+    },
+    get revision() {
+      return revision
+    },
+    get leader() {
+      return leader
+    },
+    interrupt() {
+      loading = undefined
+    },
+    page(page) {
+      loading ??= new Map()
+      for (const agent of page.agents) loading.set(agent.id, agent)
+      if (page.last) {
+        agents = loading
+        loading = undefined
+        revision = page.revision
+        leader = page.leader
+      }
+      return page.last
+    },
+    continue(latest) {
+      if (latest.term >= leader.term) lead(latest)
+    },
+    apply(event) {
+      if (revision !== null) revision = Math.max(revision, event.revision)
+      if (event.event === 'leader.changed') lead(event)
+      else if (event.event === 'message.dead_lettered') return
+      else if (event.event === 'agent.unregistered' || ('matches' in event && !event.matches))
+        agents.delete(event.agentId)
+      else agents.set(event.agentId, event.agent)
+    },
   }
 }

@@ -12,8 +12,8 @@ export interface NackOptions {
  */
 export class Nack extends Error {
   override readonly name = 'Nack'
-  readonly requeue: boolean
-  readonly delayMs: number | null
+  declare readonly requeue: boolean
+  declare readonly delayMs: number | null
 
   constructor(reason: string, options: NackOptions = {}) {
     super(reason)

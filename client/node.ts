@@ -1,12 +1,19 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import WebSocket from 'ws'
 import { SUBPROTOCOL } from '../protocol/limits.ts'
-import { connectOn } from './client.ts'
+import { connectOn } from './endpoint.ts'
 import type { HandlerRun } from './handler-run.ts'
 import type { AgentOptions, ConnectOptions } from './options.ts'
 import type { Platform } from './socket.ts'
 import type { MessagesOf, Schemas } from './standard-schema.ts'
 import type { Client } from './typed-client.ts'
+
+/** What refused upgrades amount to: the same token, or origin, would be refused again. */
+const REFUSED: ReadonlyMap<number | undefined, number> = new Map([
+  [400, 4400],
+  [401, 4401],
+  [403, 4403],
+])
 
 /** A hub that asks for more than this is asked again. */
 const RETRY_AFTER_MAX_S = 600
@@ -27,10 +34,14 @@ const NODE: Platform = {
     })
     // `close` follows each `error`, without a word about what was wrong.
     socket.on('error', (error) => (failure ||= error.message))
-    socket.on('close', (code, reason) => listener.closed(code, reason.toString() || failure, retryAfterMs))
+    socket.on('close', (code, reason) =>
+      listener.closed(refused ?? code, reason.toString() || failure, retryAfterMs),
+    )
     let retryAfterMs: number | undefined
+    let refused: number | undefined
     socket.on('unexpected-response', (_request, response) => {
       failure = `Unexpected server response: ${response.statusCode}`
+      refused = REFUSED.get(response.statusCode)
       const seconds = Number(response.headers['retry-after'] ?? Number.NaN)
       if ((response.statusCode === 503 || response.statusCode === 429) && seconds >= 0)
         retryAfterMs = Math.min(seconds, RETRY_AFTER_MAX_S) * 1000

@@ -1,7 +1,7 @@
 import type { AgentFields } from '../protocol/agent.ts'
-import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import type { Schemas } from './standard-schema.ts'
+import { badFrame } from './errors.ts'
 import type { Outbox } from './outgoing.ts'
 import type { StatusEvent } from './status.ts'
 
@@ -10,7 +10,10 @@ interface CommonOptions {
   readonly url: string | readonly string[]
   /** 1 to 64 of `[a-z0-9-]`. Default `default`. */
   readonly namespace?: string
-  /** The token, or a function that is asked for a fresh one before each try to connect. Its failure counts as a failed try. */
+  /**
+   * The token, or a function that is asked for a fresh one before each try to connect, where its failure counts as a failed try, and
+   * before the one in use ends, so that the connection goes on.
+   */
   readonly token?: string | (() => string | Promise<string>)
   /** Gives up connecting. After `connect` has resolved it has no effect; use `close()`. */
   readonly signal?: AbortSignal
@@ -129,6 +132,23 @@ export interface Settings {
   readonly outbox: Outbox | null
 }
 
+const DEFAULTS = {
+  namespace: null,
+  token: null,
+  onStatus: null,
+  session: null,
+  window: LIMITS.windowDefault,
+  requestTimeoutMs: 30_000,
+  connectTimeoutMs: 10_000,
+  closeTimeoutMs: 5000,
+  maxOutgoing: 10_000,
+  maxOutgoingBytes: 67_108_864,
+  redeliveryDelayMs: 1000,
+  unhandledTimeoutMs: 60_000,
+  takenTimeoutMs: 45_000,
+  schemas: {},
+} as const
+
 const AGENT_FIELDS = [
   'id',
   'name',
@@ -143,49 +163,30 @@ const AGENT_FIELDS = [
   'ephemeral',
 ] as const
 
-function agentFields(options: AgentOptions): AgentFields {
-  return Object.fromEntries(
-    AGENT_FIELDS.flatMap((key) => (options[key] == null ? [] : [[key, options[key]]])),
-  )
-}
-
 function checkUrl(url: string): void {
   if (!/^wss?:\/\//i.test(url) || !URL.canParse(url)) {
-    throw new MeshError('bad_frame', `url ${JSON.stringify(url)} must be like ws://127.0.0.1:7171/mesh`, {
-      details: url,
-    })
+    throw badFrame(`url ${JSON.stringify(url)} must be like ws://127.0.0.1:7171/mesh`, url)
   }
 }
 
 /**
  * Fills in the defaults. What an agent may be called is the hub's to judge.
- * @throws MeshError `bad_frame` for a URL that is none; what JSON.stringify throws for fields that have no JSON text
+ * @throws MeshError `bad_frame` for a URL that is none
  */
 export function toSettings(options: ConnectOptions): Settings {
   const urls = typeof options.url === 'string' ? [options.url] : [...options.url]
-  if (urls.length === 0) throw new MeshError('bad_frame', 'url is an empty list; give at least one hub')
+  if (urls.length === 0) throw badFrame('url is an empty list; give at least one hub')
   urls.forEach(checkUrl)
-  const agent = options.observer === true ? null : options
-  const fields = agent === null ? null : agentFields(agent)
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value != null))
+  const isAgent = options.observer !== true
+  const agent = isAgent ? Object.fromEntries(AGENT_FIELDS.map((field) => [field, given[field]])) : null
   // What has no JSON text has to fail here, not when it is said to a hub.
-  JSON.stringify(fields)
+  JSON.stringify(agent)
   return {
+    ...DEFAULTS,
+    ...given,
     urls,
-    namespace: options.namespace ?? null,
-    token: options.token ?? null,
-    onStatus: options.onStatus ?? null,
-    agent: fields,
-    session: agent?.session ?? null,
-    window: agent?.window ?? LIMITS.windowDefault,
-    requestTimeoutMs: options.requestTimeoutMs ?? 30_000,
-    connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
-    closeTimeoutMs: options.closeTimeoutMs ?? 5000,
-    maxOutgoing: options.maxOutgoing ?? 10_000,
-    maxOutgoingBytes: options.maxOutgoingBytes ?? 67_108_864,
-    redeliveryDelayMs: agent?.redeliveryDelayMs ?? 1000,
-    unhandledTimeoutMs: agent?.unhandledTimeoutMs ?? 60_000,
-    takenTimeoutMs: agent?.takenTimeoutMs ?? 45_000,
-    schemas: agent?.schemas ?? {},
-    outbox: agent?.outbox ?? null,
+    agent,
+    outbox: (isAgent && options.outbox) || null,
   }
 }

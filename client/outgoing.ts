@@ -1,5 +1,5 @@
 import { MeshError } from '../protocol/errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
+import * as LIMITS from '../protocol/limit-values.ts'
 import type { Target } from '../protocol/message.ts'
 import type { ErrorReply, Ok, SendResult } from '../protocol/replies.ts'
 import { retryDelay } from './backoff.ts'
@@ -90,12 +90,12 @@ export class Outgoing {
   add(tail: string, bytes: number, to: Target, options: SealOptions = {}): Promise<SendResult> {
     const { signal } = options
     return new Promise((resolve, reject) => {
-      if (signal?.aborted === true) return reject(abortError(signal))
+      if (signal?.aborted) return reject(abortError(signal))
       if (this.size >= this.#limits.maxSends) {
-        return reject(overflowError(`${this.size} sends wait for the hub (maxOutgoing)`))
+        return reject(overflowError(this.size, 'sends', 'maxOutgoing'))
       }
       if (this.#bytes + bytes > this.#limits.maxBytes && this.size > 0) {
-        return reject(overflowError(`${this.#bytes} bytes wait for the hub (maxOutgoingBytes)`))
+        return reject(overflowError(this.#bytes, 'bytes', 'maxOutgoingBytes'))
       }
       const aborted = (): void => this.#abandon(entry, abortError(signal as AbortSignal))
       const settled = (): void => signal?.removeEventListener('abort', aborted)
@@ -149,7 +149,7 @@ export class Outgoing {
   /** The hub's answer to the transmission `reply.ref`; others are ignored. */
   answered(reply: Ok | ErrorReply): void {
     const entry = this.#refs.get(reply.ref as number)
-    if (entry === undefined) return
+    if (!entry) return
     if (reply.type === 'ok') {
       this.#holds = 0
       this.#lastWasBadFrame = false
@@ -177,7 +177,7 @@ export class Outgoing {
   }
 
   protected pump(): void {
-    if (!this.#online || this.#hold !== null) return
+    if (!this.#online || this.#hold) return
     for (const entry of this.unsent) {
       if (!this.admits(entry)) return
       this.unsent.delete(entry)
@@ -271,7 +271,7 @@ export class Outgoing {
   }
 
   #endHold(): void {
-    if (this.#hold !== null) clearTimeout(this.#hold)
+    if (this.#hold) clearTimeout(this.#hold)
     this.#hold = null
   }
 }

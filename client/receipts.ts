@@ -1,7 +1,10 @@
 import type { Receipt } from '../protocol/pushes.ts'
 import type { SendResult } from '../protocol/replies.ts'
 import { handled } from './errors.ts'
-import { Feed } from './feed.ts'
+import { createFeed } from './feed.ts'
+import type { Feed } from './feed.ts'
+import { createPending } from './pending.ts'
+import type { Pending } from './pending.ts'
 import type { Settlements } from './settlements.ts'
 import type { Incident } from './status.ts'
 
@@ -31,8 +34,7 @@ export interface ReceiptsPort {
 
 interface Tracked {
   readonly feed: Feed<Receipt>
-  readonly resolve: (receipt: SettledReceipt) => void
-  readonly reject: (error: Error) => void
+  readonly settled: Pending<SettledReceipt>
 }
 
 function isFinal(receipt: Receipt): receipt is SettledReceipt {
@@ -44,94 +46,85 @@ function isFinal(receipt: Receipt): receipt is SettledReceipt {
  * before that answer waits, unacknowledged, until every send that was open then is answered; what belongs to none of them
  * (an earlier client of this agent had sent it) is acknowledged and told as a status event.
  */
-export class Receipts {
-  readonly #port: ReceiptsPort
-  readonly #tracked = new Map<string, Tracked>()
-  /** Sends with a receipt that are not answered, by number, in order. */
-  readonly #open = new Set<number>()
-  #opened = 0
-  /** By `receiptId`, in the order they came; `last`: the number of the latest send then. */
-  readonly #early = new Map<string, { readonly receipt: Receipt; readonly last: number }>()
-  #ended: Error | null = null
-
-  constructor(port: ReceiptsPort) {
-    this.#port = port
-  }
-
+export interface Receipts {
   /** Follows what becomes of a send with a receipt. */
-  track(send: Promise<SendResult>): Promise<TrackedSend> {
-    const number = ++this.#opened
-    this.#open.add(number)
-    const answered = (): void => {
-      this.#open.delete(number)
-      this.#sort()
-    }
-    const tracked = send.then((result) => this.#track(result))
-    tracked.then(answered, answered)
-    return handled(tracked)
-  }
-
+  track(send: Promise<SendResult>): Promise<TrackedSend>
   /** A receipt frame came. */
-  receive(receipt: Receipt): void {
-    const { receiptId, id } = receipt
-    if (this.#early.has(receiptId) || this.#port.settlements.repeat(receiptId)) return
-    const tracked = this.#tracked.get(id)
-    if (tracked !== undefined) this.#tell(tracked, receipt)
-    else {
-      this.#early.set(receiptId, { receipt, last: this.#opened })
-      this.#sort()
-    }
-  }
-
+  receive(receipt: Receipt): void
   /** Nothing comes any more. */
-  fail(error: Error): void {
-    this.#ended = error
-    this.#early.clear()
-    for (const tracked of this.#tracked.values()) this.#fail(tracked, error)
-    this.#tracked.clear()
+  fail(error: Error): void
+}
+
+export function createReceipts({ settlements, emit }: ReceiptsPort): Receipts {
+  const followed = new Map<string, Tracked>()
+  /** Sends with a receipt that are not answered, by number, in order. */
+  const open = new Set<number>()
+  let opened = 0
+  /** By `receiptId`, in the order they came; `last`: the number of the latest send then. */
+  const early = new Map<string, { readonly receipt: Receipt; readonly last: number }>()
+  let ended: Error | undefined
+
+  function follow(result: SendResult): TrackedSend {
+    const feed = createFeed<Receipt>(2)
+    const settled = createPending<SettledReceipt>()
+    followed.set(result.id, { feed, settled })
+    for (const { receipt } of early.values()) if (receipt.id === result.id) tell(receipt)
+    if (ended) fail(ended)
+    return { ...result, settled: settled.promise, receipts: feed }
   }
 
-  #track(result: SendResult): TrackedSend {
-    const feed = new Feed<Receipt>(
-      2,
-      (receipts) => [...receipts],
-      () => undefined,
-    )
-    const settled = new Promise<SettledReceipt>((resolve, reject) => {
-      const tracked = { feed, resolve, reject }
-      if (this.#ended !== null) return this.#fail(tracked, this.#ended)
-      this.#tracked.set(result.id, tracked)
-      for (const [receiptId, { receipt }] of this.#early) {
-        if (receipt.id !== result.id) continue
-        this.#early.delete(receiptId)
-        this.#tell(tracked, receipt)
-      }
-    })
-    return { ...result, settled: handled(settled), receipts: feed }
-  }
-
-  #tell({ feed, resolve }: Tracked, receipt: Receipt): void {
-    this.#port.settlements.ack(receipt.receiptId)
-    feed.push(receipt)
+  /** Gives a receipt to the send that waits for it, or else to the application. */
+  function tell(receipt: Receipt): void {
+    const { receiptId, id } = receipt
+    early.delete(receiptId)
+    settlements.ack(receiptId)
+    const send = followed.get(id)
+    if (!send) return emit({ type: 'receipt', receipt })
+    send.feed.push(receipt)
     if (!isFinal(receipt)) return
-    this.#tracked.delete(receipt.id)
-    feed.end(null)
-    resolve(receipt)
-  }
-
-  #fail({ feed, reject }: Tracked, error: Error): void {
-    feed.end(error)
-    reject(error)
+    followed.delete(id)
+    send.feed.end()
+    send.settled.resolve(receipt)
   }
 
   /** Tells the early receipts that no open send can belong to. */
-  #sort(): void {
-    const [oldest = Infinity] = this.#open
-    for (const [receiptId, { receipt, last }] of this.#early) {
+  function sort(): void {
+    const [oldest = Infinity] = open
+    for (const { receipt, last } of early.values()) {
       if (last >= oldest) return
-      this.#early.delete(receiptId)
-      this.#port.settlements.ack(receiptId)
-      this.#port.emit({ type: 'receipt', receipt })
+      tell(receipt)
     }
+  }
+
+  function fail(error: Error): void {
+    ended = error
+    early.clear()
+    for (const { feed, settled } of followed.values()) {
+      feed.end(error)
+      settled.fail(error)
+    }
+    followed.clear()
+  }
+
+  return {
+    track(send) {
+      const number = ++opened
+      open.add(number)
+      const answered = (): void => {
+        open.delete(number)
+        sort()
+      }
+      const tracked = send.then(follow)
+      tracked.then(answered, answered)
+      return handled(tracked)
+    },
+    receive(receipt) {
+      const { receiptId, id } = receipt
+      if (early.has(receiptId) || settlements.repeat(receiptId)) return
+      if (followed.has(id)) return tell(receipt)
+      early.set(receiptId, { receipt, last: opened })
+      sort()
+    },
+    fail,
   }
 }

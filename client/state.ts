@@ -16,6 +16,11 @@ export interface Ending {
   readonly retryAfterMs: number | null
 }
 
+/** An ending; by default this side gave the connection up, and trying again may help. */
+export function endingOf(reason: Ending['reason'], error: Error, more: Partial<Ending> = {}): Ending {
+  return { reason, code: null, error, final: false, retryAfterMs: null, ...more }
+}
+
 /** Where a client stands. `attempt` counts the tries since the last good connection: 0 is the very first. */
 export type ConnectionState =
   | { readonly type: 'idle' }
@@ -55,21 +60,10 @@ export type Occurrence =
   | { readonly type: 'drain' }
   | { readonly type: 'close'; readonly error: Error | null }
 
-function nextAttempt(state: ConnectionState, now: number): number {
-  switch (state.type) {
-    case 'idle':
-      return 0
-    case 'waiting':
-      return state.attempt
-    case 'open':
-    case 'draining':
-      return now - state.since >= GOOD_AFTER_MS ? 1 : state.attempt + 1
-    case 'connecting':
-    case 'greeting':
-      return state.attempt + 1
-    case 'closed':
-      return 0
-  }
+function nextAttempt(state: Exclude<ConnectionState, { readonly type: 'closed' }>, now: number): number {
+  if (state.type === 'idle') return 0
+  if (state.type === 'waiting') return state.attempt
+  return 'since' in state && now - state.since >= GOOD_AFTER_MS ? 1 : state.attempt + 1
 }
 
 /**
@@ -82,35 +76,24 @@ export function advance(state: ConnectionState, occurrence: Occurrence): Connect
     case 'dial':
       return { type: 'connecting', url: occurrence.url, attempt: nextAttempt(state, occurrence.now) }
     case 'connected':
-      return state.type === 'connecting'
-        ? { type: 'greeting', url: state.url, attempt: state.attempt }
-        : state
-    case 'welcomed':
+      return state.type === 'connecting' ? { ...state, type: 'greeting' } : state
+    case 'welcomed': {
       if (state.type !== 'greeting') return state
-      return {
-        type: 'open',
-        url: state.url,
-        attempt: state.attempt,
-        hub: occurrence.hub,
-        resumed: occurrence.resumed,
-        since: occurrence.now,
-      }
+      const { hub, resumed, now: since } = occurrence
+      return { ...state, type: 'open', hub, resumed, since }
+    }
     case 'lost': {
       if (state.type === 'idle' || state.type === 'waiting') return state
-      const { cause, random } = occurrence
+      const { cause, random, now } = occurrence
+      const isBusy = cause.reason === 'busy'
       // A hub that says when to come back has not failed.
-      const attempt =
-        cause.reason === 'busy' && 'attempt' in state
-          ? Math.max(1, state.attempt)
-          : nextAttempt(state, occurrence.now)
+      const attempt = isBusy ? Math.max(1, state.attempt) : nextAttempt(state, now)
       const retryAfterMs = cause.retryAfterMs ?? 0
       // A hub that says when spreads its clients itself: growing delays would only add to that.
       const delayMs = Math.round(
-        cause.reason === 'busy'
-          ? busyDelay(retryAfterMs, random)
-          : Math.max(reconnectDelay(attempt, random), retryAfterMs),
+        isBusy ? busyDelay(retryAfterMs, random) : Math.max(reconnectDelay(attempt, random), retryAfterMs),
       )
-      return { type: 'waiting', attempt, cause, delayMs, retryAt: occurrence.now + delayMs }
+      return { type: 'waiting', attempt, cause, delayMs, retryAt: now + delayMs }
     }
     case 'woken': {
       const retryAt = occurrence.now + Math.round(occurrence.delayMs)
@@ -119,9 +102,11 @@ export function advance(state: ConnectionState, occurrence: Occurrence): Connect
       if (state.retryAt <= retryAt && state.retryAt > occurrence.now - OVERDUE_MS) return state
       return { ...state, delayMs: Math.round(occurrence.delayMs), retryAt }
     }
-    case 'drain':
+    case 'drain': {
       if (state.type !== 'open') return state
-      return { type: 'draining', url: state.url, attempt: state.attempt, since: state.since }
+      const { url, attempt, since } = state
+      return { type: 'draining', url, attempt, since }
+    }
     case 'close':
       return { type: 'closed', error: occurrence.error }
   }

@@ -1,7 +1,8 @@
 import type { MessageType, Target } from '../protocol/message.ts'
 import type { Message, Receipt } from '../protocol/pushes.ts'
 import type { SendResult } from '../protocol/replies.ts'
-import { Feed } from './feed.ts'
+import { createFeed } from './feed.ts'
+import type { Feed } from './feed.ts'
 import type { SchemaIssue } from './standard-schema.ts'
 import type { ConnectionState } from './state.ts'
 
@@ -53,37 +54,33 @@ export type StatusEvent = ConnectionState | Incident
 const STATUS_MAX = 1000
 
 /** Everybody who follows the status. */
-export class Statuses {
-  readonly #feeds = new Set<Feed<StatusEvent>>()
-  readonly #listener: ((event: StatusEvent) => unknown) | null
-
-  constructor(listener: ((event: StatusEvent) => unknown) | null) {
-    this.#listener = listener
-  }
-
+export interface Statuses {
   /** A new reader; the first thing it reads is `state`. */
-  follow(state: ConnectionState): Feed<StatusEvent> {
-    const feed: Feed<StatusEvent> = new Feed<StatusEvent>(
-      STATUS_MAX,
-      (items) => [...items],
-      () => this.#feeds.delete(feed),
-    )
-    feed.push(state)
-    if (state.type === 'closed') feed.end(null)
-    else this.#feeds.add(feed)
-    return feed
+  follow(state: ConnectionState): Feed<StatusEvent>
+  emit(event: StatusEvent): void
+}
+
+export function createStatuses(listener: ((event: StatusEvent) => unknown) | null): Statuses {
+  const feeds = new Set<Feed<StatusEvent>>()
+
+  function tell(feed: Feed<StatusEvent>, event: StatusEvent): void {
+    feed.push(event)
+    if (event.type === 'closed') feed.end()
   }
 
-  emit(event: StatusEvent): void {
-    for (const feed of this.#feeds) {
-      feed.push(event)
-      if (event.type === 'closed') feed.end(null)
-    }
-    const listener = this.#listener
-    if (listener === null) return
-    // In a task of its own: what it throws must not stop a change of state half-way, nor end the process.
-    Promise.resolve(event)
-      .then(listener)
-      .catch((error: unknown) => console.error('meshwire: onStatus failed:', error))
+  return {
+    follow(state) {
+      const feed = createFeed<StatusEvent>(STATUS_MAX, () => feeds.delete(feed))
+      tell(feed, state)
+      feeds.add(feed)
+      return feed
+    },
+    emit(event) {
+      for (const feed of feeds) tell(feed, event)
+      // In a task of its own: what it throws must not stop a change of state half-way, nor end the process.
+      Promise.resolve(event)
+        .then(listener)
+        .catch((error: unknown) => console.error('meshwire: onStatus failed:', error))
+    },
   }
 }

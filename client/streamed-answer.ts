@@ -1,5 +1,6 @@
 import { toError } from './errors.ts'
-import type { Outgoing } from './stream-writer.ts'
+import { createPending } from './pending.ts'
+import type { OutgoingStream } from './stream-writer.ts'
 
 /** Milliseconds that a generator has to end after its receiver has left; then nobody waits for it any more. */
 const RETURN_MS = 1000
@@ -10,19 +11,18 @@ export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown>
 
 /** Ends an iterator before its end. Resolves when it has, or will not. */
 export async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, RETURN_MS)))
+  const left = createPending<unknown>({ timeoutMs: RETURN_MS })
+  const end = async (): Promise<unknown> => iterator.return?.()
+  end().then(left.resolve, left.fail)
   // What it throws while it is left concerns nobody any more.
-  const left = (async () => iterator.return?.())().catch(() => undefined)
-  await Promise.race([left, late])
-  clearTimeout(timer)
+  await left.promise.catch(() => undefined)
 }
 
 /**
  * Sends what a handler yields, asking for the next only when there is room for it. Resolves when all is sent or the receiver has
  * left; when the handler fails, or yields what can't be sent, that is told to the receiver and thrown.
  */
-export async function stream(iterator: AsyncIterator<unknown>, writer: Outgoing): Promise<void> {
+export async function stream(iterator: AsyncIterator<unknown>, writer: OutgoingStream): Promise<void> {
   try {
     for (;;) {
       if (!writer.hasRoom) await writer.room()

@@ -43,13 +43,14 @@ const agentFields = {
   concurrency: z.nullish(z.int()),
   leaderEligible: z.nullish(z.boolean()),
 }
+const token = z.string().check(z.maxLength(16_384))
 const ownStatus = z.nullish(z.enum(['online', 'degraded']))
 
 export const helloSchema = z.object({
   type: z.literal('hello'),
   ref,
   protocol: z.int(),
-  token: z.nullish(z.string().check(z.maxLength(16_384))),
+  token: z.nullish(token),
   namespace: z.nullish(z.string().check(z.regex(/^[a-z0-9-]{1,64}$/, '1 to 64 of a-z 0-9 -'))),
   producer: z.nullish(z.string().check(z.regex(/^[A-Za-z0-9._:-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ : -'))),
   session: z.nullish(text),
@@ -63,6 +64,8 @@ export const helloSchema = z.object({
     }),
   ),
 })
+
+export const authSchema = z.object({ type: z.literal('auth'), ref, token })
 
 export const byeSchema = z.object({ type: z.literal('bye'), ref, keep: z.nullish(z.boolean()) })
 
@@ -249,6 +252,7 @@ export const deadLettersPurgeSchema = z.object({
 /** Every command by its `type`. */
 export const COMMANDS = {
   hello: helloSchema,
+  auth: authSchema,
   bye: byeSchema,
   send: sendSchema,
   ack: ackSchema,
@@ -276,6 +280,7 @@ export type Ref = z.infer<typeof ref>
 export type EventPattern = (typeof EVENT_PATTERNS)[number]
 export type Where = z.infer<typeof whereSchema>
 export type Hello = z.infer<typeof helloSchema>
+export type Auth = z.infer<typeof authSchema>
 export type Bye = z.infer<typeof byeSchema>
 export type Send = z.infer<typeof sendSchema>
 export type Ack = z.infer<typeof ackSchema>
@@ -299,6 +304,7 @@ export type DeadLettersRedrive = z.infer<typeof deadLettersRedriveSchema>
 export type DeadLettersPurge = z.infer<typeof deadLettersPurgeSchema>
 export type Command =
   | Hello
+  | Auth
   | Bye
   | Send
   | Ack

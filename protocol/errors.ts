@@ -54,17 +54,17 @@ export interface MeshErrorOptions {
 
 /** The one error class of hub and client: a code, of the protocol or of the client, and a message with value and remedy. */
 export class MeshError extends Error {
-  override readonly name: string
-  readonly code: ErrorCode | (string & {})
+  declare readonly name: string
+  declare readonly code: ErrorCode | (string & {})
   /** Whether the very same request may succeed later. */
-  readonly retryable: boolean
-  readonly retryAfterMs: number | null
+  declare readonly retryable: boolean
+  declare readonly retryAfterMs: number | null
   /** What to do about it, in a sentence. */
-  readonly remedy: string
-  readonly details: unknown
+  declare readonly remedy: string
+  declare readonly details: unknown
 
   constructor(code: ErrorCode | (string & {}), message: string, options: MeshErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(message, options)
     this.name = options.name ?? 'MeshError'
     this.code = code
     this.retryable = options.retryable ?? (RETRYABLE as readonly string[]).includes(code)

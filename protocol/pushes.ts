@@ -27,6 +27,8 @@ export interface Message<Payload = unknown> {
   readonly group?: string
   readonly capability?: string
   readonly messageType: MessageType
+  /** With `custom`: the type as a member over HTTP wrote it, where `messageType` cannot say it. */
+  readonly customType?: string
   readonly payload: Payload
   readonly correlationId?: string
   /** ISO 8601 UTC. */

@@ -43,6 +43,8 @@ export interface Welcome {
   readonly work: readonly string[]
   /** The hub's clock, ISO 8601 UTC. */
   readonly time: string
+  /** When its token ends, ISO 8601 UTC: a new one is due before, by `auth`. Null: never. */
+  readonly expiresAt: string | null
   readonly heartbeat: { readonly intervalMs: number; readonly timeoutMs: number }
   readonly limits: {
     readonly maxMessageBytes: number
@@ -51,6 +53,11 @@ export interface Welcome {
     /** Milliseconds that work may be held without `progress` (0: without end). */
     readonly ackTimeoutMs: number
   }
+}
+
+export interface AuthResult {
+  /** When the new token ends; null: never. */
+  readonly expiresAt: string | null
 }
 
 export interface SendResult {

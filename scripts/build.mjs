@@ -4,7 +4,7 @@ import { cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { bundleClient } from './client-bundle.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 process.chdir(root)
@@ -16,12 +16,4 @@ for (const project of ['tsconfig.build.json', 'client/tsconfig.json']) {
   if (status !== 0) process.exit(status ?? 1)
 }
 cpSync('src/core/redis/lua', 'dist/src/core/redis/lua', { recursive: true })
-await build({
-  entryPoints: ['dist/client/index.js'],
-  outfile: 'dist/client.min.js',
-  bundle: true,
-  minify: true,
-  format: 'esm',
-  platform: 'browser',
-  target: 'es2022',
-})
+await bundleClient('client/tsconfig.json', 'client/index.ts', 'dist/client.min.js')

@@ -6,6 +6,22 @@ const flag = (min: number, max: number, preset: number, description: string) =>
 
 const file = (description: string) => z.string().min(1).optional().describe(description)
 
+const yes = (description: string) =>
+  z.preprocess(
+    // What a flag without a value, and a variable, say.
+    (value) => (typeof value === 'string' ? (YES_OR_NO.get(value.toLowerCase()) ?? value) : value),
+    z.boolean().default(false).describe(description),
+  )
+
+const YES_OR_NO: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['yes', true],
+  ['1', true],
+  ['false', false],
+  ['no', false],
+  ['0', false],
+])
+
 /** Several, with commas between in flags and variables. */
 const list = <Item extends z.ZodType<string>>(item: Item, description: string) =>
   z.preprocess(
@@ -29,6 +45,8 @@ function isNetwork(text: string): boolean {
 
 const DAY_MS = 86_400_000
 
+const HOST_NAME = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/i
+
 /** Every setting: flag `--grace-ms`, variable `MESHWIRE_GRACE_MS`, option `graceMs`. 0 switches a limit off. */
 export const settingsSchema = z.object({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
@@ -37,6 +55,33 @@ export const settingsSchema = z.object({
     'PEM file of the certificate, with those between it and its authority, for TLS on the port; read again when it changes.',
   ),
   tlsKey: file('PEM file of the key to that certificate; read again when it changes.'),
+  insecureOpen: yes('Whether to listen beyond the loopback address without authentication.'),
+  tokensFile: file('JSON file of the tokens that are let in, read again when it changes.'),
+  jwtSecretFile: file('File of the secret that JSON Web Tokens are signed with (HS256).'),
+  jwtKeyFile: file('File of the public key, or keys, of JSON Web Tokens: PEM, JWK or JWK set.'),
+  jwksUrl: z
+    .string()
+    .regex(
+      /^(https:\/\/|http:\/\/(localhost|127\.0\.0\.1|\[::1\])[:/])/,
+      'must start with https://, or with http:// and a loopback address',
+    )
+    .refine((url) => URL.canParse(url) && !/^[^/]*\/\/[^/]*@/.test(url), 'must be a URL without a user')
+    .optional()
+    .describe('Where the issuer of JSON Web Tokens publishes its keys, a JWK set.'),
+  jwtIssuer: z.string().min(1).optional().describe('The iss that JSON Web Tokens must have.'),
+  jwtAudience: z.string().min(1).optional().describe('The aud that JSON Web Tokens must have.'),
+  jwtAlgorithms: list(
+    z.enum(['HS256', 'RS256', 'ES256', 'EdDSA']),
+    'What JSON Web Tokens may be signed with; none named: HS256 with a secret, else what the keys are for.',
+  ),
+  allowedHosts: list(
+    z.string().regex(HOST_NAME, 'must be host names or addresses without port'),
+    'Names by which this hub is reached, besides localhost, 127.0.0.1, [::1] and the host.',
+  ),
+  allowedOrigins: list(
+    z.string().regex(/^[a-z][a-z0-9+.-]*:\/\/[^/?#@*\s]+$/i, 'must be origins like https://app.example'),
+    'Web origins that may use this hub, CORS included, besides pages of the hub names themselves.',
+  ),
   redisUrl: z
     .string()
     .regex(
@@ -99,6 +144,74 @@ export const settingsSchema = z.object({
     0,
     'Bytes of the messages in all inboxes of one namespace (replies are not counted); 0: no limit.',
   ),
+  httpStaleMs: flag(
+    100,
+    DAY_MS,
+    15_000,
+    'Milliseconds without a heartbeat after which an agent that joined over HTTP is offline.',
+  ),
+  httpNamespace: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z 0-9 -')
+    .default('default')
+    .describe('Namespace of the agents that join over HTTP.'),
+  httpInboxMax: flag(
+    0,
+    10_000_000,
+    1_000,
+    'Entries an inbox of an agent without a connection (HTTP) holds, the oldest out; 0: no limit.',
+  ),
+  httpMessageTtlMs: flag(
+    0,
+    365 * DAY_MS,
+    3_600_000,
+    'Milliseconds an entry waits in such an inbox before it is dead-lettered; 0: for ever.',
+  ),
+  httpMessageKinds: flag(
+    6,
+    13,
+    13,
+    'Message types that members over HTTP know by name: 13, or the first 6 for spec-ai before 0.6.0, which gets the others as custom ones.',
+  ),
+  mxpUdpPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe(
+      "UDP port of the registry for agents of the MXP SDK (MXP's own is 9000); 0 takes any free one; absent: there is none.",
+    ),
+  mxpUdpHost: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe(
+      'Address that registry is at. It asks for no proof: let nobody reach it who may not speak for its agents.',
+    ),
+  mxpUdpRatePerSecond: flag(
+    0,
+    1_000_000,
+    500,
+    'Answers a second to one address, and twice as many at once; one of several KiB counts for as many; 0: no limit.',
+  ),
+  mxpStaleMs: flag(
+    100,
+    DAY_MS,
+    30_000,
+    'Milliseconds without a heartbeat after which an agent that registered over UDP is offline.',
+  ),
+  mxpNamespace: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, 'must be 1 to 64 of a-z 0-9 -')
+    .default('default')
+    .describe('Namespace of the agents that register over UDP, and of those at the gateway that name none.'),
+  mxpRules: z
+    .enum(['sdk', 'strict'])
+    .default('sdk')
+    .describe(
+      'Names and capabilities that MXP agents may have: those the SDK allows, or only those of the original registry.',
+    ),
   queueMax: flag(
     0,
     10_000_000,
@@ -191,7 +304,7 @@ export const variableOf = (name: SettingName): string => {
 
 /** A setting as an error shows it: without the password of a URL. */
 const shown = (name: SettingName, value: unknown): string =>
-  JSON.stringify(name === 'redisUrl' ? String(value).replace(/\/\/.*@/, '//…@') : value)
+  JSON.stringify(name === 'redisUrl' || name === 'jwksUrl' ? String(value).replace(/\/\/.*@/, '//…@') : value)
 
 /** What is wrong with one setting, in all its spellings. */
 export const issueText = (name: SettingName, value: unknown, issue: string): string =>
@@ -199,12 +312,59 @@ export const issueText = (name: SettingName, value: unknown, issue: string): str
 
 const bothNames = (name: SettingName): string => `${flagOf(name)} (${variableOf(name)})`
 
+const KEY_SOURCES = ['jwtSecretFile', 'jwtKeyFile', 'jwksUrl'] as const
+
+/** Whether whoever comes has to show a token. */
+const isAuthenticated = (settings: Settings): boolean =>
+  settings.tokensFile !== undefined || KEY_SOURCES.some((name) => settings[name] !== undefined)
+
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+
 const REDIS_FILES = ['redisCa', 'redisCert', 'redisKey'] as const
+
+/** Where settings would let in other people than was meant. */
+function accessConflictsOf(settings: Settings): string[] {
+  const { host, insecureOpen, jwtAlgorithms } = settings
+  const conflicts: string[] = []
+  const sources = KEY_SOURCES.filter((name) => settings[name] !== undefined)
+  if (!isAuthenticated(settings) && !isLoopback(host) && !insecureOpen)
+    conflicts.push(
+      issueText(
+        'host',
+        host,
+        `without authentication whoever reaches this port may read and send everything; set ${bothNames('tokensFile')} or one of ${KEY_SOURCES.map(flagOf).join(', ')}, or say ${flagOf('insecureOpen')}`,
+      ),
+    )
+  if (insecureOpen && isAuthenticated(settings))
+    conflicts.push(`${bothNames('insecureOpen')} does not go with authentication; leave one of them out`)
+  if (sources.length > 1)
+    conflicts.push(`${sources.map(bothNames).join(' and ')} do not go together; set one of them`)
+  for (const name of ['jwtIssuer', 'jwtAudience', 'jwtAlgorithms'] as const)
+    if (settings[name] !== undefined && settings[name].length > 0 && sources.length === 0)
+      conflicts.push(
+        issueText(
+          name,
+          settings[name],
+          `there is no key to verify with; set one of ${KEY_SOURCES.map(flagOf).join(', ')}`,
+        ),
+      )
+  for (const algorithm of sources.length === 1 ? jwtAlgorithms : [])
+    if ((algorithm === 'HS256') !== (sources[0] === 'jwtSecretFile'))
+      conflicts.push(
+        issueText(
+          'jwtAlgorithms',
+          jwtAlgorithms,
+          `${algorithm} does not go with ${bothNames(sources[0] as SettingName)}`,
+        ),
+      )
+  return conflicts
+}
 
 /** Settings that are right by themselves, and would have no effect or a wrong one beside the others. */
 function conflictsOf(settings: Settings): string[] {
   const { workers, redisUrl, redisCert, redisKey } = settings
-  const conflicts: string[] = []
+  const conflicts = accessConflictsOf(settings)
   if (workers > 1 && redisUrl === undefined)
     conflicts.push(
       `${bothNames('workers')} is ${workers}: several hubs are one mesh only on a Redis that they share; set ${bothNames('redisUrl')}`,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Server as TlsServer } from 'node:tls'
-import { ConfigError, flagOf, issueText, parseSettings, type SettingName, type Settings } from './config.ts'
+import { openAuthenticator } from './authentication.ts'
+import { ConfigError, flagOf, issueText, parseSettings, type Settings } from './config.ts'
 import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
@@ -8,7 +9,9 @@ import { RedisUrlError } from './core/redis/redis-url.ts'
 import { createApp } from './http/app.ts'
 import { type Pair, type PairFiles, readPair, TlsFiles } from './http/tls-files.ts'
 import { Hub } from './hub/hub.ts'
+import type { UdpDoor } from './mxp/doors.ts'
 import { createLog, type Log } from './observability/log.ts'
+import { readSetting } from './setting-file.ts'
 
 export { ConfigError, type Settings } from './config.ts'
 export { type Core, type CoreLimits } from './core/core.ts'
@@ -31,6 +34,8 @@ export interface HubServer {
   readonly httpUrl: string
   /** `memory`: everything is forgotten at the end. */
   readonly core: 'memory' | 'redis'
+  /** Where the MXP registry is; null: there is none. */
+  readonly mxpUdpPort: number | null
   /** Asks clients to leave and waits until they have, at most about 30 s; `close` afterwards. */
   drain(): Promise<void>
   /** Closes every connection (4001) and the port. */
@@ -50,17 +55,6 @@ function packageVersion(): string {
     }
   }
   return 'unknown'
-}
-
-/** The file that a setting names, or undefined. @throws ConfigError */
-function readSetting(settings: Settings, name: SettingName): string | undefined {
-  const path = settings[name]
-  if (path === undefined) return undefined
-  try {
-    return readFileSync(String(path), 'utf8')
-  } catch (error) {
-    throw new ConfigError(issueText(name, path, (error as Error).message))
-  }
 }
 
 /** Where certificate and key of the port are, or null: plain HTTP. */
@@ -114,7 +108,7 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
 
 /**
  * Starts a hub: core, port, routes.
- * @throws ConfigError for settings against a rule; MeshError `store_unavailable` where Redis does not answer; Error where
+ * @throws ConfigError for settings against a rule, and where the port of the MXP registry cannot be had; MeshError `store_unavailable` where Redis does not answer; Error where
  * the port is taken
  */
 export async function startHub(options: HubServerOptions = {}): Promise<HubServer> {
@@ -123,14 +117,34 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const log = logger ?? createLog(settings.logLevel)
   const tlsFiles = tlsFilesOf(settings)
   const pair = tlsFiles ? readTls(settings, tlsFiles) : null
-  const core = sharedCore ?? (await openCore(settings, log))
-  const hub = new Hub({ core, settings, log })
-  const app = createApp(hub, VERSION, pair ? { pair } : {})
+  // Not above: it compiles the checksum while it loads, and a module that waits while it loads cannot be had by `require`.
+  const { MXP_SUBPROTOCOL, speakMxp, UdpDoor } = await import('./mxp/doors.ts')
+  // First: what is wrong there must be known before anything is opened.
+  const authenticator = await openAuthenticator(settings, log)
+  const core =
+    sharedCore ??
+    (await openCore(settings, log).catch((error: unknown) => {
+      authenticator.close()
+      throw error
+    }))
+  const hub = new Hub({ core, settings, log, authenticator })
+  const app = createApp(hub, VERSION, {
+    dialects: new Map([[MXP_SUBPROTOCOL, speakMxp]]),
+    ...(pair ? { pair } : {}),
+  })
+  const { mxpUdpPort, mxpUdpHost } = settings
+  let udp: UdpDoor | null = null
   try {
     await hub.start()
+    if (mxpUdpPort !== undefined)
+      udp = await UdpDoor.open(hub, mxpUdpHost, mxpUdpPort).catch((error: Error) => {
+        throw new ConfigError(issueText('mxpUdpPort', mxpUdpPort, error.message))
+      })
     await app.listen({ host: settings.host, port: settings.port })
   } catch (error) {
+    await udp?.close()
     await hub.close()
+    authenticator.close()
     if (!sharedCore) await core.close()
     throw error
   }
@@ -144,8 +158,10 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const close = (): Promise<void> => {
     closing ??= (async () => {
       tls?.close()
+      await udp?.close()
       await hub.close()
       await app.close()
+      authenticator.close()
       if (!sharedCore) await core.close()
     })()
     return closing
@@ -156,6 +172,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     url: `ws${s}://${host}:${port}/mesh`,
     httpUrl: `http${s}://${host}:${port}`,
     core: core.kind,
+    mxpUdpPort: udp?.port ?? null,
     drain: () => hub.drain(),
     close,
     [Symbol.asyncDispose]: close,

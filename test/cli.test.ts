@@ -1,7 +1,8 @@
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
-import { runNode } from './support/run.ts'
+import { startTestHub } from './support/hubs.ts'
+import { runNode, startNode } from './support/run.ts'
 
 const MAIN = 'dist/src/cli/main.js'
 
@@ -33,6 +34,17 @@ describe('meshwire start', () => {
     expect(code).toBe(1)
     expect(errors).toContain('EADDRINUSE')
     expect(errors).toContain('--port 0')
+  })
+
+  it('says where the MXP registry is, or that its port is taken', async () => {
+    await using hub = await startTestHub('memory', { mxpUdpPort: 0 })
+    const taken = ['--port', '0', '--mxp-udp-port', String(hub.mxpUdpPort)]
+    const { code, errors } = await runNode([MAIN, 'start', ...taken])
+    expect(code).toBe(1)
+    expect(errors).toMatch(/^meshwire: --mxp-udp-port \(MESHWIRE_MXP_UDP_PORT\) is \d+: .*EADDRINUSE/)
+    await using running = startNode([MAIN, 'start', '--port', '0', '--mxp-udp-port', '0'])
+    const [line] = (await once(running.child.stdout, 'data')) as [Buffer]
+    expect(line.toString()).toMatch(/, MXP registry on UDP port \d+ /)
   })
 
   it('tells flags, variables and defaults in its help', async () => {

@@ -17,12 +17,13 @@ const README = read('README.md')
 const PROTOCOL = read('docs/PROTOCOL.md')
 
 interface Rule {
-  readonly type: 'string' | 'integer' | 'array'
+  readonly type: 'string' | 'integer' | 'boolean' | 'array'
   readonly description: string
-  readonly default?: string | number | readonly string[]
+  readonly default?: string | number | boolean | readonly string[]
   readonly minimum?: number
   readonly maximum?: number
   readonly enum?: readonly string[]
+  readonly items?: Pick<Rule, 'enum'>
 }
 
 /** The rules of src/config.ts as data. */
@@ -30,26 +31,40 @@ const RULES = z.toJSONSchema(settingsSchema).properties as unknown as Readonly<R
 
 /** Bounds that are sentences rather than numbers. */
 const WORDED_BOUNDS: Partial<Record<SettingName, string>> = {
+  mxpUdpHost: 'not empty',
+  mxpNamespace: '1 to 64 of a-z 0-9 -',
   host: 'not empty',
   tlsCert: 'not empty',
   tlsKey: 'not empty',
   trustedProxies: 'addresses and networks, with commas between',
+  insecureOpen: 'true, false',
+  tokensFile: 'not empty',
+  jwtSecretFile: 'not empty',
+  jwtKeyFile: 'not empty',
+  jwksUrl: 'https, or http on loopback',
+  jwtIssuer: 'not empty',
+  jwtAudience: 'not empty',
+  allowedHosts: 'names, with commas between',
+  allowedOrigins: 'origins, with commas between',
   redisUrl: 'as below',
   redisCa: 'not empty',
   redisCert: 'not empty',
   redisKey: 'not empty',
   keyPrefix: '1 to 64 of A-Z a-z 0-9 _ . -',
+  httpNamespace: '1 to 64 of a-z 0-9 -',
 }
 
 const UNITS: readonly (readonly [RegExp, string])[] = [
   [/Ms$/, 'ms'],
   [/Bytes(?:Max)?$/, 'bytes'],
   [/^(?:h|addressH)andshakesPerSecond$/, 'connections/s'],
+  [/^mxpUdpRatePerSecond$/, 'answers/s'],
   [/^(?:r|principalR)atePerSecond$/, 'frames/s'],
   [/^namespaceAgentsMax$/, 'agents'],
   [/^workers$/, 'processes'],
   [/^(?:r|principalR)ateBurst$/, 'frames'],
-  [/^(?:inbox|broadcast)Max$/, 'entries'],
+  [/^(?:inbox|broadcast|httpInbox)Max$/, 'entries'],
+  [/^httpMessageKinds$/, 'types'],
   [/^queueMax$/, 'messages'],
   [/^eventsMax$/, 'events'],
   [/^deadMax$/, 'messages'],
@@ -57,7 +72,8 @@ const UNITS: readonly (readonly [RegExp, string])[] = [
 ]
 
 function bounds(name: SettingName): string {
-  const { minimum, maximum, enum: values } = RULES[name]
+  const { minimum, maximum, items } = RULES[name]
+  const values = RULES[name].enum ?? items?.enum
   if (values) return values.join(', ')
   return WORDED_BOUNDS[name] ?? `${minimum} to ${maximum}`
 }

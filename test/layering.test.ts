@@ -19,6 +19,10 @@ describe('every source file', () => {
   it.each(['index', 'indexeddb', 'outbox'])('leaves the browser client without packages (%s)', (entry) => {
     expect(packagesLoadedBy(`client/${entry}.ts`, sources)).toEqual([])
   })
+
+  it('gives the MXP codec one package, which browsers have too', () => {
+    expect(packagesLoadedBy('src/mxp/index.ts', sources)).toEqual(['hash-wasm'])
+  })
 })
 
 describe('the checker refuses', () => {
@@ -88,6 +92,18 @@ describe('the checker refuses', () => {
       'src/http/app.ts',
       `import type { Core } from '../core/core.ts'`,
       'http and mxp may not import src/core/core.ts',
+    ],
+    [
+      'a testing aid that needs a test runner',
+      'src/testing/fake-agent.ts',
+      `import { expect } from 'vitest'`,
+      'testing may not import vitest',
+    ],
+    [
+      'a testing aid that goes around the hub',
+      'src/testing/test-hub.ts',
+      `import { Hub } from '../hub/hub.ts'`,
+      'testing may not import src/hub/hub.ts',
     ],
     ['a file of a folder nobody named', 'src/utilities/misc.ts', '', 'is in no layer'],
     [

@@ -56,6 +56,12 @@ const LAYERS: readonly Layer[] = [
     imports: /^(protocol|src\/hub|src\/auth|src\/observability)\//,
     packages: null,
   },
+  {
+    name: 'testing',
+    files: /^src\/testing\//,
+    imports: /^(protocol\/|client\/|src\/(server|config)\.ts$)/,
+    packages: ['node:*', 'ws'],
+  },
   { name: 'cli', files: /^src\/cli\//, imports: /^(protocol\/|client\/|src\/[^/]+\.ts$)/, packages: null },
   { name: 'composition', files: /^src\/[^/]+\.ts$/, imports: /^(protocol|client|src)\//, packages: null },
   {
@@ -74,7 +80,9 @@ const PUBLISHED: ReadonlySet<string> = new Set([
   'meshwire/client/file',
   'meshwire/client/indexeddb',
   'meshwire/client/outbox',
+  'meshwire/mxp',
   'meshwire/protocol',
+  'meshwire/testing',
 ])
 
 const BUILT_IN: ReadonlySet<string> = new Set(builtinModules)

@@ -19,12 +19,12 @@ export function startCommand(): Command {
   for (const name of SETTING_NAMES) {
     command.addOption(
       new Option(
-        `${flagOf(name)} <value>`,
+        `${flagOf(name)} ${name === 'insecureOpen' ? '[value]' : '<value>'}`,
         `${settingsSchema.shape[name].description} [${variableOf(name)}${presetOf(name)}]`,
       ),
     )
   }
-  return command.action(async (flags: Record<string, string>) => {
+  return command.action(async (flags: Record<string, string | true>) => {
     try {
       const settings = parseSettings({ ...settingsFromEnvironment(), ...flags })
       if (settings.workers > 1 && !isWorker()) {
@@ -52,11 +52,14 @@ export function startCommand(): Command {
 function presetOf(name: SettingName): string {
   const preset = settingsSchema.shape[name].safeParse(undefined)
   const { data } = preset
-  return data === undefined || (Array.isArray(data) && data.length === 0) ? '' : `, default ${String(data)}`
+  return data === undefined || data === false || (Array.isArray(data) && data.length === 0)
+    ? ''
+    : `, default ${String(data)}`
 }
 
 function startLine(hub: HubServer): string {
-  const where = `Meshwire hub ${hub.id} listens on ${hub.url}`
+  const registry = hub.mxpUdpPort === null ? '' : `, MXP registry on UDP port ${hub.mxpUdpPort}`
+  const where = `Meshwire hub ${hub.id} listens on ${hub.url}${registry}`
   return hub.core === 'redis'
     ? `${where} (core: Redis)`
     : `${where} (embedded core: it forgets everything when it stops; set REDIS_URL=redis://127.0.0.1:6379 to keep it)`

@@ -73,6 +73,8 @@ export type Signal =
       readonly metrics: Readonly<Record<string, number>>
       /** Milliseconds since 1970. */
       readonly at: number
+      /** The hub that tells it, and knows. */
+      readonly from: string
     }
 
 export interface Subscription {

@@ -38,6 +38,10 @@ export interface CoreLimits {
   readonly namespaceAgentsMax: number
   /** Bytes of text in all inboxes of a namespace (replies are not counted). */
   readonly namespaceInboxBytesMax: number
+  /** Entries of an inbox of an agent that lives by heartbeats; beyond, the oldest is given up (`inbox_overflow`). */
+  readonly httpInboxMax: number
+  /** Milliseconds an entry waits in an inbox of an agent that lives by heartbeats, at most. */
+  readonly httpMessageTtlMs: number
   /** Entries of a namespace's broadcast log. */
   readonly broadcastMax: number
   /** Entries of one work queue: waiting, delayed and held. */

@@ -1,3 +1,5 @@
+import type { Door } from './registry.ts'
+
 /** `replies`: messages of type `response` and receipts. */
 export type Lane = 'inbox' | 'replies'
 
@@ -52,6 +54,12 @@ export type RejectResult =
   /** It is not there any more. */
   | { readonly outcome: 'gone' }
 
+/** An agent that lives by heartbeats of a door: of no other one anything is told or done. */
+export interface Member {
+  readonly agentId: string
+  readonly door: Door
+}
+
 /**
  * What is owed to each agent: two lanes of unacknowledged entries and nothing else. Acknowledged means deleted. Entries are
  * added by `Sends` (and by a rejected broadcast). Where an entry was sent with a receipt, whatever ends it (`settle`, `reject`, `expire`,
@@ -75,6 +83,13 @@ export interface Inboxes {
    * something was read of it, or work that they hold. All are looked at in one step, so let them be some hundreds at most. Changes nothing.
    */
   unread(namespace: string, readings: readonly Reading[]): Promise<readonly Unread[]>
+  /**
+   * The texts that wait for a member, in order; nothing is taken. What is over `httpInboxMax` or too old counts as gone. About `maxBytes` of the oldest
+   * at most, one at least.
+   */
+  peek(namespace: string, member: Member, maxBytes: number): Promise<readonly string[]>
+  /** Deletes a member's messages by their ids; unknown ones are ignored. Repeating it is safe. */
+  acknowledge(namespace: string, member: Member, messageIds: readonly string[]): Promise<void>
   /** Deletes entries; unknown ones are ignored. Repeating it is safe. */
   settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
   /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */

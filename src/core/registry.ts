@@ -1,10 +1,16 @@
-import type { AgentStatus, Registration } from '../../protocol/agent.ts'
+import type { AgentStatus, Registration, Transport } from '../../protocol/agent.ts'
+
+/** Where agents come in that hold no connection: heartbeats are all there is to hear of them. */
+export type Door = Exclude<Transport, 'websocket'>
 
 /** What the store decides of an agent, besides its registration. */
 export interface AgentState {
   readonly status: AgentStatus
   readonly statusReason: string | null
+  /** Never of an agent that lives by heartbeats. */
   readonly connected: boolean
+  /** Of an agent that lives by heartbeats (see `Registry.enrol`), the door they come in by; else absent. */
+  readonly door?: Door
   /** The hub that has its connection, or had the last one. */
   readonly hub: string | null
   /** Milliseconds since 1970; kept when the id registers again. */
@@ -65,6 +71,11 @@ export interface RegisterRequest {
   readonly proofHash: string | null
   /** The newcomer is proved by other means (a token's subject). */
   readonly proved: boolean
+  /**
+   * Whose the agent is: the subject of a token. An agent keeps its first owner while it is registered, and with it its name. Null or absent (authentication
+   * is off): nobody's, and nobody's ownership is looked at.
+   */
+  readonly owner?: string | null
   /** The fence of a holder that a probe found silent: that one may be displaced without proof. */
   readonly silentFence: number | null
   /** When the agent was first registered, as a hub knew it before the store lost it (milliseconds since 1970): what a new id begins with. */
@@ -96,12 +107,62 @@ export type RegisterResult =
       /** Of earlier sessions; of a session that did not end by `leave`, all that was in its lanes counts as pushed. */
       readonly marks: PushMarks
     }
-  /** A live session has the id and the newcomer has no proof. */
-  | { readonly outcome: 'held'; readonly hub: string; readonly fence: number }
-  /** `holder`, which is not offline, has the name. */
+  /** A live session has the id and the newcomer has no proof; `hub` null: an agent that lives by heartbeats, and is not offline. */
+  | { readonly outcome: 'held'; readonly hub: string | null; readonly fence: number }
+  /** `holder`, which is not offline or has another owner, has the name. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
+  /** The agent is registered, and has another owner. */
+  | { readonly outcome: 'not_owner' }
   /** The namespace has `namespaceAgentsMax` agents, and this would be another one. */
   | { readonly outcome: 'full' }
+
+export interface EnrolRequest {
+  readonly agentId: string
+  readonly registration: Registration
+  readonly door: Door
+  /** Milliseconds until its silence makes it offline. */
+  readonly staleMs: number
+  /** As in {@link RegisterRequest}. */
+  readonly registeredAt?: number | null
+}
+
+export type EnrolResult =
+  | {
+      readonly outcome: 'registered'
+      readonly events: readonly RegistryEvent[]
+      /** The agent was registered before. */
+      readonly resumed: boolean
+    }
+  /** The id is not one of this door: nothing was changed. */
+  | { readonly outcome: 'held' }
+  /** `holder` has the name and is not offline, or not of this door. */
+  | { readonly outcome: 'name_taken'; readonly holder: string }
+  /** As in {@link RegisterResult}. */
+  | { readonly outcome: 'full' }
+
+export interface BeatRequest {
+  readonly agentId: string
+  readonly door: Door
+  /** Milliseconds until its silence makes it offline. */
+  readonly staleMs: number
+  /** Absent or null leaves the status; offline becomes `online`. */
+  readonly status?: 'online' | 'degraded' | null
+  /** Null leaves the reason, `""` clears it. */
+  readonly statusReason?: string | null
+}
+
+export type BeatResult =
+  | {
+      readonly outcome: 'alive'
+      /** Milliseconds since 1970, the store's clock. */
+      readonly at: number
+      /** Who leads now. */
+      readonly leader: string | null
+      /** None: nothing changed but the time. */
+      readonly events: readonly RegistryEvent[]
+    }
+  /** No agent of this door has the id. */
+  | { readonly outcome: 'unknown' }
 
 export interface UpdateRequest {
   readonly agentId: string
@@ -124,6 +185,8 @@ export interface LeaveRequest {
   readonly agentId: string
   /** Only this session leaves; null: whatever session there is (an operator). */
   readonly fence: number | null
+  /** Only an agent leaves that lives by heartbeats of this door. */
+  readonly door?: Door
   readonly departure: Departure
   readonly graceMs: number
   /** How far this session pushed, added to what `register` returned; null where it is not known. */
@@ -139,7 +202,7 @@ export interface ReclaimRequest {
 
 /**
  * `fenced`: the session is over (another one has the agent, it is not registered any more, or, for `update`, it has left;
- * for `reclaim`, it is on another hub);
+ * for `reclaim`, it is on another hub; for a `leave` of a door, no agent of that door has the id);
  * nothing was changed. A `leave` repeated by the same session is `changed` without events.
  */
 export type ChangeResult =
@@ -156,6 +219,8 @@ export interface RegistrySnapshot {
   readonly agents: readonly AgentRecord[]
   readonly leader: string | null
   readonly term: number
+  /** Agents that live by heartbeats → the latest one (milliseconds since 1970). */
+  readonly beats: ReadonlyMap<string, number>
 }
 
 export interface EventsSince {
@@ -170,7 +235,7 @@ export interface EventsSince {
  * every hub of the namespace by `event` signals, in one step.
  *
  * Leader: an eligible agent that is not offline. When there is none, or the one there was is gone, offline or not eligible
- * any more, the eligible agent with status `online` that has the smallest `registeredAt`, then the smallest id, is elected,
+ * any more, the eligible agent with status `online` that has the smallest `registeredAt`, and of those the one that came first, is elected,
  * with a term that is the revision of its `leader.changed`. Where a store has lost its leader with everything else, hubs and agents have 2 s
  * to come back before there is an election. Where nobody qualifies the leader becomes null (the term stays).
  */
@@ -178,10 +243,23 @@ export interface Registry {
   /**
    * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
    * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
-   * agent's name is given to the newcomer when that one is offline: it is unregistered first, by the same step. `held` comes before
-   * `name_taken`, and that before `full`.
+   * agent's name is given to the newcomer when that one is offline and has no other owner: it is unregistered first, by the same step. `not_owner` comes
+   * before `held`, that before `name_taken`, and that before `full`.
    */
   register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
+  /**
+   * Registers an agent that lives by heartbeats and holds no connection, or refreshes its registration, with the events of `register`. It has no
+   * session, so it claims no work and reads no log: copies of broadcasts go to its inbox while it is not offline. When `staleMs` have gone by without
+   * a sign of life `due` names it and `expire` makes it offline; for the retention period a heartbeat brings it back. An id that is registered
+   * otherwise stays as it is (`held`), and so does whoever has the name and is not an offline agent of the same door. A later `register` may take an id
+   * over that is offline.
+   */
+  enrol(namespace: string, request: EnrolRequest): Promise<EnrolResult>
+  /**
+   * A sign of life: the agent's `staleMs` begin anew. Only what changes makes events: `agent.status_changed` (an offline one is back), or
+   * `agent.updated` where a reason alone changed.
+   */
+  beat(namespace: string, request: BeatRequest): Promise<BeatResult>
   /** Events: `agent.updated` if `registration` is given or a reason alone changed, then `agent.status_changed` if the status did. */
   update(namespace: string, request: UpdateRequest): Promise<ChangeResult>
   /** Repeating it is safe. Events: `agent.updated` (not connected), `agent.status_changed`, `agent.unregistered`, as they apply. */
@@ -192,10 +270,10 @@ export interface Registry {
    * if the agent was offline. What it held of work queues it may have lost: see `Queues.held`. Repeating it is safe.
    */
   reclaim(namespace: string, request: ReclaimRequest): Promise<ChangeResult>
-  /** Agents whose state must change by now (the grace or the retention period is over), at most `limit`. */
+  /** Agents whose state must change by now (the grace or the retention period is over, or the time for a heartbeat), at most `limit`. */
   due(namespace: string, limit: number): Promise<readonly string[]>
   /**
-   * Makes that change if it is due: `lost` becomes offline or, when ephemeral, unregistered, and loses the work it holds; offline for the retention period
+   * Makes that change if it is due: `lost` or silent becomes offline or, when ephemeral, unregistered, and loses the work it holds; offline for the retention period
    * becomes unregistered, its inbox dead-lettered (`retention`). Any hub may do it; once is enough. An agent that goes offline, here or
    * by `leave`, has no reason for its status any more.
    */

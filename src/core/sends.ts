@@ -1,11 +1,18 @@
 import type { ErrorCode } from '../../protocol/errors.ts'
 import type { Lane } from './inboxes.ts'
+import type { Door } from './registry.ts'
 
 /** The session that sends, as the store has to know it. One object a session: results need not repeat it. */
 export interface Sender {
   readonly agentId: string
+  /** Not looked at where there is a `door`. */
   readonly fence: number
   readonly hub: string
+  /**
+   * Who has no session is spoken for by a door: the id has to be one that lives by heartbeats of this door, or registered by nobody. Sends of
+   * it have no `seq`, and the outcome of a broadcast names its recipients.
+   */
+  readonly door?: Door
   /** Null: this client numbers nothing. */
   readonly producer: string | null
 }
@@ -47,7 +54,13 @@ export type SendOutcome =
   /** An entry of a lane; the recipient's hub has been told by an `entry` signal unless it is the sender's hub. */
   | { readonly outcome: 'stored'; readonly agentId: string; readonly number: number }
   /** An entry of the broadcast log; every hub has been told by a `broadcast` signal, the sender's too. */
-  | { readonly outcome: 'broadcast'; readonly number: number; readonly recipients: number }
+  | {
+      readonly outcome: 'broadcast'
+      readonly number: number
+      readonly recipients: number
+      /** Who they are, where a door sends; else absent. */
+      readonly agentIds?: readonly string[]
+    }
   /** An entry of a work queue; every hub has been told by a `queued` signal. `recipients`: registered agents that have the capability. */
   | { readonly outcome: 'queued'; readonly recipients: number }
   | { readonly outcome: 'counted' }
@@ -55,11 +68,14 @@ export type SendOutcome =
   | { readonly outcome: 'duplicate'; readonly recipients: number }
   /** Ended with this error, now or (`repeated`) the first time. */
   | { readonly outcome: 'refused'; readonly code: ErrorCode; readonly repeated: boolean }
-  /** The name or the leader is another agent now (`""`: nobody the hub could know): nothing was done, try with that one. */
+  /**
+   * The name or the leader is another agent now (`""`: nobody the hub could know), or others get copies of a broadcast than were known of (then
+   * `agentId` is `""`): nothing was done, hand it in again, with that one.
+   */
   | { readonly outcome: 'moved'; readonly agentId: string }
   /** Behind a `moved` one of the same sender: nothing was done, hand it in again, behind that one. */
   | { readonly outcome: 'postponed' }
-  /** The sender's session is over. */
+  /** The sender's session is over, or the door does not speak for this id. */
   | { readonly outcome: 'fenced' }
   /** `seq` is not the next one; `expected` is. */
   | { readonly outcome: 'gap'; readonly expected: number }
@@ -72,6 +88,9 @@ export type SendOutcome =
  * With `seq`: the next one of (agent, producer) is taken; one of the latest 1,024 answers `duplicate` or the error it
  * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `quota_exceeded`, `unknown_target`, `no_capable_agent`, `no_leader`, `stale_term` and
  * `refused` end a `seq`; `moved`, `postponed`, `fenced` and a rejected call do not.
+ *
+ * To agents that live by heartbeats, who may never acknowledge, nothing is refused for want of room: their inboxes hold `httpInboxMax` entries for
+ * `httpMessageTtlMs` each. A broadcast goes to none of them that is offline, to the others as a copy in the inbox.
  */
 export interface Sends {
   /** Answers in the order of `batch`, which is not empty. Calls of one hub and namespace take effect in the order they were made. */

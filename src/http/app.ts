@@ -1,17 +1,25 @@
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { fastify, type FastifyInstance } from 'fastify'
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { WebSocketServer } from 'ws'
+import { MeshError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
+import { authenticateHeader } from '../auth/credentials.ts'
+import type { Principal } from '../auth/principal.ts'
+import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { RateTable } from '../hub/rate-table.ts'
 import { Addresses } from './addresses.ts'
 import { Admission } from './admission.ts'
+import { Gate, type Refusal } from './gate.ts'
+import { guard } from './guard.ts'
 import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
 import { ready } from './routes/ready.ts'
+import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
 import { type Pair, TLS } from './tls-files.ts'
 
 const PATH = '/mesh'
@@ -34,7 +42,11 @@ const PATIENCE = {
 /** Milliseconds in which nothing is asked on a connection that is kept: longer than load balancers keep theirs, which else meet a closed one. */
 const KEEP_ALIVE_MS = 72_000
 
+/** Subprotocols of other clients than the hub's own → how their connections are spoken with. */
+export type Dialects = ReadonlyMap<string, Speak>
+
 export interface AppOptions {
+  readonly dialects?: Dialects
   /** What TLS is spoken with; absent: plain HTTP. */
   readonly pair?: Pair
   /** Other times than the usual ones, for tests. */
@@ -42,7 +54,9 @@ export interface AppOptions {
 }
 
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(hub: Hub, version: string, { pair, patience }: AppOptions = {}): FastifyInstance {
+export function createApp(hub: Hub, version: string, options: AppOptions = {}): FastifyInstance {
+  const { dialects = new Map<string, Speak>(), pair, patience } = options
+  const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const limits = { ...PATIENCE, ...patience }
   const common = {
     forceCloseConnections: true,
@@ -50,25 +64,42 @@ export function createApp(hub: Hub, version: string, { pair, patience }: AppOpti
     requestTimeout: limits.requestTimeout,
     keepAliveTimeout: KEEP_ALIVE_MS,
     bodyLimit: hub.settings.maxMessageBytes,
-  } as const
+    rewriteUrl: ({ url = '/' }: { readonly url?: string | undefined }) => rewriteSpecAiUrl(url),
+    // What no route is looked up for has no hooks either.
+    frameworkErrors: (error: FastifyError, _request: unknown, reply: FastifyReply) => {
+      void reply
+        .code(error.statusCode ?? 400)
+        .headers(SECURITY_HEADERS)
+        .send({ error: error.message })
+    },
+  }
   // Whatever carries it, its users see the same app.
   const app = (
     pair
       ? fastify({ ...common, https: { ...limits, ...TLS, ...pair } })
       : fastify({ ...common, http: limits })
   ) as FastifyInstance
+  const gate = new Gate(hub.settings)
+  guard(app, gate)
   const addresses = new Addresses(hub.settings.trustedProxies)
   limitRequests(app, hub, addresses)
+  // As axum answers what it does not serve, for clients that were made for it.
+  app.setNotFoundHandler((request, reply) => {
+    const [url = '/'] = request.originalUrl.split('?')
+    if (request.method === 'GET' || !app.hasRoute({ method: 'GET', url })) return reply.code(404).send()
+    return reply.code(405).header('allow', 'GET,HEAD').send()
+  })
   app.register(health(hub, version))
   app.register(ready(hub))
   app.register(mesh(PATH))
+  app.register(specAi(hub))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
     // Frames are joined and written by ourselves (hub/outbox.ts); compressing each costs more than it saves.
     perMessageDeflate: false,
     clientTracking: false,
-    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+    handleProtocols: (offered) => subprotocols.find((one) => offered.has(one)) ?? false,
   })
   const perAddress = hub.settings.addressHandshakesPerSecond
   const handshakes = new RateTable(perAddress, Math.max(1, perAddress * ADDRESS_BURST_S))
@@ -81,7 +112,7 @@ export function createApp(hub: Hub, version: string, { pair, patience }: AppOpti
       answerPlainly(app, request, socket)
       return
     }
-    const refusal = refuse(hub, request)
+    const refusal = refuse(hub, gate, request, subprotocols)
     if (refusal) {
       end(socket, refusal)
       return
@@ -97,13 +128,44 @@ export function createApp(hub: Hub, version: string, { pair, patience }: AppOpti
         return socket.destroyed
       },
       enter() {
-        socket.off('error', destroy)
-        server.handleUpgrade(request, socket, head, (webSocket) => hub.accept(webSocket))
+        identify(hub, request).then(
+          (principal) => {
+            if (socket.destroyed) return
+            if (hub.draining) {
+              end(socket, drainingAnswer())
+              return
+            }
+            socket.off('error', destroy)
+            server.handleUpgrade(request, socket, head, (webSocket) =>
+              hub.accept(webSocket, { principal, speak: dialects.get(webSocket.protocol) }),
+            )
+          },
+          (error: unknown) => end(socket, unidentifiedAnswer(hub, error)),
+        )
       },
       refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
     })
   })
   return app
+}
+
+/** Who knocks, by the `Authorization` header; null where `hello` has to say, and while authentication is off. @throws MeshError */
+async function identify({ authenticator }: Hub, { headers }: IncomingMessage): Promise<Principal | null> {
+  if (!authenticator.required || headers.authorization === undefined) return null
+  return authenticateHeader(authenticator, headers.authorization)
+}
+
+function unidentifiedAnswer(hub: Hub, error: unknown): string {
+  if (error instanceof MeshError && error.code === 'unauthorized')
+    return answer('401 Unauthorized', error.message, 'WWW-Authenticate: Bearer\r\n')
+  if (error instanceof MeshError)
+    return answer(
+      '503 Service Unavailable',
+      error.message,
+      `Retry-After: ${Math.ceil((error.retryAfterMs ?? 0) / 1_000)}\r\n`,
+    )
+  hub.log.error({ err: error }, 'authentication failed')
+  return answer('500 Internal Server Error', 'The hub failed at this request; try again')
 }
 
 /**
@@ -132,16 +194,30 @@ function end(socket: Duplex, text: string): void {
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */
-function refuse(hub: Hub, request: IncomingMessage): string | null {
+function refuse(
+  hub: Hub,
+  gate: Gate,
+  request: IncomingMessage,
+  subprotocols: readonly string[],
+): string | null {
+  const refusal = gate.refusal(request.headers, request.url)
+  if (refusal) return answer(`${refusal.status} ${REASONS[refusal.status]}`, refusal.text)
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
   if (hub.draining) return drainingAnswer()
   const offered = request.headers['sec-websocket-protocol']
-  if (offered !== undefined && !offered.split(',').some((one) => one.trim() === SUBPROTOCOL)) {
-    return answer('400 Bad Request', `This hub speaks the subprotocol ${SUBPROTOCOL}; offer it, or none`)
+  if (offered !== undefined && !offered.split(',').some((one) => subprotocols.includes(one.trim()))) {
+    const known = subprotocols.join(' and ')
+    return answer('400 Bad Request', `This hub speaks ${known} over WebSocket; offer one of them, or none`)
   }
   return null
 }
+
+const REASONS: Readonly<Record<Refusal['status'], string>> = { 400: 'Bad Request', 403: 'Forbidden' }
+
+const SECURITY_LINES = Object.entries(SECURITY_HEADERS)
+  .map(([name, value]) => `${name}: ${value}\r\n`)
+  .join('')
 
 const drainingAnswer = (): string =>
   answer('503 Service Unavailable', 'This hub is shutting down; connect to another one', 'Retry-After: 0\r\n')
@@ -162,5 +238,5 @@ const tooManyAnswer = (retryAfterS: number): string =>
 
 function answer(status: string, text: string, headers = ''): string {
   const body = `${text}\n`
-  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n${SECURITY_LINES}${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
 }

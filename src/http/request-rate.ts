@@ -11,8 +11,8 @@ declare module 'fastify' {
     principalKey: string | null
   }
   interface FastifyContextConfig {
-    /** It acknowledges or answers, or asks how the hub is: never refused for its rate. */
-    uncounted?: boolean
+    /** Which of its requests are never refused for their rate: those that acknowledge or are a sign of life, or ask how the hub is. */
+    uncounted?: true | ((url: string) => boolean)
   }
 }
 
@@ -24,8 +24,9 @@ export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Address
   const { ratePerSecond, rateBurst } = hub.settings
   const byAddress = new RateTable(ratePerSecond, rateBurst)
   app.decorateRequest('principalKey', null)
-  app.addHook('preParsing', (request, reply, _payload, done) => {
-    if (request.routeOptions.config.uncounted === true) {
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    const { uncounted = false } = request.routeOptions.config
+    if (uncounted === true || (uncounted !== false && uncounted(request.originalUrl))) {
       done()
       return
     }
@@ -39,12 +40,15 @@ export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Address
       done()
       return
     }
-    const error = new MeshError('rate_limited', 'more requests came than are taken; come back later', {
-      retryAfterMs: waitMs,
-    })
-    void reply
+    const text = 'more requests came than are taken; come back later'
+    done(new MeshError('rate_limited', text, { retryAfterMs: waitMs }))
+  })
+  // A route with other words for its errors has a handler of its own.
+  app.setErrorHandler((error, _request, reply) => {
+    if (!(error instanceof MeshError) || error.code !== 'rate_limited') return reply.send(error)
+    return reply
       .code(429)
-      .header('Retry-After', Math.ceil(waitMs / 1_000))
+      .header('Retry-After', Math.ceil((error.retryAfterMs ?? 0) / 1_000))
       .send({ error: errorBody(error) })
   })
 }

@@ -1,13 +1,14 @@
 import { nanoid } from 'nanoid'
 import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
-import { BrokenText, decode } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
 import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import type { Principal } from '../auth/principal.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { type Dialect, type Frame, type Speak, speakMeshwire } from './dialect.ts'
 import { dispatch } from './dispatch.ts'
 import type { Beating } from './heartbeat.ts'
 import type { Hub } from './hub.ts'
@@ -16,6 +17,7 @@ import { Outbox } from './outbox.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Session } from './session.ts'
 import type { Reader, Subscription } from './subscription.ts'
+import type { Expiring } from './token-expiry.ts'
 
 /**
  * greeting: a `hello` is awaited. opening: one is being worked on, nothing may be sent. open: welcomed. closing: nothing
@@ -26,23 +28,35 @@ export type ConnectionState = 'greeting' | 'opening' | 'open' | 'closing'
 /** After a close frame was sent, how long the peer may take to answer it. */
 const CLOSE_MS = 2_000
 
+/** What a connection's handshake said. */
+export interface Accepted {
+  /** Who it is; absent or null: its `hello` has to say. */
+  readonly principal?: Principal | null
+  /** How its client speaks; absent: the hub's own protocol. */
+  readonly speak?: Speak | undefined
+}
+
 /** One socket's life. */
-export class Connection implements Beating, Reader {
+export class Connection implements Beating, Expiring, Reader {
   readonly id = nanoid(10)
   readonly hub: Hub
+  readonly dialect: Dialect
   readonly outbox: Outbox
   readonly #rate: RateLimit
   readonly updateRate: RateLimit
   readonly subscriptions = new Map<string, Subscription>()
   /** Subscriptions that are being opened. */
   subscribing = 0
-  /** Whose rate it shares with other connections to this hub; null: nobody's (authentication is off). */
-  principalKey: string | null = null
+  /** A new token is being looked at. */
+  authenticating = false
   readonly log: Log
+  /** Who it is by its handshake; null: each `hello` has to say. */
+  readonly admitted: Principal | null
+  #principal: Principal | null
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
   /** Frames that were read and not yet worked on, because the connection is held: those from `#next` on. */
-  #frames: Record<string, unknown>[] = []
+  #frames: Frame[] = []
   #next = 0
   readonly #holds = new Set<string>()
   /** Its principal's rate has been charged for the frame that comes next. */
@@ -56,22 +70,28 @@ export class Connection implements Beating, Reader {
   #onHeard: (() => void)[] = []
   #ended: Promise<unknown> | null = null
 
-  constructor(hub: Hub, socket: WebSocket) {
+  constructor(hub: Hub, socket: WebSocket, { principal = null, speak = speakMeshwire }: Accepted = {}) {
     const now = Date.now()
     this.hub = hub
+    this.admitted = principal
+    this.#principal = principal
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
+    this.dialect = speak(this)
+    const { dialect } = this
     this.outbox = new Outbox(
       socket,
       hub.flusher,
       now,
       () => this.#onDrain(),
       () => this.close('slow_consumer'),
+      dialect.write ? (text) => dialect.write?.(text) ?? [] : null,
     )
     this.#rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
+    socket.on('pong', () => this.#onHeardNow())
     socket.on('close', (code) => this.#onClose(code))
     // ws closes the socket itself, with the code the breach calls for; its `close` event follows.
     socket.on('error', (error) => this.log.debug({ err: error }, 'socket failed'))
@@ -85,6 +105,17 @@ export class Connection implements Beating, Reader {
   }
   get session(): Session | null {
     return this.#session
+  }
+  /** Null until it is known. */
+  get principal(): Principal | null {
+    return this.#principal
+  }
+  set principal(principal: Principal | null) {
+    this.#principal = principal
+    if (this.#state === 'open') this.hub.expiry.add(this)
+  }
+  get expiresAt(): number | null {
+    return this.#principal?.expiresAt ?? null
   }
   get lastHeardAt(): number {
     return this.#lastHeardAt
@@ -101,24 +132,17 @@ export class Connection implements Beating, Reader {
 
   #onMessage(data: RawData, isBinary: boolean): void {
     if (this.#state === 'closing') return
-    this.#lastHeardAt = Date.now()
-    if (this.#onHeard.length > 0) this.#tellHeard()
-    if (isBinary) {
-      this.close('unsupported_data')
-      return
-    }
-    let frames: Record<string, unknown>[]
-    try {
-      frames = decode((data as Buffer).toString())
-    } catch (error) {
-      if (!(error instanceof BrokenText)) throw error
-      this.#process()
-      this.close('bad_protocol')
-      return
-    }
+    this.#onHeardNow()
+    const { frames, close } = this.dialect.read(data as Buffer, isBinary)
     if (this.#frames.length === 0) this.#frames = frames
     else for (const frame of frames) this.#frames.push(frame)
     this.#process()
+    if (close) this.close(close)
+  }
+
+  #onHeardNow(): void {
+    this.#lastHeardAt = Date.now()
+    if (this.#onHeard.length > 0) this.#tellHeard()
   }
 
   /** Works on what was read, until the connection is held. */
@@ -126,16 +150,21 @@ export class Connection implements Beating, Reader {
     try {
       while (this.#next < this.#frames.length && !this.held && this.#state !== 'closing') {
         const frame = this.#frames[this.#next++]
-        if (frame) dispatch(this, frame)
+        if (frame) this.#work(frame)
       }
     } catch (error) {
       // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
-      this.log.error({ err: error }, 'connection failed')
-      this.close('hub_failed')
+      this.onFailure(error)
     }
     if (this.#next < this.#frames.length && this.#state !== 'closing') return
     this.#frames = []
     this.#next = 0
+  }
+
+  #work(frame: Frame): void {
+    const { dialect } = this
+    if (!dialect.commands) dispatch(this, frame)
+    else for (const command of dialect.commands(frame)) dispatch(this, command)
   }
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
@@ -158,8 +187,9 @@ export class Connection implements Beating, Reader {
       return 0
     }
     const waitMs = this.#rate.take(now)
-    if (waitMs > 0 || this.principalKey === null) return waitMs
-    const sharedMs = this.hub.principalRates.reserve(this.principalKey, now)
+    const { subject = null } = this.#principal ?? {}
+    if (waitMs > 0 || subject === null) return waitMs
+    const sharedMs = this.hub.principalRates.reserve(subject, now)
     this.#paid = sharedMs > 0
     return sharedMs
   }
@@ -177,7 +207,7 @@ export class Connection implements Beating, Reader {
   }
 
   /** Works on the frame that was just taken again, before all others, when the connection is released. */
-  putBack(frame: Record<string, unknown>): void {
+  putBack(frame: Frame): void {
     if (this.#next === 0) this.#frames.unshift(frame)
     else this.#frames[--this.#next] = frame
   }
@@ -204,6 +234,7 @@ export class Connection implements Beating, Reader {
 
   /** The `hello` failed: the client may try again. */
   failHello(): void {
+    if (this.admitted === null) this.#principal = null
     if (this.#state === 'opening') this.#state = 'greeting'
   }
 
@@ -215,7 +246,15 @@ export class Connection implements Beating, Reader {
     this.#session = session
     namespace.enter()
     this.hub.heartbeat.add(this)
-    this.log.info({ namespace: namespace.name, agentId: session?.agentId ?? null }, 'connection open')
+    this.hub.expiry.add(this)
+    this.log.info(
+      {
+        namespace: namespace.name,
+        agentId: session?.agentId ?? null,
+        subject: this.#principal?.subject ?? null,
+      },
+      'connection open',
+    )
   }
 
   /** Asks the client to leave within a time; what it sends until then is taken. */
@@ -264,6 +303,16 @@ export class Connection implements Beating, Reader {
 
   onSilence(): void {
     this.close('no_sign_of_life')
+  }
+
+  onExpired(): void {
+    this.close('token_expired')
+  }
+
+  /** What nobody waits for has failed: a fault of the hub. */
+  onFailure(error: unknown): void {
+    this.log.error({ err: error }, 'connection failed')
+    this.close('hub_failed')
   }
 
   #onDrain(): void {
@@ -319,6 +368,7 @@ export class Connection implements Beating, Reader {
     clearTimeout(this.#helloTimer)
     this.#tellHeard()
     this.hub.heartbeat.remove(this)
+    this.hub.expiry.remove(this)
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.close(subscription)
     this.subscriptions.clear()
     this.#namespace?.exit()

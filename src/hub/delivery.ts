@@ -232,7 +232,7 @@ export class Delivery {
     this.#count.inbox++
     this.#held.set(entry.id, placeOf(LOG, entry.number))
     const attempt = attemptOf(this.#marks.log, entry.number, 0)
-    if (attempt === 1) outbox.pushWire(entry.wire)
+    if (attempt === 1) outbox.pushShared(entry)
     else outbox.pushMessage(withAttempt(entry.text, attempt))
   }
 

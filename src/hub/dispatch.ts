@@ -4,6 +4,8 @@ import { show } from '../../protocol/agent.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Connection } from './connection.ts'
+import { ANYBODY, type Principal } from '../auth/principal.ts'
+import { auth } from './commands/auth.ts'
 import { ack, nack, progress } from './commands/acknowledge.ts'
 import { bye } from './commands/bye.ts'
 import { listDeadLetters, purgeDeadLetters, redriveDeadLetters } from './commands/dead-letters.ts'
@@ -17,7 +19,9 @@ import { subscribe, unsubscribe } from './commands/subscribe.ts'
 import { update } from './commands/update.ts'
 import { readAck, readChunk, readSend } from './hot-frames.ts'
 import type { Namespace } from './namespace.ts'
+import { demand, needsOf } from './needs.ts'
 import type { Session } from './session.ts'
+import { recheck } from './standing.ts'
 
 z.config(z.locales.en())
 
@@ -31,6 +35,7 @@ export interface Context {
 const HANDLERS: {
   readonly [Type in Exclude<CommandType, 'hello'>]: (context: Context, command: never) => void | Promise<void>
 } = {
+  auth,
   bye,
   send,
   ack,
@@ -125,7 +130,7 @@ function parse(type: CommandType, frame: Record<string, unknown>): Command {
   return parsed.data
 }
 
-/** One frame: state, rate, shape, command. Every error of a command ends here. */
+/** One frame: state, rate, shape, permission, command. Every error of a command ends here. */
 export function dispatch(connection: Connection, frame: Record<string, unknown>): void {
   const { type } = frame
   const { state } = connection
@@ -159,14 +164,17 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
   }
   try {
     const command = parse(type as CommandType, frame)
-    const { namespace, session } = connection
-    if (type === 'hello') {
-      run(connection, ref, hello(connection, command as never))
-    } else if (namespace) {
+    const { namespace, session, principal } = connection
+    if (command.type === 'hello') {
+      run(connection, ref, hello(connection, command), null)
+    } else if (namespace && principal) {
+      if (principal !== ANYBODY)
+        demand(principal, needsOf(command, { namespace: namespace.name, agentId: session?.agentId ?? null }))
       run(
         connection,
         ref,
         HANDLERS[type as keyof typeof HANDLERS]({ connection, namespace, session }, command as never),
+        principal,
       )
     }
   } catch (error) {
@@ -176,6 +184,16 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
   }
 }
 
-function run(connection: Connection, ref: Ref | undefined, result: void | Promise<void>): void {
-  if (result) result.catch((error: unknown) => fail(connection, ref, error))
+/** @param judged whose permissions the command was judged by; null: it judges itself */
+function run(
+  connection: Connection,
+  ref: Ref | undefined,
+  result: void | Promise<void>,
+  judged: Principal | null,
+): void {
+  if (!result) return
+  result.then(
+    () => judged && recheck(connection, judged),
+    (error: unknown) => fail(connection, ref, error),
+  )
 }

@@ -19,7 +19,8 @@ export interface Commit extends Send {
 }
 
 /** Whether the store may answer `moved`: then what the sender sends next must wait, or it would overtake. */
-const isGuess = ({ to }: Send): boolean => to.kind === 'leader' || (to.kind === 'agent' && to.name !== null)
+const isGuess = ({ to }: Send): boolean =>
+  to.kind === 'leader' || to.kind === 'members' || (to.kind === 'agent' && to.name !== null)
 
 /**
  * Group commit of one namespace: all that arrived in a turn of the event loop goes to the store by one call. The next call

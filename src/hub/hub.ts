@@ -2,9 +2,10 @@ import { nanoid } from 'nanoid'
 import type { WebSocket } from 'ws'
 import type { CloseReason } from '../../protocol/close-codes.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { type Authenticator, OPEN } from '../auth/authenticator.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
-import { Connection } from './connection.ts'
+import { type Accepted, Connection } from './connection.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
@@ -13,14 +14,25 @@ import { RateTable } from './rate-table.ts'
 import { Readiness } from './readiness.ts'
 import { Reaper } from './reaper.ts'
 import type { HubSettings } from './settings.ts'
+import { adopt } from './standing.ts'
+import { TokenExpiry } from './token-expiry.ts'
 
 export interface HubOptions {
   readonly core: Core
   readonly settings: HubSettings
   readonly log: Log
+  /** Who is let in; whoever makes it closes it. Default: everybody. */
+  readonly authenticator?: Authenticator
   /** Milliseconds a connection has for its `hello`. */
   readonly helloTimeoutMs?: number
+  /** Milliseconds a connection goes on after its token has ended. */
+  readonly tokenGraceMs?: number
+  /** What time it is for tokens that end, milliseconds since 1970. */
+  readonly now?: () => number
 }
+
+/** A client that fetches its new token late is not cut off for it. */
+const TOKEN_GRACE_MS = 25_000
 
 /** Clients told to leave in each second of a drain. */
 const LEAVING_PER_SECOND = 500
@@ -47,6 +59,8 @@ export class Hub {
   readonly heartbeat: Heartbeat
   /** What all connections and HTTP requests of one principal share on this hub. */
   readonly principalRates: RateTable
+  readonly authenticator: Authenticator
+  readonly expiry: TokenExpiry
   readonly maxPayloadBytes: number
   readonly helloTimeoutMs: number
   readonly #connections = new Set<Connection>()
@@ -60,8 +74,12 @@ export class Hub {
   #onEmpty: (() => void) | null = null
   #onDrain: () => void = () => undefined
 
-  constructor({ core, settings, log, helloTimeoutMs = LIMITS.helloTimeoutMs }: HubOptions) {
+  constructor(options: HubOptions) {
+    const { core, settings, log, authenticator = OPEN, helloTimeoutMs = LIMITS.helloTimeoutMs } = options
     this.core = core
+    this.authenticator = authenticator
+    this.expiry = new TokenExpiry(options.tokenGraceMs ?? TOKEN_GRACE_MS, options.now)
+    authenticator.onChange(() => this.#recheck())
     this.settings = settings
     this.log = log.child({ hub: this.id })
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
@@ -106,11 +124,23 @@ export class Hub {
     this.#onDrain = listener
   }
 
-  /** A WebSocket whose handshake is done. `principalKey`: see {@link Connection.principalKey}. */
-  accept(socket: WebSocket, principalKey: string | null = null): void {
-    const connection = new Connection(this, socket)
-    connection.principalKey = principalKey
-    this.#connections.add(connection)
+  /**
+   * A WebSocket whose handshake is done.
+   * @param accepted what its handshake said
+   */
+  accept(socket: WebSocket, accepted?: Accepted): void {
+    this.#connections.add(new Connection(this, socket, accepted))
+  }
+
+  /** Tokens have changed: who has one that counts no more is closed 4401, who may do less does. */
+  #recheck(): void {
+    for (const connection of this.#connections) {
+      const { principal, state } = connection
+      if (principal === null || state === 'closing') continue
+      const current = this.authenticator.current(principal)
+      if (current === null) connection.close('unauthorized')
+      else if (current !== principal) void adopt(connection, current)
+    }
   }
 
   /** The namespace, opened where it is not. @throws MeshError `store_unavailable` */
@@ -205,6 +235,7 @@ export class Hub {
     this.#draining = true
     this.#onDrain()
     this.heartbeat.close()
+    this.expiry.close()
     this.flusher.close()
     for (const connection of [...this.#connections]) connection.close('draining')
     // A store that does not answer must not keep a hub from ending.

@@ -2,7 +2,7 @@ import type { CloseReason } from '../../protocol/close-codes.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
-import type { RegistryEvent } from '../core/registry.ts'
+import type { AgentRecord, RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
 import { FormerAgents } from './former-agents.ts'
 import { Ghosts } from './ghosts.ts'
@@ -181,7 +181,17 @@ export class Namespace {
 
   /** When an agent was first registered (ms), as this hub knew it before the store lost data, a while ago at most; else null. */
   registeredBefore(agentId: string): number | null {
-    return this.#former.registeredAt(agentId)
+    return this.#former.get(agentId)?.state.registeredAt ?? null
+  }
+
+  /** An agent as this hub knew it before the store lost data, a while ago at most; else null. */
+  former(agentId: string): AgentRecord | null {
+    return this.#former.get(agentId)
+  }
+
+  /** It has unregistered: it does not come back as it was before the store lost data. */
+  forgetFormer(agentId: string): void {
+    this.#former.forget(agentId)
   }
 
   /** Resolves when the replica has come to `revision`: what a client was told is done, it can see. */
@@ -235,7 +245,7 @@ export class Namespace {
   }
 
   /** The replica was loaded anew. */
-  #onReload(wentBack: boolean, before: ReadonlyMap<string, number>): void {
+  #onReload(wentBack: boolean, before: ReadonlyMap<string, AgentRecord>): void {
     this.watchers.onReset()
     if (wentBack) {
       this.#begunAt = this.replica.revision
@@ -304,7 +314,7 @@ export class Namespace {
         this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
         break
       case 'heartbeat':
-        if (!this.#sessions.has(signal.agentId)) this.#beat(signal.agentId, signal.metrics, signal.at)
+        if (signal.from !== this.hub) this.#beat(signal.agentId, signal.metrics, signal.at)
         break
     }
   }
@@ -339,9 +349,18 @@ export class Namespace {
   onHeartbeat(agentId: string, metrics: Readonly<Record<string, number>> | null): void {
     const now = Date.now()
     this.#beat(agentId, metrics, now)
-    if (this.#heartbeatsWantedUntil < now) return
-    const current = this.replica.get(agentId)?.metrics ?? {}
-    this.core.bus.publish(this.name, null, { kind: 'heartbeat', agentId, metrics: current, at: now })
+    if (this.#heartbeatsWantedUntil >= now) this.#tellHeartbeat(agentId, now)
+  }
+
+  /** An agent without a connection gave a sign of life at `at`. It may give the next one to any hub, so all are told. */
+  onBeat(agentId: string, metrics: Readonly<Record<string, number>> | null, at: number): void {
+    this.#beat(agentId, metrics, at)
+    this.#tellHeartbeat(agentId, at)
+  }
+
+  #tellHeartbeat(agentId: string, at: number): void {
+    const metrics = this.replica.get(agentId)?.metrics ?? {}
+    this.core.bus.publish(this.name, null, { kind: 'heartbeat', agentId, metrics, at, from: this.hub })
   }
 
   #beat(agentId: string, metrics: Readonly<Record<string, number>> | null, at: number): void {
@@ -364,7 +383,7 @@ export class Namespace {
     this.#sweeps++
     if (this.#sweeps % QUEUES_EVERY !== 0) return
     this.work.sweep()
-    if (this.#connections > 0) void this.catchUp()
+    if (this.#connections > 0 || this.replica.size > 0) void this.catchUp()
     this.#ghosts.look().catch((error: unknown) => this.onStoreError(error))
   }
 

@@ -24,11 +24,14 @@ const SLOW_MS = 10_000
 
 /** One text message as the bytes of an unmasked WebSocket frame (RFC 6455, 5.2), for one or for many sockets, written once. */
 export function toWireFrame(text: string): Buffer {
-  const length = Buffer.byteLength(text)
+  // FIN and the opcode of a text.
+  return framed(0x81, Buffer.byteLength(text), (wire, head) => wire.write(text, head))
+}
+
+function framed(first: number, length: number, fill: (wire: Buffer, head: number) => void): Buffer {
   const head = length < 126 ? 2 : length < 65_536 ? 4 : 10
   const wire = Buffer.allocUnsafe(head + length)
-  // FIN and the opcode of a text.
-  wire[0] = 0x81
+  wire[0] = first
   if (head === 2) {
     wire[1] = length
   } else if (head === 4) {
@@ -39,9 +42,18 @@ export function toWireFrame(text: string): Buffer {
     wire.writeUInt32BE(0, 2)
     wire.writeUInt32BE(length, 6)
   }
-  wire.write(text, head)
+  fill(wire, head)
   return wire
 }
+
+/** One message of bytes as the bytes of an unmasked WebSocket frame. */
+export function toBinaryFrame(bytes: Uint8Array): Buffer {
+  // FIN and the opcode of bytes.
+  return framed(0x82, bytes.length, (wire, head) => wire.set(bytes, head))
+}
+
+/** A ping of WebSocket itself, without payload. */
+export const PING_FRAME: Buffer = Buffer.from([0x89, 0x00])
 
 /** How often those that are behind are looked at. */
 const SLOW_LOOK_MS = 1_000
@@ -127,6 +139,7 @@ export class Outbox {
   readonly #flusher: Flusher
   readonly #onDrain: () => void
   readonly #onSlow: () => void
+  readonly #translate: ((text: string) => readonly Buffer[]) | null
   #texts: string[] = []
   #chars = 0
   #chunks: Buffer[] = []
@@ -144,7 +157,16 @@ export class Outbox {
   /** When something was last sent, in milliseconds. */
   lastSentAt: number
 
-  constructor(webSocket: WebSocket, flusher: Flusher, now: number, onDrain: () => void, onSlow: () => void) {
+  /** @param translate what is pushed as complete WebSocket frames; null: as text */
+  constructor(
+    webSocket: WebSocket,
+    flusher: Flusher,
+    now: number,
+    onDrain: () => void,
+    onSlow: () => void,
+    translate: ((text: string) => readonly Buffer[]) | null = null,
+  ) {
+    this.#translate = translate
     this.#webSocket = webSocket
     // ws hands the socket's frames to this very object; writing to it directly saves a copy and a call a message.
     this.#socket = (webSocket as unknown as { _socket: Socket })._socket
@@ -168,6 +190,10 @@ export class Outbox {
   }
 
   push(text: string): void {
+    if (this.#translate) {
+      for (const wire of this.#translate(text)) this.pushWire(wire)
+      return
+    }
     if (this.#chars > 0 && this.#chars + text.length > this.#flusher.joinChars) this.#join()
     this.#texts.push(text)
     this.#chars += text.length + 1
@@ -187,9 +213,15 @@ export class Outbox {
     return true
   }
 
-  /** A message. @param wire from {@link toWireFrame} */
-  pushWire(wire: Buffer): void {
+  /** A message that many sockets get, made once for all that take it as it is. */
+  pushShared(shared: { readonly text: string; readonly wire: Buffer }): void {
     if (this.#answers < ANSWERS_MAX) this.#answers++
+    if (this.#translate) this.push(shared.text)
+    else this.pushWire(shared.wire)
+  }
+
+  /** @param wire from {@link toWireFrame} or {@link toBinaryFrame} */
+  pushWire(wire: Buffer): void {
     this.#join()
     this.#add(wire)
     this.#mark()

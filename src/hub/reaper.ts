@@ -2,6 +2,7 @@ import { MeshError } from '../../protocol/errors.ts'
 import type { Hub } from './hub.ts'
 import type { Lease } from './lease.ts'
 import type { Namespace } from './namespace.ts'
+import { Silence } from './silence.ts'
 
 /** Agents or entries dealt with in one step. */
 const STEP_MAX = 100
@@ -24,6 +25,7 @@ export class Reaper {
   readonly #looking = new Set<Namespace>()
   /** Namespaces that the store does not answer for, and since when. */
   readonly #failedSince = new Map<Namespace, number>()
+  readonly #silence = new Silence()
   #sweptAt = 0
   #renewing = false
   #told = false
@@ -36,9 +38,16 @@ export class Reaper {
   /** @throws MeshError `store_unavailable` */
   async start(): Promise<void> {
     await this.#lease.renew()
-    const { graceMs, retentionMs, ackTimeoutMs, hubLeaseMs } = this.#hub.settings
+    const { graceMs, retentionMs, ackTimeoutMs, hubLeaseMs, httpStaleMs, mxpStaleMs } = this.#hub.settings
     // A tenth of the shortest time to be kept, so that it is kept to a tenth.
-    const shortest = Math.min(graceMs || 500, retentionMs || 10_000, ackTimeoutMs || 10_000, 10_000)
+    const shortest = Math.min(
+      graceMs || 500,
+      retentionMs || 10_000,
+      ackTimeoutMs || 10_000,
+      httpStaleMs,
+      mxpStaleMs,
+      10_000,
+    )
     this.#every(Math.max(20, Math.min(1_000, shortest / 10)), () => this.#look())
     this.#every(hubLeaseMs / 3, () => this.#renew())
   }
@@ -92,6 +101,7 @@ export class Reaper {
 
   async #lookAt(namespace: Namespace, now: number, sweep: boolean): Promise<void> {
     try {
+      this.#silence.look(namespace, now, this.#hub.settings.httpStaleMs)
       await this.#expireAgents(namespace)
       await namespace.work.tick()
       if (sweep) {
@@ -102,6 +112,7 @@ export class Reaper {
       this.#failedSince.delete(namespace)
       if (namespace.isIdle(now, NAMESPACE_IDLE_MS)) await this.#hub.closeNamespace(namespace)
     } catch (error) {
+      this.#silence.interrupt(namespace)
       this.#onError(error)
       if (error instanceof MeshError) this.#onFailed(namespace, now)
     }
@@ -109,12 +120,22 @@ export class Reaper {
 
   async #expireAgents(namespace: Namespace): Promise<void> {
     const { registry } = this.#hub.core
+    const { httpStaleMs, mxpStaleMs } = this.#hub.settings
     while (!namespace.closed) {
-      const due = await registry.due(namespace.name, STEP_MAX)
+      const asked = performance.now()
+      const found = await registry.due(namespace.name, STEP_MAX)
+      // So long a wait for the store is one that heartbeats had too.
+      if (performance.now() - asked > Math.max(httpStaleMs / 4, 1_000)) this.#silence.interrupt(namespace)
+      const due = found.filter((agentId) => {
+        const state = namespace.replica.get(agentId)?.record.state
+        if (state?.door === undefined || state.status === 'offline') return true
+        const staleMs = state.door === 'mxp' ? mxpStaleMs : httpStaleMs
+        return this.#silence.counts(namespace, Date.now(), staleMs)
+      })
       const changes = await Promise.all(due.map((agentId) => registry.expire(namespace.name, agentId)))
       for (const events of changes) namespace.onEvents(events)
       // Where others have done it all, they do the rest too.
-      if (due.length < STEP_MAX || changes.every((events) => events.length === 0)) return
+      if (found.length < STEP_MAX || changes.every((events) => events.length === 0)) return
     }
   }
 

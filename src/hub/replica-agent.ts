@@ -35,7 +35,7 @@ export class ReplicaAgent {
   /** The registry changed it at `heardAt`; 0: it was not the agent that changed it. */
   become(record: AgentRecord, heardAt: number): void {
     // Metrics belong to a session; a registration anew begins without them.
-    if (!record.state.connected) this.#metrics = {}
+    if (!record.state.connected && record.state.door === undefined) this.#metrics = {}
     this.#record = record
     this.#lastHeartbeatAt = Math.max(this.#lastHeartbeatAt, record.state.registeredAt, heardAt)
     this.#text = null

@@ -1,4 +1,4 @@
-import type { Registry, RegistryEvent } from '../core/registry.ts'
+import type { AgentRecord, Registry, RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
 import type { Replica } from './replica.ts'
 
@@ -16,10 +16,10 @@ export interface ReplicaSyncOptions {
   /** Applies the next event to the replica. */
   readonly apply: (event: RegistryEvent) => void
   /**
-   * The replica was loaded anew. `wentBack`: the store may have lost some of what this hub had seen of it; `before`: agent →
-   * when it was first registered (ms), as it was seen.
+   * The replica was loaded anew. `wentBack`: the store may have lost some of what this hub had seen of it; `before`: the agents as they were
+   * seen.
    */
-  readonly onReload: (wentBack: boolean, before: ReadonlyMap<string, number>) => void
+  readonly onReload: (wentBack: boolean, before: ReadonlyMap<string, AgentRecord>) => void
   readonly onError: (error: unknown) => void
 }
 
@@ -134,8 +134,8 @@ export class ReplicaSync {
     // Events that came meanwhile have closed the gap.
     if (!wentBack && snapshot.revision <= replica.revision) return false
     log.warn({ revision: snapshot.revision, wentBack }, 'registry loaded anew')
-    const before = new Map<string, number>()
-    if (wentBack) for (const { record } of replica.all()) before.set(record.id, record.state.registeredAt)
+    const before = new Map<string, AgentRecord>()
+    if (wentBack) for (const { record } of replica.all()) before.set(record.id, record)
     replica.load(snapshot)
     for (const revision of this.#early.keys())
       if (wentBack || revision <= snapshot.revision) this.#early.delete(revision)

@@ -66,7 +66,7 @@ export class Replica {
     return this.#byGroup.get(group)
   }
 
-  load({ epoch, revision, agents, leader, term }: RegistrySnapshot): void {
+  load({ epoch, revision, agents, leader, term, beats }: RegistrySnapshot): void {
     const known = new Map(this.#agents)
     this.#agents.clear()
     this.#idByName.clear()
@@ -75,7 +75,7 @@ export class Replica {
     this.#leader = { agentId: leader, term }
     for (const record of agents) {
       const agent = known.get(record.id) ?? new ReplicaAgent(record)
-      agent.become(record, 0)
+      agent.become(record, beats.get(record.id) ?? 0)
       agent.setLeader(record.id === leader)
       this.#agents.set(record.id, agent)
       this.#idByName.set(record.registration.name, record.id)

@@ -33,25 +33,22 @@ function kindOf(to: Send['to']): (typeof KINDS)[number] {
  * @throws MeshError `bad_frame`
  */
 export function route({ to, messageType, echo, ifNone }: Send, replica: Replica): Route {
-  const lane: Lane = messageType === 'response' ? 'replies' : 'inbox'
+  // Who lives by heartbeats has one inbox for all, in order.
+  const laneOf = (agentId: string): Lane =>
+    messageType === 'response' && replica.get(agentId)?.record.state.door === undefined ? 'replies' : 'inbox'
   const kind = kindOf(to)
   switch (kind) {
     case 'agent':
-      return { to: { kind: 'agent', agentId: to.agent ?? '', name: null, lane }, via: 'direct', value: null }
+      return direct({ kind: 'agent', agentId: to.agent ?? '', name: null, lane: laneOf(to.agent ?? '') })
     case 'name': {
       const name = to.name ?? ''
-      return {
-        to: { kind: 'agent', agentId: replica.idOf(name) ?? '', name, lane },
-        via: 'direct',
-        value: null,
-      }
+      const agentId = replica.idOf(name) ?? ''
+      return direct({ kind: 'agent', agentId, name, lane: laneOf(agentId) })
     }
-    case 'leader':
-      return {
-        to: { kind: 'leader', agentId: replica.leader.agentId ?? '', lane },
-        via: 'direct',
-        value: null,
-      }
+    case 'leader': {
+      const agentId = replica.leader.agentId ?? ''
+      return direct({ kind: 'leader', agentId, lane: laneOf(agentId) })
+    }
     case 'capability':
       if (to.mode === 'all') return members('capability', to.capability ?? '', echo, 'capability')
       return {
@@ -65,6 +62,8 @@ export function route({ to, messageType, echo, ifNone }: Send, replica: Replica)
       return { ...members('all', '', echo, 'broadcast'), value: null }
   }
 }
+
+const direct = (to: Destination): Route => ({ to, via: 'direct', value: null })
 
 function members(
   of: 'all' | 'group' | 'capability',

@@ -7,6 +7,9 @@ export interface HubSettings {
   readonly hubLeaseMs: number
   readonly hubGraceMs: number
   readonly inboxMax: number
+  readonly httpStaleMs: number
+  readonly httpNamespace: string
+  readonly httpMessageKinds: number
   readonly queueMax: number
   readonly ackTimeoutMs: number
   readonly maxMessageBytes: number
@@ -19,4 +22,11 @@ export interface HubSettings {
   readonly principalRateBurst: number
   readonly namespaceAgentsMax: number
   readonly namespaceInboxBytesMax: number
+  readonly host: string
+  readonly allowedHosts: readonly string[]
+  readonly allowedOrigins: readonly string[]
+  readonly mxpUdpRatePerSecond: number
+  readonly mxpStaleMs: number
+  readonly mxpNamespace: string
+  readonly mxpRules: 'sdk' | 'strict'
 }

@@ -1,11 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import type { AgentOptions, Client } from '../../client/node.ts'
-import { HandlerRun } from '../../client/handler-run.ts'
-import { connect } from '../../client/node.ts'
+import { createHandlerRun } from '../../client/handler-run.ts'
 import { turnScope } from '../../client/scope.ts'
-import type { HubServer } from '../../src/server.ts'
+import { startTestHub } from '../../src/testing/index.ts'
 import type { Message } from '../../protocol/pushes.ts'
-import { startTestHub } from '../support/hubs.ts'
 import { ack, incoming, stepwise } from '../support/incoming.ts'
 
 afterEach(() => void vi.useRealTimers())
@@ -20,17 +17,13 @@ function barrier(count: number): () => Promise<void> {
   }
 }
 
-function join(hub: HubServer, name: string, options: Partial<AgentOptions> = {}): Promise<Client> {
-  return connect({ url: hub.url, name, id: name, capabilities: ['test'], closeTimeoutMs: 100, ...options })
-}
-
 describe('agents that ask each other from handlers of each other’s messages', () => {
   it.each([2, 3])(
     'get their answers, %d of them in a circle, each with one place for handlers',
     async (count) => {
-      await using hub = await startTestHub('memory')
+      await using hub = await startTestHub()
       const names = ['ann', 'ben', 'cid'].slice(0, count)
-      const clients = await Promise.all(names.map((name) => join(hub, name)))
+      const clients = await Promise.all(names.map((name) => hub.connect({ name })))
       const all = barrier(count)
       const answers: unknown[] = []
       const done = barrier(count)
@@ -51,15 +44,14 @@ describe('agents that ask each other from handlers of each other’s messages', 
       await vi.waitFor(() => expect(answers.length).toBe(count))
       const expected = names.map((name, index) => `${names[(index + 1) % count]} to ${name}`)
       expect(answers.toSorted()).toEqual(expected.toSorted())
-      await Promise.all(clients.map((client) => client.close()))
     },
   )
 
   it('keep the order of one sender otherwise: neither another wait nor a request of somebody else lets the next message start', async () => {
-    await using hub = await startTestHub('memory')
-    await using ann = await join(hub, 'ann', { concurrency: 8 })
-    await using ben = await join(hub, 'ben')
-    await using cid = await join(hub, 'cid')
+    await using hub = await startTestHub()
+    const ann = await hub.connect({ name: 'ann', concurrency: 8 })
+    const ben = await hub.connect({ name: 'ben' })
+    const cid = await hub.connect({ name: 'cid' })
     const log: string[] = []
     let answer = (): void => undefined
     cid.onMessage('query', () => new Promise((resolve) => (answer = () => resolve('late'))))
@@ -132,7 +124,7 @@ describe('a handler that waits for a request of its own', () => {
 describe('the scope of platforms that can not look across an await', () => {
   it('knows a handler until its first await, also where handlers start one another', async () => {
     const scope = turnScope()
-    const [outer, inner] = [new HandlerRun(() => {}), new HandlerRun(() => {})]
+    const [outer, inner] = [createHandlerRun(() => {}), createHandlerRun(() => {})]
     const seen: unknown[] = []
     const see = (): void => void seen.push(scope.getStore())
     await scope.run(outer, async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { connectOn } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 import { errorBody } from '../../protocol/error-table.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { AGENT, connected, FakePlatform, pass } from '../support/fake-platform.ts'

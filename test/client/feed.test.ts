@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from 'vitest'
-import { Feed } from '../../client/feed.ts'
+import { createFeed, type Feed } from '../../client/feed.ts'
 
 function numbers(max = 3, onReturn = () => {}): Feed<number> {
-  return new Feed<number>(max, (items) => [...items], onReturn)
+  return createFeed<number>(max, onReturn)
 }
 
 async function all(feed: Feed<number>): Promise<number[]> {
@@ -29,10 +29,10 @@ describe('a feed', () => {
   })
 
   it('lets its owner decide what takes the place of what overflows', async () => {
-    const feed = new Feed<number>(
+    const feed = createFeed<number>(
       2,
-      (items) => [items.reduce((a, b) => a + b)],
       () => {},
+      (items) => [items.reduce((a, b) => a + b)],
     )
     for (const n of [1, 2, 3, 4]) feed.push(n)
     feed.end(null)

@@ -332,7 +332,7 @@ describe('incoming messages', () => {
     })
     push('m1')
     expect(signal?.aborted).toBe(false)
-    box.abort(new Error('over'))
+    box.fail(new Error('over'))
     expect(signal?.reason).toEqual(new Error('over'))
   })
 })

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Client, StatusEvent, Watch, WatchEvent } from '../../client/node.ts'
-import { startHub } from '../../src/server.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Fate } from '../support/fault-proxy.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
@@ -267,26 +266,5 @@ describe.each(CORES)('a client among several hubs (%s)', (core) => {
     await draining
     expect(await got.has(sent)).toEqual([...Array(sent).keys()])
     expect(alice.state).toMatchObject({ hub: mesh.hub(1).id })
-  })
-})
-
-describe('a client whose hub forgets', () => {
-  it('goes on after a hub that forgot everything was started anew, with what was still open', async () => {
-    const before = await startTestHub('memory')
-    await using proxy = await startFaultProxy(before.url)
-    await using alice = await join(proxy, 'alice')
-    await using bob = await join(before, 'bob')
-    await alice.send('bob', 'first')
-    proxy.decide = (way, frame) => (way === 'toHub' && frame.type === 'send' ? 'lose' : 'pass')
-    const open = alice.send('alice', 'kept')
-    await until(alice, 'waiting')
-    proxy.decide = () => 'pass'
-    await before.close()
-    await using after = await startHub({ port: 0, logLevel: 'silent' })
-    proxy.target = after.url
-    expect(await open).toMatchObject({ recipients: 1 })
-    expect(await collector(alice).has(1)).toEqual(['kept'])
-    expect(alice.state).toMatchObject({ type: 'open', resumed: false, hub: after.id })
-    expect(bob.state.type).not.toBe('open')
   })
 })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { connectOn } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 import type { StatusEvent } from '../../client/api.ts'
 import { AGENT, connected, FakePlatform, pass } from '../support/fake-platform.ts'
 import { agentInfo, messageFrame } from '../support/scripted-hub.ts'

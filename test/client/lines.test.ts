@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { Lines } from '../../client/lines.ts'
+import { createLines } from '../../client/lines.ts'
 
 describe('lines', () => {
   it('give out one item of a line at a time, in order', () => {
-    const lines = new Lines<number>()
+    const lines = createLines<number>()
     for (const n of [1, 2, 3]) lines.add('a', n)
     expect(lines.take()).toEqual({ key: 'a', item: 1 })
     expect(lines.take()).toBeUndefined()
@@ -12,7 +12,7 @@ describe('lines', () => {
   })
 
   it('serve other lines while one is busy, in turn', () => {
-    const lines = new Lines<number>()
+    const lines = createLines<number>()
     for (const n of [1, 2]) lines.add('a', n)
     for (const n of [10, 20]) lines.add('b', n)
     const taken = [lines.take(), lines.take()]
@@ -23,7 +23,7 @@ describe('lines', () => {
   })
 
   it('count what waits and give it all back', () => {
-    const lines = new Lines<number>()
+    const lines = createLines<number>()
     lines.add('a', 1)
     lines.add('a', 2)
     lines.add('b', 3)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { AgentInfo } from '../../protocol/agent.ts'
 import type { Event } from '../../protocol/pushes.ts'
-import { Mirror } from '../../client/mirror.ts'
+import { createMirror, type Mirror } from '../../client/mirror.ts'
 import { agentInfo } from '../support/scripted-hub.ts'
 
 const agent = (id: string, fields: Partial<AgentInfo> = {}): AgentInfo =>
@@ -13,14 +13,14 @@ function event(revision: number, fields: Readonly<Record<string, unknown>>): Eve
 }
 
 function listed(...agents: AgentInfo[]): Mirror {
-  const mirror = new Mirror()
+  const mirror = createMirror()
   mirror.page({ revision: 10, agents, last: true, leader: { agentId: 'a', term: 5 } })
   return mirror
 }
 
 describe('the mirror of a subscription', () => {
   it('is in force only when the last page has come', () => {
-    const mirror = new Mirror()
+    const mirror = createMirror()
     const leader = { agentId: null, term: 0 }
     expect(mirror.page({ revision: 10, agents: [agent('a')], last: false, leader })).toBe(false)
     expect([mirror.agents.size, mirror.revision]).toEqual([0, null])
@@ -30,7 +30,7 @@ describe('the mirror of a subscription', () => {
   })
 
   it('forgets the pages of a list that was interrupted', () => {
-    const mirror = new Mirror()
+    const mirror = createMirror()
     const leader = { agentId: null, term: 0 }
     mirror.page({ revision: 10, agents: [agent('a')], last: false, leader })
     mirror.interrupt()

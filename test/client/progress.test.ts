@@ -98,7 +98,7 @@ describe('progress', () => {
     box.handle(null, stepwise().handler, { timeoutMs: 1000 })
     push('w1', WORK)
     expect(vi.getTimerCount()).toBe(2)
-    box.abort(new Error('over'))
+    box.fail(new Error('over'))
     expect(vi.getTimerCount()).toBe(0)
   })
 })

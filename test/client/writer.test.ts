@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { Writer } from '../../client/writer.ts'
+import { createWriter } from '../../client/writer.ts'
 
 function recorded(maxBytes: number) {
   const sent: string[] = []
   const tasks: (() => void)[] = []
-  const writer = new Writer(
+  const writer = createWriter(
     (text) => sent.push(text),
     (task) => tasks.push(task),
     maxBytes,

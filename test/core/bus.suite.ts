@@ -67,7 +67,7 @@ export function busSuite({ openCore, openPair }: CoreFactory): void {
           replyTo: 'hub-1',
         },
         { kind: 'transient', agentIds: ['alice', 'bob'], text: '{"payload":"line\\nline ü"}' },
-        { kind: 'heartbeat', agentId: 'alice', metrics: { load: 0.5 }, at: 1_795_294_445_345 },
+        { kind: 'heartbeat', agentId: 'alice', metrics: { load: 0.5 }, at: 1_795_294_445_345, from: 'hub-1' },
         { kind: 'heartbeats_wanted' },
         probed('end'),
       ]

@@ -118,13 +118,13 @@ export function queuesTimeSuite({ openCore, openPair }: CoreFactory): void {
     })
 
     test('has its time anew when a session resumes it', async () => {
-      const core = await openCore({ ackTimeoutMs: 250 })
+      const core = await openCore({ ackTimeoutMs: 700 })
       const ann = await join(core, 'ann')
       await storeWork(core, await joinBoss(core), ['m1'])
       await claim(core, ann)
       const claimedBy = Date.now()
       let { sender } = ann
-      while (Date.now() < claimedBy + 300) {
+      while (Date.now() < claimedBy + 800) {
         ;({ sender } = await join(core, 'ann', { proved: true }))
         const [, count] = await Promise.all([
           core.queues.resume(NS, 'ann', sender.fence),

@@ -19,7 +19,7 @@ export function registryWatchSuite({ openCore, openPair }: CoreFactory): void {
       const [one, two] = await openPair()
       const before = Date.now()
       const { epoch, revision, ...empty } = await one.registry.snapshot(NS)
-      expect(empty).toEqual({ agents: [], leader: null, term: 0 })
+      expect(empty).toEqual({ agents: [], leader: null, term: 0, beats: new Map() })
       expect(revision).toBeGreaterThanOrEqual((before - 1) * 1000)
       expect(await two.registry.snapshot(NS)).toEqual({ epoch, revision, ...empty })
       expect(await two.registry.since(NS, revision, 10)).toEqual({ events: [], complete: true })

@@ -71,7 +71,8 @@ class ModelRegistry {
     if (former !== undefined && former.eligible && former.status !== 'offline') return false
     const candidates = [...this.agents]
       .filter(([, { eligible, status }]) => eligible && status === 'online')
-      .toSorted(([a, { registeredAt: at }], [b, { registeredAt: bt }]) => at - bt || (a < b ? -1 : 1))
+      // Those of one millisecond stand in the order they came in.
+      .toSorted(([, { registeredAt: a }], [, { registeredAt: b }]) => a - b)
     const next = candidates[0]?.[0] ?? null
     const changes = next !== this.leader
     this.leader = next
@@ -129,7 +130,8 @@ class Replica {
 
   snapshot(): RegistrySnapshot {
     const { revision, leader, term } = this
-    return sorted({ epoch: this.epoch, revision, agents: [...this.#agents.values()], leader, term })
+    const agents = [...this.#agents.values()]
+    return sorted({ epoch: this.epoch, revision, agents, leader, term, beats: new Map() })
   }
 }
 
@@ -291,7 +293,14 @@ async function registryRun(core: Core, namespace: string, steps: readonly Step[]
     const expected = agents.filter(({ state }) => state.connected && state.hub === hub)
     same(
       live.toSorted((a, b) => (a.agentId < b.agentId ? -1 : 1)),
-      sorted({ epoch: '', revision: 0, agents: expected, leader: null, term: 0 }).agents.map(({ id }) => ({
+      sorted({
+        epoch: '',
+        revision: 0,
+        agents: expected,
+        leader: null,
+        term: 0,
+        beats: new Map(),
+      }).agents.map(({ id }) => ({
         agentId: id,
         fence: model.agents.get(id)?.fence,
       })),

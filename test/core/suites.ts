@@ -1,10 +1,12 @@
 import { busSuite } from './bus.suite.ts'
 import { broadcastsSuite } from './broadcasts.suite.ts'
 import { deadLettersSuite } from './dead-letters.suite.ts'
+import { heartbeatsSuite } from './heartbeats.suite.ts'
 import { inboxesSuite } from './inboxes.suite.ts'
 import { leaderSuite } from './leader.suite.ts'
 import { leasesSuite } from './leases.suite.ts'
 import { numberedSendsSuite } from './numbered-sends.suite.ts'
+import { ownersSuite } from './owners.suite.ts'
 import { queueSendsSuite } from './queue-sends.suite.ts'
 import { queuesClaimsSuite } from './queues-claims.suite.ts'
 import { queuesLossSuite } from './queues-loss.suite.ts'
@@ -25,8 +27,10 @@ export function coreSuites(factory: CoreFactory): void {
   registrySuite(factory)
   registryChangesSuite(factory)
   registryWatchSuite(factory)
+  ownersSuite(factory)
   leaderSuite(factory)
   reclaimSuite(factory)
+  heartbeatsSuite(factory)
   sendsSuite(factory)
   numberedSendsSuite(factory)
   inboxesSuite(factory)

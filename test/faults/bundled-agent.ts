@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { WebSocket } from 'ws'
-import { type Client, connectOn } from '../../client/client.ts'
+import type { Client } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 import type { HandlerRun } from '../../client/handler-run.ts'
 import { Nack } from '../../client/node.ts'
 import type { Receipt } from '../../protocol/pushes.ts'

@@ -136,7 +136,7 @@ describe('a hub with more connections coming than it takes', () => {
     const socket = connectTcp(port, '127.0.0.1')
     onTestFinished(() => void socket.destroy())
     socket.write(
-      'GET /mesh HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+      'GET /mesh HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
     )
     const [head] = (await once(socket, 'data')) as [Buffer]
     return head.toString()

@@ -136,7 +136,7 @@ describe('HTTP requests', () => {
         })
       },
     })
-    await using agent = await connectAgent(hub, { id: 'a1' })
+    await using agent = await connectAgent(hub, { id: 'team:a1' })
     for (let ref = 0; ref < 3; ref++) await agent.request({ type: 'leader' })
     const ask = async (who: string): Promise<number> =>
       (await fetch(`${hub.httpUrl}/mesh`, { headers: { 'x-who': who } })).status

@@ -7,7 +7,7 @@ import { startTestHub } from '../support/hubs.ts'
 
 describe('bytes that are no WebSocket', () => {
   const HANDSHAKE =
-    'GET /mesh HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
+    'GET /mesh HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
 
   /** A TCP connection that has sent `bytes`. */
   async function dial(hub: HubServer, bytes: string | Buffer): Promise<Socket> {

@@ -36,6 +36,7 @@ describe.each(CORES)(
       )
       const valid: { readonly [Type in CommandType]: Record<string, unknown> } = {
         hello: { protocol: 1, agent: { name: 'attacker', capabilities: ['nlp'] } },
+        auth: { token: 'a.b.c' },
         bye: { keep: false },
         send: sendFrame({ agent: 'nobody' }, 1, {
           correlationId: 'c',

@@ -129,6 +129,7 @@ describe('welcome', () => {
       pending: 0,
       work: [],
       time: expect.stringMatching(ISO_TIME),
+      expiresAt: null,
       heartbeat: { intervalMs: 7_000, timeoutMs: 3_000 },
       limits: { maxMessageBytes: 100_000, maxPayloadBytes: 100_000 - 4_096, window: 7, ackTimeoutMs: 60_000 },
     })

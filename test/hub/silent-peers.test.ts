@@ -44,7 +44,7 @@ test('who only opens a TCP connection, or stops in the middle of its request, ke
     numbers(200).map(async (i) => {
       const socket = connectTcp(hub.port, '127.0.0.1')
       await once(socket, 'connect')
-      if (i % 2) socket.write('GET /mesh HTTP/1.1\r\nHost: h\r\nUpgr')
+      if (i % 2) socket.write('GET /mesh HTTP/1.1\r\nHost: localhost\r\nUpgr')
       return socket
     }),
   )

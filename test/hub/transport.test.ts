@@ -55,7 +55,9 @@ describe('HTTP on the same port', () => {
         let text = ''
         socket.on('data', (piece: Buffer) => (text += piece.toString()))
         socket.on('end', () => resolve(text)).on('error', reject)
-        socket.write(`${method} /health HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`)
+        socket.write(
+          `${method} /health HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`,
+        )
       })
     expect(await ask('GET')).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*"status":"healthy"/)
     expect(await ask('POST')).toMatch(/^HTTP\/1\.1 501 [^]*ask without Upgrade/)

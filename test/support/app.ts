@@ -1,3 +1,4 @@
+import { ANYBODY } from '../../src/auth/principal.ts'
 import { parseSettings, type Settings } from '../../src/config.ts'
 import { type AppOptions, createApp } from '../../src/http/app.ts'
 import { Hub } from '../../src/hub/hub.ts'
@@ -8,8 +9,8 @@ type App = ReturnType<typeof createApp>
 
 export interface AppFields extends AppOptions {
   readonly settings?: Partial<Settings>
-  /** Whose connections those of a handshake are, before there is authentication to say it. */
-  readonly principalOf?: (index: number) => string | null
+  /** Whose the connections are, by the order they come in. */
+  readonly principalOf?: (index: number) => string
   /** Further routes. */
   readonly extend?: (app: App) => void
 }
@@ -25,7 +26,10 @@ export async function startApp(
   if (principalOf) {
     const accept = hub.accept.bind(hub)
     let accepted = 0
-    hub.accept = (socket) => accept(socket, principalOf(accepted++))
+    hub.accept = (socket, said) => {
+      const subject = principalOf(accepted++)
+      accept(socket, { ...said, principal: { ...ANYBODY, subject } })
+    }
   }
   const app = createApp(hub, VERSION, options)
   extend?.(app)

@@ -34,10 +34,11 @@ export interface Chromium extends AsyncDisposable {
 /**
  * Starts a headless Chromium. Not by playwright's `launch`, which makes every page believe that it is visible and has the focus,
  * and switches the back/forward cache off.
+ * @param flags further ones of its command line
  */
-export async function startChromium(): Promise<Chromium> {
+export async function startChromium(...flags: readonly string[]): Promise<Chromium> {
   const directory = await mkdtemp(join(tmpdir(), 'meshwire-chromium-'))
-  const child = spawn(findChromium(), [...FLAGS, `--user-data-dir=${directory}`, 'about:blank'], {
+  const child = spawn(findChromium(), [...FLAGS, ...flags, `--user-data-dir=${directory}`, 'about:blank'], {
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   // A test process that gives up must not leave a browser behind.

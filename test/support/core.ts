@@ -25,6 +25,8 @@ export const CORE_LIMITS: CoreLimits = {
   inboxMax: 10_000,
   namespaceAgentsMax: 0,
   namespaceInboxBytesMax: 0,
+  httpInboxMax: 1_000,
+  httpMessageTtlMs: 3_600_000,
   broadcastMax: 10_000,
   deadMax: 10_000,
   queueMax: 100_000,

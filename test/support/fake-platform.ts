@@ -5,7 +5,7 @@ import type { Welcome } from '../../protocol/replies.ts'
 import { welcomeFrame } from './scripted-hub.ts'
 import type { Frame } from './scripted-hub.ts'
 import { vi } from 'vitest'
-import { connectOn } from '../../client/client.ts'
+import { connectOn } from '../../client/endpoint.ts'
 
 /** A socket without a network: the test plays the hub, at once and with whatever clock it likes. */
 export class FakeSocket implements Socket {

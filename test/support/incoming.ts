@@ -1,5 +1,5 @@
 import { vi } from 'vitest'
-import { Incoming } from '../../client/incoming.ts'
+import { createIncoming } from '../../client/incoming.ts'
 import type { HandlerContext, ReceivedMessage } from '../../client/message.ts'
 import { turnScope } from '../../client/scope.ts'
 import type { Incident } from '../../client/status.ts'
@@ -23,7 +23,7 @@ export function incoming(options: { concurrency?: number; window?: number } = {}
     replyError: null as Error | null,
     storing: Promise.resolve(),
   }
-  const box = new Incoming(
+  const box = createIncoming(
     {
       scope: turnScope(),
       write: (line) => state.online && lines.push(line),
@@ -66,9 +66,9 @@ export function incoming(options: { concurrency?: number; window?: number } = {}
     },
     resume(ackTimeoutMs = 60_000, work: readonly string[] | null = null) {
       state.online = true
-      box.resume(ackTimeoutMs, work)
+      box.resume({ limits: { ackTimeoutMs }, ...(work && { work }) })
     },
-    revoke: (...ids: string[]) => box.revoked({ type: 'revoked', ids, reason: 'ack_timeout' }),
+    revoke: (...ids: string[]) => box.revoked({ ids, reason: 'ack_timeout' }),
   }
 }
 

@@ -74,6 +74,7 @@ export function welcomeFrame(fields: Partial<Welcome> = {}): Welcome {
     pending: 0,
     work: [],
     time: '2026-11-21T12:00:00.000Z',
+    expiresAt: null,
     heartbeat: { intervalMs: 20_000, timeoutMs: 10_000 },
     limits: { maxMessageBytes: 1_048_576, maxPayloadBytes: 1_044_480, window: 256, ackTimeoutMs: 60_000 },
     ...fields,

@@ -14,10 +14,16 @@ const NO_MARKS: PushMarks = { inbox: '', replies: '', broadcasts: '' }
 /** Everything stored of one registered agent. */
 export class MemoryAgent implements Scheduled, Holder {
   readonly id: string
+  /** Who came first, of those registered in one millisecond. */
+  readonly order: number
   record: AgentRecord
   /** Of the latest session; it lives while `record.state.connected`. */
   fence = 0
+  /** Of an agent that lives by heartbeats: the latest one, milliseconds since 1970. */
+  beatAt = 0
   sessionHash = ''
+  /** The subject of the token that it was registered with first; null: nobody's. */
+  owner: string | null = null
   /** When the state must change next, milliseconds since 1970; read only while it is scheduled. */
   deadline = 0
   slot = -1
@@ -29,8 +35,15 @@ export class MemoryAgent implements Scheduled, Holder {
   // The one heard of last comes last. Only the producer of the latest session sends, so registering is all there is to hear.
   readonly #producers = new Map<string, MemoryProducer>()
 
-  constructor(record: AgentRecord, logHead: number, expiries: Expiries, inboxBytes: InboxBytes) {
+  constructor(
+    record: AgentRecord,
+    order: number,
+    logHead: number,
+    expiries: Expiries,
+    inboxBytes: InboxBytes,
+  ) {
     this.id = record.id
+    this.order = order
     this.record = record
     this.inbox = new MemoryLane(record.id, 'inbox', expiries, inboxBytes)
     this.replies = new MemoryLane(record.id, 'replies', expiries, inboxBytes)

@@ -61,10 +61,15 @@ export class MemoryDeadLetters implements DeadLetters {
     const agent = agentId === null ? undefined : namespace.agents.get(agentId)
     if (agent === undefined) return 'unknown_target'
     const lane = isResponse(text) ? 'replies' : 'inbox'
-    if (lane === 'inbox' && limits.inboxMax > 0 && agent.inbox.size >= limits.inboxMax) return 'inbox_full'
-    if (lane === 'inbox' && !namespace.inboxBytes.hasRoomFor(text)) return 'quota_exceeded'
+    const isBeating = agent.record.state.door !== undefined
+    if (lane === 'inbox') {
+      const { inboxMax } = limits
+      if (!isBeating && inboxMax > 0 && agent.inbox.size >= inboxMax) return 'inbox_full'
+      if (!namespace.inboxBytes.hasRoomFor(text)) return 'quota_exceeded'
+    }
     const entry = { text, expiresAt, receiptTo: null, rejections: 0, dueAt: null }
-    namespace.endings.append(agent, lane, entry, null)
+    if (isBeating) namespace.endings.appendBounded(agent, lane, entry, now())
+    else namespace.endings.append(agent, lane, entry, null)
     return 'redriven'
   }
 }

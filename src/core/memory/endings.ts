@@ -57,6 +57,23 @@ export class Endings {
     return number
   }
 
+  /**
+   * An entry at the end of a lane of an agent that lives by heartbeats and may never acknowledge: it waits for so long at most, and what is too
+   * much goes.
+   */
+  appendBounded(agent: MemoryAgent, laneName: Lane, entry: NewEntry, at: number): number {
+    const { httpInboxMax, httpMessageTtlMs } = this.#parts.limits
+    const until = httpMessageTtlMs > 0 ? at + httpMessageTtlMs : Number.POSITIVE_INFINITY
+    const ends = Math.min(entry.expiresAt ?? Number.POSITIVE_INFINITY, until)
+    const lane = agent.lane(laneName)
+    const number = lane.append({ ...entry, expiresAt: Number.isFinite(ends) ? ends : null })
+    if (laneName === 'inbox' && httpInboxMax > 0 && lane.size > httpInboxMax) {
+      const oldest = lane.take(lane.first)
+      if (oldest !== undefined) this.giveUpEntry(oldest, 'inbox_overflow', at)
+    }
+    return number
+  }
+
   /** Work has begun to wait. */
   tellQueued(capabilities: ReadonlySet<string>): void {
     if (capabilities.size > 0) {

@@ -2,12 +2,14 @@ import type {
   Entry,
   Inboxes,
   Lane,
+  Member,
   Reading,
   Rejection,
   RejectResult,
   Settlement,
   Unread,
 } from '../inboxes.ts'
+import { messageIdOf } from './endings.ts'
 import type { MemoryLane } from './lane.ts'
 import type { Namespaces } from './namespaces.ts'
 
@@ -44,6 +46,38 @@ export class MemoryInboxes implements Inboxes {
         }
       })
       .filter(({ inbox, replies, work }) => inbox || replies || work)
+  }
+
+  async peek(name: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
+    const agent = this.#namespaces.find(name)?.agents.get(agentId)
+    if (agent?.record.state.door !== door) return []
+    const now = this.#namespaces.settings.now()
+    const texts: string[] = []
+    let bytes = 0
+    for (const lane of [agent.inbox, agent.replies]) {
+      for (const { text, expiresAt } of lane.after(0, Number.POSITIVE_INFINITY)) {
+        if (expiresAt !== null && expiresAt <= now) continue
+        bytes += text.length
+        if (bytes > maxBytes && texts.length > 0) return texts
+        texts.push(text)
+      }
+    }
+    return texts
+  }
+
+  async acknowledge(name: string, { agentId, door }: Member, messageIds: readonly string[]): Promise<void> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(agentId)
+    if (namespace === undefined || agent?.record.state.door !== door) return
+    const ids = new Set<string | null>(messageIds)
+    const at = this.#namespaces.settings.now()
+    for (const lane of [agent.inbox, agent.replies]) {
+      for (const { number, text } of lane.after(0, Number.POSITIVE_INFINITY)) {
+        if (!ids.has(messageIdOf(text))) continue
+        const entry = lane.take(number)
+        if (entry !== undefined) namespace.endings.settle(entry, agentId, at)
+      }
+    }
   }
 
   async settle(name: string, settlements: readonly Settlement[]): Promise<void> {

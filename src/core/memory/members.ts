@@ -1,12 +1,14 @@
-import type { Registration } from '../../../protocol/agent.ts'
+import type { AgentRecord } from '../registry.ts'
 
-/** Which agents have a group or a capability. */
+/** Which agents have a group or a capability. `heard`: a capability of those that live by heartbeats, who take no work. */
 export class Members {
   readonly #groups = new Map<string, Set<string>>()
   readonly #capabilities = new Map<string, Set<string>>()
+  readonly #heard = new Map<string, Set<string>>()
 
-  of(kind: 'group' | 'capability', value: string): Iterable<string> {
-    return (kind === 'group' ? this.#groups : this.#capabilities).get(value) ?? []
+  of(kind: 'group' | 'capability' | 'heard', value: string): Iterable<string> {
+    const sets = { group: this.#groups, capability: this.#capabilities, heard: this.#heard }[kind]
+    return sets.get(value) ?? []
   }
 
   count(kind: 'group' | 'capability', value: string): number {
@@ -14,11 +16,21 @@ export class Members {
   }
 
   /** Null: not registered, before or after. */
-  replace(agentId: string, before: Registration | null, after: Registration | null): void {
+  replace(agentId: string, former: AgentRecord | null, latter: AgentRecord | null): void {
+    const before = former?.registration
+    const after = latter?.registration
     if (before === after) return
     replaceIn(this.#groups, agentId, before?.groups ?? [], after?.groups ?? [])
-    replaceIn(this.#capabilities, agentId, before?.capabilities ?? [], after?.capabilities ?? [])
+    replaceIn(this.#capabilities, agentId, capabilitiesOf(former, false), capabilitiesOf(latter, false))
+    replaceIn(this.#heard, agentId, capabilitiesOf(former, true), capabilitiesOf(latter, true))
   }
+}
+
+/** None where the agent lives the other way. */
+function capabilitiesOf(record: AgentRecord | null, byHeartbeats: boolean): readonly string[] {
+  return record !== null && (record.state.door !== undefined) === byHeartbeats
+    ? record.registration.capabilities
+    : []
 }
 
 function replaceIn(

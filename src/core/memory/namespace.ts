@@ -36,6 +36,7 @@ export class Namespace {
   readonly #agents = new Map<string, MemoryAgent>()
   readonly #names = new Map<string, MemoryAgent>()
   readonly #candidates = new Set<MemoryAgent>()
+  readonly #beating = new Set<MemoryAgent>()
   readonly members = new Members()
   readonly workers = new Workers()
   readonly events: NumberedLog<RegistryEvent>
@@ -47,6 +48,7 @@ export class Namespace {
   /** Agents whose grace or retention period runs. */
   readonly deadlines = new Schedule<MemoryAgent>((agent) => agent.deadline)
   readonly expiries = new Schedule<StoredEntry>(expiryOf)
+  #order = 0
   #leader: MemoryAgent | null = null
   #term = 0
 
@@ -105,18 +107,23 @@ export class Namespace {
     if (this.revision === 0) this.events.begin(this.#nextRevision(this.begin()))
   }
 
-  /** A new agent, online and connected on `hub`. */
-  add(change: Change, id: string, registration: Registration, hub: string): MemoryAgent {
+  /** A new agent, online: connected on `hub`, or living by heartbeats. */
+  add(
+    change: Change,
+    id: string,
+    registration: Registration,
+    whereabouts: Pick<AgentState, 'connected' | 'hub' | 'door'>,
+  ): MemoryAgent {
     const state: AgentState = {
       status: 'online',
       statusReason: null,
-      connected: true,
-      hub,
+      ...whereabouts,
       registeredAt: change.at,
       revision: this.#nextRevision(change),
     }
     const agent = new MemoryAgent(
       { id, registration, state },
+      ++this.#order,
       this.broadcasts.head,
       this.expiries,
       this.inboxBytes,
@@ -125,6 +132,23 @@ export class Namespace {
     this.#index(change, agent, null)
     this.#write(change, 'agent.registered', agent)
     return agent
+  }
+
+  /** It holds a connection from now on: its copies of the log stay in its inbox, and it reads the log itself from here on. */
+  leaveDoor(agent: MemoryAgent): void {
+    const { door, ...state } = agent.record.state
+    if (door === undefined) return
+    const before = agent.record
+    agent.record = { ...before, state }
+    this.members.replace(agent.id, before, null)
+    this.members.replace(agent.id, null, agent.record)
+    this.#beating.delete(agent)
+    agent.cursor.settle(this.broadcasts.head, [])
+  }
+
+  /** Those that live by heartbeats. */
+  get beating(): ReadonlySet<MemoryAgent> {
+    return this.#beating
   }
 
   update(change: Change, agent: MemoryAgent, registration: Registration, state: Partial<AgentState>): void {
@@ -166,7 +190,8 @@ export class Namespace {
     for (const lane of [agent.inbox, agent.replies]) {
       for (const entry of lane.clear()) this.endings.giveUpEntry(entry, reason, change.at)
     }
-    this.#giveUpOwed(agent, reason, change.at)
+    // Who lives by heartbeats had copies of the log's entries.
+    if (agent.record.state.door === undefined) this.#giveUpOwed(agent, reason, change.at)
   }
 
   /** One record from the first to the last broadcast that the agent was still owed; what was cut off counts, since nobody knows. */
@@ -218,9 +243,11 @@ export class Namespace {
     } else {
       this.#candidates.delete(agent)
     }
-    this.members.replace(agent.id, before, after)
+    this.members.replace(agent.id, former, record)
     this.workers.replace(former, record)
-    if (before === after) return
+    if (record?.state.door === undefined) this.#beating.delete(agent)
+    else this.#beating.add(agent)
+    if (before === after || agent.record.state.door !== undefined) return
     for (const capability of after?.capabilities ?? []) this.work.adopt(capability)
     for (const capability of before?.capabilities ?? []) {
       if (this.members.count('capability', capability) === 0) this.work.orphan(capability, change.at)
@@ -253,7 +280,7 @@ export class Namespace {
 
 function isElder(a: MemoryAgent, b: MemoryAgent): boolean {
   const difference = a.record.state.registeredAt - b.record.state.registeredAt
-  return difference === 0 ? a.id < b.id : difference < 0
+  return difference === 0 ? a.order < b.order : difference < 0
 }
 
 const isOwed = ({ from, echo, recipients }: BroadcastEntry, agentId: string): boolean =>

@@ -1,6 +1,10 @@
 import type {
   AgentRecord,
+  BeatRequest,
+  BeatResult,
   ChangeResult,
+  EnrolRequest,
+  EnrolResult,
   EventsSince,
   LeaveRequest,
   ReclaimRequest,
@@ -28,29 +32,31 @@ export class MemoryRegistry implements Registry {
     const namespace = this.#namespaces.open(name)
     const { agentId, registration, hub, producer } = request
     const known = namespace.agents.get(agentId)
+    if (known !== undefined && isAnothers(known, request)) return { outcome: 'not_owner' }
     if (known !== undefined && isHeld(known, request)) {
-      return { outcome: 'held', hub: hubOf(known), fence: known.fence }
+      return { outcome: 'held', hub: known.record.state.connected ? hubOf(known) : null, fence: known.fence }
     }
     const holder = namespace.holderOf(registration.name)
-    if (holder !== undefined && holder !== known && holder.record.state.status !== 'offline') {
-      return { outcome: 'name_taken', holder: holder.id }
+    if (holder !== undefined && holder !== known) {
+      const { status } = holder.record.state
+      if (status !== 'offline' || isAnothers(holder, request))
+        return { outcome: 'name_taken', holder: holder.id }
     }
 
-    const { namespaceAgentsMax } = this.#namespaces.settings.limits
-    const agents = namespace.agents.size - (holder === undefined ? 0 : 1)
-    if (known === undefined && namespaceAgentsMax > 0 && agents >= namespaceAgentsMax)
-      return { outcome: 'full' }
+    if (known === undefined && this.#isFull(namespace, holder)) return { outcome: 'full' }
 
     const change = namespace.begin()
     const displaced = known === undefined ? null : displace(namespace, known)
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
-    const agent = known ?? namespace.add(change, agentId, registration, hub)
+    const agent = known ?? namespace.add(change, agentId, registration, { connected: true, hub })
+    namespace.leaveDoor(agent)
     if (known !== undefined) {
       namespace.update(change, known, registration, { connected: true, hub })
       if (known.record.state.status === 'offline') namespace.setStatus(change, known, 'online', null)
     }
     agent.fence = agent.record.state.revision
     agent.sessionHash = request.sessionHash
+    agent.owner ??= request.owner ?? null
     namespace.deadlines.remove(agent)
     agent.inbox.watch(false)
     agent.replies.watch(false)
@@ -69,6 +75,60 @@ export class MemoryRegistry implements Registry {
       holding: agent.holding.size,
       marks: agent.marks,
     }
+  }
+
+  async enrol(name: string, request: EnrolRequest): Promise<EnrolResult> {
+    const namespace = this.#namespaces.open(name)
+    const { agentId, registration, door, staleMs } = request
+    const known = namespace.agents.get(agentId)
+    if (known !== undefined && known.record.state.door !== door) return { outcome: 'held' }
+    const holder = namespace.holderOf(registration.name)
+    if (holder !== undefined && holder !== known) {
+      const { status, door: other } = holder.record.state
+      if (status !== 'offline' || other !== door) return { outcome: 'name_taken', holder: holder.id }
+    }
+    if (known === undefined && this.#isFull(namespace, holder)) return { outcome: 'full' }
+
+    const change = namespace.begin()
+    if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
+    const whereabouts = { connected: false, hub: null, door }
+    const agent = known ?? namespace.add(change, agentId, registration, whereabouts)
+    if (known !== undefined) {
+      namespace.update(change, known, registration, whereabouts)
+      if (known.record.state.status === 'offline') namespace.setStatus(change, known, 'online', null)
+    }
+    agent.fence = agent.record.state.revision
+    agent.beatAt = change.at
+    agent.inbox.watch(true)
+    agent.replies.watch(true)
+    this.#schedule(namespace, agent, change.at + staleMs)
+    namespace.elect(change)
+    return { outcome: 'registered', events: change.events, resumed: known !== undefined }
+  }
+
+  /** Whether there is no room for another agent, where `leaving` (if any) makes way for it. */
+  #isFull(namespace: Namespace, leaving: MemoryAgent | undefined): boolean {
+    const { namespaceAgentsMax } = this.#namespaces.settings.limits
+    const agents = namespace.agents.size - (leaving === undefined ? 0 : 1)
+    return namespaceAgentsMax > 0 && agents >= namespaceAgentsMax
+  }
+
+  async beat(name: string, request: BeatRequest): Promise<BeatResult> {
+    const namespace = this.#namespaces.find(name)
+    const agent = namespace?.agents.get(request.agentId)
+    if (namespace === undefined || agent?.record.state.door !== request.door) return { outcome: 'unknown' }
+    const change = namespace.begin()
+    agent.beatAt = change.at
+    this.#schedule(namespace, agent, change.at + request.staleMs)
+    const { registration, state } = agent.record
+    const reason = request.statusReason == null ? state.statusReason : request.statusReason || null
+    const status = request.status ?? (state.status === 'offline' ? 'online' : state.status)
+    if (status !== state.status) namespace.setStatus(change, agent, status, reason)
+    else if (reason !== state.statusReason) {
+      namespace.update(change, agent, registration, { statusReason: reason })
+    }
+    if (change.events.length > 0) namespace.elect(change)
+    return { outcome: 'alive', at: change.at, leader: namespace.leader, events: change.events }
   }
 
   async update(name: string, request: UpdateRequest): Promise<ChangeResult> {
@@ -96,6 +156,7 @@ export class MemoryRegistry implements Registry {
     const agent = namespace?.agents.get(request.agentId)
     if (namespace === undefined || agent === undefined) return FENCED
     if (request.fence !== null && request.fence !== agent.fence) return FENCED
+    if (request.door !== undefined && request.door !== agent.record.state.door) return FENCED
 
     const change = namespace.begin()
     const { registration, state } = agent.record
@@ -156,12 +217,15 @@ export class MemoryRegistry implements Registry {
     namespace.fixRevision()
     const agents: AgentRecord[] = []
     for (const agent of namespace.agents.values()) agents.push(agent.record)
+    const beats = new Map<string, number>()
+    for (const { id, beatAt } of namespace.beating) beats.set(id, beatAt)
     return {
       epoch: 'memory',
       revision: namespace.revision,
       agents,
       leader: namespace.leader,
       term: namespace.term,
+      beats,
     }
   }
 
@@ -199,8 +263,15 @@ export class MemoryRegistry implements Registry {
   }
 }
 
+/** Where either is nobody's, ownership is not looked at. */
+function isAnothers({ owner }: MemoryAgent, request: RegisterRequest): boolean {
+  return owner !== null && request.owner != null && owner !== request.owner
+}
+
 function isHeld(agent: MemoryAgent, request: RegisterRequest): boolean {
-  if (!agent.record.state.connected || request.proved) return false
+  const { connected, door, status } = agent.record.state
+  if (request.proved) return false
+  if (!connected) return door !== undefined && status !== 'offline'
   return request.proofHash !== agent.sessionHash && request.silentFence !== agent.fence
 }
 

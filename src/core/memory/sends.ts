@@ -25,11 +25,14 @@ export class MemorySends implements Sends {
     for (const send of batch) {
       const { sender, seq } = send
       const agent = namespace?.agents.get(sender.agentId)
-      if (namespace === undefined || agent === undefined || !isLive(agent, sender)) {
+      if (namespace === undefined || !isLive(agent, sender)) {
         outcomes.push(FENCED)
         continue
       }
-      const producer = seq === null || sender.producer === null ? null : agent.producer(sender.producer)
+      const producer =
+        agent === undefined || seq === null || sender.producer === null
+          ? null
+          : agent.producer(sender.producer)
       if (producer !== null && seq !== null && seq < producer.next) {
         outcomes.push(producer.repeat(seq))
         continue
@@ -59,7 +62,7 @@ export class MemorySends implements Sends {
       return { outcome: 'refused', code: 'stale_term', repeated: false }
     }
     if (to.kind === 'transient') return COUNTED
-    if (to.kind === 'members') return broadcast(namespace, send, to)
+    if (to.kind === 'members') return broadcast(namespace, send, to, this.#namespaces.settings.now())
     if (to.kind === 'queue') return this.#queue(namespace, send, to)
     const target = to.kind === 'leader' ? leaderOf(namespace) : addressee(namespace, to)
     if (target === undefined) {
@@ -75,18 +78,22 @@ export class MemorySends implements Sends {
   }
 
   #append(namespace: Namespace, send: Send, target: MemoryAgent, laneName: 'inbox' | 'replies'): SendOutcome {
-    const lane = target.lane(laneName)
-    const { inboxMax } = this.#namespaces.settings.limits
-    if (laneName === 'inbox' && inboxMax > 0 && lane.size >= inboxMax) {
-      return { outcome: 'refused', code: 'inbox_full', repeated: false }
-    }
+    const { limits, now } = this.#namespaces.settings
     const { sender, text, expiresAt, receipt } = send
-    if (laneName === 'inbox' && !namespace.inboxBytes.hasRoomFor(text)) {
-      return { outcome: 'refused', code: 'quota_exceeded', repeated: false }
+    const isBeating = target.record.state.door !== undefined
+    if (laneName === 'inbox') {
+      if (!isBeating && limits.inboxMax > 0 && target.inbox.size >= limits.inboxMax) {
+        return { outcome: 'refused', code: 'inbox_full', repeated: false }
+      }
+      if (!namespace.inboxBytes.hasRoomFor(text)) {
+        return { outcome: 'refused', code: 'quota_exceeded', repeated: false }
+      }
     }
     const receiptTo = receipt ? sender.agentId : null
     const entry = { text, expiresAt, receiptTo, rejections: 0, dueAt: null }
-    const number = namespace.endings.append(target, laneName, entry, sender.hub)
+    const number = isBeating
+      ? namespace.endings.appendBounded(target, laneName, entry, now())
+      : namespace.endings.append(target, laneName, entry, sender.hub)
     return { outcome: 'stored', agentId: target.id, number }
   }
 
@@ -118,7 +125,9 @@ function addressee(
   return name === null ? namespace.agents.get(agentId) : namespace.holderOf(name)
 }
 
-function isLive(agent: MemoryAgent, sender: Sender): boolean {
+function isLive(agent: MemoryAgent | undefined, sender: Sender): boolean {
+  if (sender.door !== undefined) return agent === undefined || agent.record.state.door === sender.door
+  if (agent === undefined) return false
   return agent.fence === sender.fence && agent.record.state.connected
 }
 
@@ -147,18 +156,40 @@ function broadcast(
   namespace: Namespace,
   { sender, text, expiresAt }: Send,
   { of, value, echo }: { of: 'all' | 'group' | 'capability'; value: string; echo: boolean },
+  at: number,
 ): SendOutcome {
-  const recipients: string[] | null = of === 'all' ? null : []
-  if (recipients !== null && of !== 'all') {
-    for (const id of namespace.members.of(of, value)) if (echo || id !== sender.agentId) recipients.push(id)
+  const agentIds: string[] = []
+  const add = (ids: Iterable<string>): void => {
+    for (const id of ids) {
+      if ((echo || id !== sender.agentId) && !isSilent(namespace.agents.get(id))) agentIds.push(id)
+    }
   }
+  if (of === 'all') {
+    // Everybody has a session that reads the log: nobody needs to be named.
+    if (namespace.beating.size > 0 || sender.door !== undefined) add(namespace.agents.keys())
+  } else {
+    add(namespace.members.of(of, value))
+    if (of === 'capability') add(namespace.members.of('heard', value))
+  }
+  const recipients = of === 'all' ? null : agentIds
   const number = namespace.broadcasts.head + 1
   const entry: BroadcastEntry = { number, text, from: sender.agentId, echo, recipients, expiresAt }
   namespace.broadcasts.append(number, entry)
   namespace.publish(null, { kind: 'broadcast', number, entry })
-  return {
-    outcome: 'broadcast',
-    number,
-    recipients: recipients === null ? namespace.agents.size - (echo ? 0 : 1) : recipients.length,
+  if (namespace.beating.size > 0) {
+    const copy = { text, expiresAt, receiptTo: null, rejections: 0, dueAt: null }
+    for (const id of agentIds) {
+      const agent = namespace.agents.get(id)
+      if (agent?.record.state.door !== undefined) namespace.endings.appendBounded(agent, 'inbox', copy, at)
+    }
   }
+  if (sender.door !== undefined)
+    return { outcome: 'broadcast', number, recipients: agentIds.length, agentIds }
+  const everybody = of === 'all' && namespace.beating.size === 0
+  const count = everybody ? namespace.agents.size - (echo ? 0 : 1) : agentIds.length
+  return { outcome: 'broadcast', number, recipients: count }
 }
+
+/** It lives by heartbeats, and none has come. */
+const isSilent = (agent: MemoryAgent | undefined): boolean =>
+  agent?.record.state.door !== undefined && agent.record.state.status === 'offline'

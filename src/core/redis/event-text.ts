@@ -1,12 +1,15 @@
 import type { AgentStatus, Registration } from '../../../protocol/agent.ts'
-import type { AgentRecord, AgentState, RegistryEvent, StoredEventKind } from '../registry.ts'
+import type { AgentRecord, AgentState, Door, RegistryEvent, StoredEventKind } from '../registry.ts'
 
-/** What lua/_registry.lua keeps of an agent's state; numbers as text, since Lua's JSON rounds them. */
+/** What lua/_registry.lua keeps of an agent's state (and what it alone looks at); numbers as text, since Lua's JSON rounds them. */
 interface StateText {
   readonly status: AgentStatus
   readonly reason?: string
   readonly connected: boolean
   readonly hub?: string
+  readonly door?: Door
+  /** Only lua/register.lua looks at it. */
+  readonly owner?: string
   readonly registeredAt: string
   readonly revision: string
 }
@@ -17,6 +20,7 @@ export function parseState(text: string): AgentState {
     status: state.status,
     statusReason: state.reason ?? null,
     connected: state.connected,
+    ...(state.door ? { door: state.door } : {}),
     hub: state.hub ?? null,
     registeredAt: Number(state.registeredAt),
     revision: Number(state.revision),

@@ -2,6 +2,7 @@ import type {
   Entry,
   Inboxes,
   Lane,
+  Member,
   Reading,
   Rejection,
   RejectResult,
@@ -78,6 +79,39 @@ export class RedisInboxes implements Inboxes {
       found.push({ agentId: String(agentId), inbox: inbox === 1, replies: replies === 1, work: work === 1 })
     }
     return found
+  }
+
+  async peek(namespace: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
+    const keys = this.#store.keys.of(namespace)
+    return (await this.#store.run(
+      keys,
+      'peek',
+      [keys.sessions, keys.lane(agentId, 'inbox'), keys.lane(agentId, 'replies')],
+      [agentId, door, this.#store.limits.httpInboxMax, maxBytes],
+    )) as string[]
+  }
+
+  async acknowledge(
+    namespace: string,
+    { agentId, door }: Member,
+    messageIds: readonly string[],
+  ): Promise<void> {
+    if (messageIds.length === 0) return
+    const keys = this.#store.keys.of(namespace)
+    await runWithSenders(
+      this.#store,
+      'acknowledge',
+      keys,
+      [
+        keys.sessions,
+        keys.lane(agentId, 'inbox'),
+        keys.lane(agentId, 'replies'),
+        keys.rejections(agentId),
+        keys.receipts(agentId),
+        keys.expiries,
+      ],
+      [this.#store.connections.publishCommand, keys.root, agentId, door, ...new Set(messageIds)],
+    )
   }
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {
@@ -174,6 +208,7 @@ export class RedisInboxes implements Inboxes {
       agentId,
       letterOf(lane),
       onlyAbsent ? 1 : 0,
+      this.#store.limits.httpInboxMax,
       ...numbers,
     ])) as number
   }

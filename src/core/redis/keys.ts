@@ -45,11 +45,11 @@ export class NamespaceKeys {
   get agents(): string {
     return `${this.root}agents`
   }
-  /** hash: agent → status, connected, hub, registeredAt, revision (JSON) */
+  /** hash: agent → status, connected, hub, door, registeredAt, since (registeredAt in μs), eligible, ephemeral, revision, owner (JSON) */
   get state(): string {
     return `${this.root}state`
   }
-  /** hash: agent → `<fence> <hub, or - while not connected> <session hash>` */
+  /** hash: agent → `<fence> <hub, or - while not connected> <session hash>`; of one that lives by heartbeats `<fence> - @<door>:<latest heartbeat, ms>` */
   get sessions(): string {
     return `${this.root}sessions`
   }
@@ -57,7 +57,7 @@ export class NamespaceKeys {
   get names(): string {
     return `${this.root}names`
   }
-  /** zset: eligible online agent → registeredAt */
+  /** zset: eligible online agent → when it was first registered (μs) */
   get electable(): string {
     return `${this.root}electable`
   }
@@ -65,7 +65,10 @@ export class NamespaceKeys {
   get deadlines(): string {
     return `${this.root}deadlines`
   }
-  /** zset by lex: `c<length>:<capability>:<agent>` and `g…` for groups */
+  /**
+   * zset by lex: `c<length>:<capability>:<agent>` and `g…` for groups; `h…` capabilities of agents that live by heartbeats, `b1:+:<agent>` those
+   * themselves, `b1:-:<agent>` while they are offline
+   */
   get members(): string {
     return `${this.root}members`
   }
@@ -77,7 +80,7 @@ export class NamespaceKeys {
   get dead(): string {
     return `${this.root}dead`
   }
-  /** zset: `<i or r><number>:<agent>` → when the entry's time to live ends (ms) */
+  /** zset: `<i or r><number>:<agent>` → when the entry's time to live ends (ms); `i0:<agent>`: the inbox is over its bound */
   get expiries(): string {
     return `${this.root}expiries`
   }

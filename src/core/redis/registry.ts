@@ -1,7 +1,11 @@
 import { LIMITS } from '../../../protocol/limits.ts'
 import type {
   AgentRecord,
+  BeatRequest,
+  BeatResult,
   ChangeResult,
+  EnrolRequest,
+  EnrolResult,
   EventsSince,
   LeaveRequest,
   PushMarks,
@@ -55,17 +59,65 @@ export class RedisRegistry implements Registry {
           LIMITS.producersMax,
           LIMITS.producerWindow,
           request.registeredAt ?? '',
+          request.owner ?? '',
           this.#store.limits.namespaceAgentsMax,
         ],
       )) as string[]
       const [outcome, ...rest] = reply
-      if (outcome === 'held') return { outcome, hub: rest[0] ?? '', fence: Number(rest[1]) }
-      if (outcome === 'full') return { outcome }
+      if (outcome === 'held') return { outcome, hub: rest[0] || null, fence: Number(rest[1]) }
+      if (outcome === 'not_owner' || outcome === 'full') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') return parseRegistered(rest)
       // An offline agent has the name: its keys have to be declared for it to be unregistered.
       holder = rest[0] ?? ''
     }
+  }
+
+  async enrol(namespace: string, request: EnrolRequest): Promise<EnrolResult> {
+    const keys = this.#store.keys.of(namespace)
+    let holder = ''
+    for (;;) {
+      const reply = (await runWithSenders(
+        this.#store,
+        'enrol',
+        keys,
+        [...keys.registry(), ...keys.own(request.agentId), ...keys.own(holder)],
+        [
+          ...taskArgs(this.#store, keys),
+          request.agentId,
+          JSON.stringify(request.registration),
+          request.door,
+          request.staleMs,
+          holder,
+          request.registeredAt ?? '',
+          this.#store.limits.namespaceAgentsMax,
+        ],
+      )) as string[]
+      const [outcome, ...rest] = reply
+      if (outcome === 'held' || outcome === 'full') return { outcome }
+      if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
+      if (outcome === 'registered') {
+        const [resumed, ...events] = rest
+        return { outcome, resumed: Number(resumed) === 1, events: events.map(parseEvent) }
+      }
+      holder = rest[0] ?? ''
+    }
+  }
+
+  async beat(namespace: string, request: BeatRequest): Promise<BeatResult> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = (await runWithSenders(this.#store, 'beat', keys, keys.registry(), [
+      ...taskArgs(this.#store, keys),
+      request.agentId,
+      request.door,
+      request.staleMs,
+      request.status ?? '',
+      request.statusReason == null ? 0 : 1,
+      request.statusReason ?? '',
+    ])) as string[] | null
+    if (reply === null) return { outcome: 'unknown' }
+    const [at, leader, ...events] = reply
+    return { outcome: 'alive', at: Number(at), leader: leader || null, events: events.map(parseEvent) }
   }
 
   async update(namespace: string, request: UpdateRequest): Promise<ChangeResult> {
@@ -98,6 +150,7 @@ export class RedisRegistry implements Registry {
         request.graceMs,
         marks ? 1 : 0,
         marks ? `${marks.inbox};${marks.replies};${marks.broadcasts}` : '',
+        request.door ?? '',
       ],
     )
     return parseChange(reply as string[] | null)
@@ -132,8 +185,20 @@ export class RedisRegistry implements Registry {
     // What is known of an epoch before is done with.
     const epoch = await this.#store.epochs.open(keys)
     keys.epoch = epoch.name
-    const reply = await this.#store.run(keys, 'snapshot', [keys.meta, keys.agents, keys.state], [])
-    const [meta, registrations, states] = reply as [(string | null)[], HashReply, HashReply]
+    const reply = await this.#store.run(
+      keys,
+      'snapshot',
+      [keys.meta, keys.agents, keys.state, keys.sessions],
+      [],
+    )
+    const [meta, registrations, states, heartbeats] = reply as [
+      (string | null)[],
+      HashReply,
+      HashReply,
+      HashReply,
+    ]
+    const beats = new Map<string, number>()
+    for (let i = 0; i < heartbeats.length; i += 2) beats.set(heartbeats[i] ?? '', Number(heartbeats[i + 1]))
     const stateById = new Map<string, string>()
     for (let i = 0; i < states.length; i += 2) stateById.set(states[i] ?? '', states[i + 1] ?? '')
     const agents: AgentRecord[] = []
@@ -149,6 +214,7 @@ export class RedisRegistry implements Registry {
       agents,
       leader: meta[1] || null,
       term: Number(meta[2] ?? 0),
+      beats,
     }
   }
 

@@ -16,6 +16,8 @@ const REGISTRY = [...TASKS, '_registry'] as const
 const PRELUDES = {
   open: [],
   register: REGISTRY,
+  enrol: REGISTRY,
+  beat: REGISTRY,
   update: REGISTRY,
   leave: REGISTRY,
   reclaim: REGISTRY,
@@ -26,6 +28,8 @@ const PRELUDES = {
   send: [...INBOX, '_enqueue'],
   read: [],
   unread: [],
+  peek: [],
+  acknowledge: [...RECEIPTS, ...INBOX],
   settle: INBOX,
   'settle-receipts': [...RECEIPTS, ...INBOX],
   progress: RECEIPTS,

@@ -8,6 +8,11 @@ import { INLINE_MAX, type Store } from './store.ts'
 
 export class RedisSends implements Sends {
   readonly #store: Store
+  /**
+   * Namespace → who got copies of the latest broadcasts. Their inboxes have to be declared; who they are only the store knows, and says where one is
+   * missing.
+   */
+  readonly #copied = new Map<string, readonly string[]>()
 
   constructor(store: Store) {
     this.#store = store
@@ -17,11 +22,20 @@ export class RedisSends implements Sends {
     const keys = this.#store.keys.of(namespace)
     const call = new SendCall(keys)
     for (const send of batch) call.add(send)
+    if (batch.some(({ to }) => to.kind === 'members')) {
+      for (const agentId of this.#copied.get(namespace) ?? []) call.declare(agentId)
+    }
     const reply = (await this.#store.run(keys, 'send', call.keys(), call.args(this.#store))) as (
       | number
       | string
     )[]
-    return batch.map((send, index) => parseOutcome(send, reply[index] ?? 'X'))
+    return batch.map((send, index) => {
+      const answer = reply[index] ?? 'X'
+      if (typeof answer === 'string' && answer[0] === 'L') {
+        this.#copied.set(namespace, JSON.parse(answer.slice(1)) as string[])
+      }
+      return parseOutcome(send, answer)
+    })
   }
 }
 
@@ -61,10 +75,16 @@ class SendCall {
   #beginRun({ sender, seq }: Send): void {
     const producers = seq === null ? 0 : this.#place(this.#producers, this.#keys.producers(sender.agentId))
     this.#countAt = this.#runs.length + 5
-    this.#runs.push(this.#agent(sender.agentId), sender.fence, producers, sender.producer ?? '', seq ?? 0, 0)
+    const fence = sender.door === undefined ? sender.fence : `@${sender.door}:`
+    this.#runs.push(this.#agent(sender.agentId), fence, producers, sender.producer ?? '', seq ?? 0, 0)
     this.#runCount++
     this.#sender = sender
     this.#numbered = seq !== null
+  }
+
+  /** An inbox that something may be copied to. */
+  declare(agentId: string): void {
+    this.#lane(agentId, 'inbox')
   }
 
   #addSend({ to, asLeader, text, expiresAt, receipt }: Send): void {
@@ -175,6 +195,8 @@ class SendCall {
       this.#producers.size,
       limits.queueMax,
       limits.retentionMs,
+      limits.httpInboxMax,
+      limits.httpMessageTtlMs,
       limits.namespaceInboxBytesMax,
       ...this.#agents.keys(),
       ...this.#laneArgs,
@@ -194,8 +216,15 @@ function parseOutcome(send: Send, reply: number | string): SendOutcome {
   const rest = reply.slice(1)
   switch (reply[0]) {
     case 'B': {
-      const [number, recipients] = rest.split(' ')
-      return { outcome: 'broadcast', number: Number(number), recipients: Number(recipients) }
+      const [number, recipients] = rest.split(' ', 2)
+      const broadcast = {
+        outcome: 'broadcast',
+        number: Number(number),
+        recipients: Number(recipients),
+      } as const
+      if (send.sender.door === undefined) return broadcast
+      const ids = rest.slice(`${number} ${recipients} `.length)
+      return { ...broadcast, agentIds: JSON.parse(ids) as string[] }
     }
     case 'Q':
       return { outcome: 'queued', recipients: Number(rest) }
@@ -209,6 +238,8 @@ function parseOutcome(send: Send, reply: number | string): SendOutcome {
       return { outcome: 'refused', code: rest as ErrorCode, repeated: true }
     case 'M':
       return { outcome: 'moved', agentId: rest }
+    case 'L':
+      return { outcome: 'moved', agentId: '' }
     case 'P':
       return { outcome: 'postponed' }
     case 'G':

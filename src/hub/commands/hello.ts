@@ -1,16 +1,22 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { nanoid } from 'nanoid'
-import { type Registration, show, toRegistration } from '../../../protocol/agent.ts'
+import { type AgentFields, type Registration, show } from '../../../protocol/agent.ts'
 import type { Hello } from '../../../protocol/commands.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import { LIMITS, PROTOCOL_VERSION } from '../../../protocol/limits.ts'
+import type { Principal } from '../../auth/principal.ts'
+import { may } from '../../auth/principal.ts'
 import type { Cursor } from '../../core/broadcasts.ts'
 import type { RegisterResult } from '../../core/registry.ts'
 import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
 import type { Namespace } from '../namespace.ts'
+import { namespaceFull } from '../namespace-full.ts'
+import { demand, need, registering } from '../needs.ts'
 import type { Task } from '../../core/queues.ts'
 import { Session } from '../session.ts'
+import { demandLooking, demandNamespace, demandOwn, recheck } from '../standing.ts'
+import { expiryText } from './auth.ts'
 import { Worker } from '../worker.ts'
 
 type Registered = Extract<RegisterResult, { outcome: 'registered' }>
@@ -25,8 +31,42 @@ export async function hello(connection: Connection, frame: Hello): Promise<void>
     await open(connection, frame)
   } catch (error) {
     connection.failHello()
+    if (error instanceof MeshError && error.code === 'unauthorized') {
+      connection.fail(frame.ref, error)
+      connection.close('unauthorized')
+      return
+    }
     throw error
   }
+}
+
+/** Who says hello: what the handshake told, else whose token this is. @throws MeshError `unauthorized`, `internal` */
+async function identify(connection: Connection, { token }: Hello): Promise<Principal> {
+  const { admitted, hub } = connection
+  const known = admitted === null ? null : connection.principal
+  const principal = known ?? (await hub.authenticator.authenticate(token ?? null))
+  connection.principal = principal
+  return principal
+}
+
+/**
+ * What is registered of an agent, checked against rules and permissions. Who may not lead and did not ask for it is not eligible.
+ * @throws MeshError
+ */
+function permitted(
+  { dialect }: Connection,
+  principal: Principal,
+  agent: AgentFields,
+  agentId: string,
+  namespace: string,
+): Registration {
+  const registration = dialect.register(agent)
+  demandOwn(principal, agentId)
+  demand(principal, registering(agentId, registration.capabilities))
+  const lead = need('lead', 'namespace', namespace)
+  if (!registration.leaderEligible || may(principal, lead.verb, lead.subject)) return registration
+  if (agent.leaderEligible === true) demand(principal, [lead])
+  return { ...registration, leaderEligible: false }
 }
 
 async function open(connection: Connection, frame: Hello): Promise<void> {
@@ -39,16 +79,23 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   }
   if (hub.draining)
     throw new MeshError('draining', 'this hub is shutting down; connect to another one', { retryAfterMs: 0 })
-  const registration = frame.agent ? toRegistration(frame.agent, 'websocket') : null
-  const namespace = await hub.namespace(frame.namespace ?? 'default')
+  const principal = await identify(connection, frame)
+  if (connection.state !== 'opening') return
+  const name = frame.namespace ?? 'default'
+  demandNamespace(principal, name)
+  // Without an id: the token's subject, so that whoever starts again with it has its inbox.
+  const agentId = frame.agent?.id ?? principal.subject ?? nanoid()
+  const registration = frame.agent ? permitted(connection, principal, frame.agent, agentId, name) : null
+  if (!registration) demandLooking(principal, name)
+  const namespace = await hub.namespace(name)
   if (connection.state !== 'opening') return
   if (!registration) {
     connection.welcome(namespace, null)
     connection.push(welcomeText(connection, namespace, frame, null))
     hub.onWelcomed(connection)
+    await recheck(connection, principal)
     return
   }
-  const agentId = frame.agent?.id ?? nanoid()
   const session = randomBytes(18).toString('base64url')
   const registered = await register(connection, namespace, agentId, registration, frame, hashOf(session))
   if (registered === null) return
@@ -70,6 +117,7 @@ async function open(connection: Connection, frame: Hello): Promise<void> {
   opened.delivery.start()
   opened.worker.start(tasks)
   hub.onWelcomed(connection)
+  await recheck(connection, principal)
 }
 
 /**
@@ -84,6 +132,7 @@ async function register(
   frame: Hello,
   sessionHash: string,
 ): Promise<Registered | null> {
+  const subject = connection.principal?.subject ?? null
   let silentFence: number | null = null
   for (;;) {
     const result = await namespace.core.registry.register(namespace.name, {
@@ -92,7 +141,8 @@ async function register(
       hub: namespace.hub,
       sessionHash,
       proofHash: frame.session ? hashOf(frame.session) : null,
-      proved: false,
+      proved: subject !== null,
+      owner: subject,
       silentFence,
       producer: frame.producer ?? null,
       registeredAt: namespace.registeredBefore(agentId),
@@ -105,16 +155,25 @@ async function register(
     if (result.outcome === 'name_taken') {
       throw new MeshError(
         'name_taken',
-        `name ${show(registration.name)} belongs to agent ${show(result.holder)}, which is not offline; choose another`,
+        `name ${show(registration.name)} belongs to agent ${show(result.holder)}, which is not offline${subject === null ? '' : " or another principal's"}; choose another`,
         {
           retryAfterMs: 1_000,
         },
       )
     }
-    if (result.outcome === 'full') {
+    if (result.outcome === 'not_owner') {
       throw new MeshError(
-        'quota_exceeded',
-        `namespace ${show(namespace.name)} has ${namespace.settings.namespaceAgentsMax} agents, those offline included, and may have no more`,
+        'forbidden',
+        `agent ${show(agentId)} was registered by another principal than ${show(subject)}; choose another id`,
+      )
+    }
+    if (result.outcome === 'full') {
+      throw namespaceFull(namespace)
+    }
+    if (result.hub === null) {
+      throw new MeshError(
+        'agent_taken',
+        `agent ${show(agentId)} is a member over HTTP or MXP that is not offline; choose another id`,
         { retryAfterMs: 10_000 },
       )
     }
@@ -228,6 +287,7 @@ function welcomeText(
     pending: agent?.registered.pending ?? 0,
     work: agent?.tasks.map(({ id }) => id) ?? [],
     time: new Date().toISOString(),
+    expiresAt: expiryText(connection),
     heartbeat: { intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs },
     limits: {
       maxMessageBytes,

@@ -1,4 +1,4 @@
-import { mergeRegistration, type AgentFields } from '../../../protocol/agent.ts'
+import type { AgentFields } from '../../../protocol/agent.ts'
 import type { Pong, Update } from '../../../protocol/commands.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import type { Connection } from '../connection.ts'
@@ -40,7 +40,11 @@ export function overUpdateRate(connection: Connection, frame: Update | Pong): bo
 }
 
 /** Registers the change and waits until this hub sees it. @throws MeshError */
-export async function changeAgent({ namespace }: Context, session: Session, change: Change): Promise<void> {
+export async function changeAgent(
+  { connection, namespace }: Context,
+  session: Session,
+  change: Change,
+): Promise<void> {
   const agent = namespace.replica.get(session.agentId)
   if (!agent)
     throw new MeshError(
@@ -51,7 +55,7 @@ export async function changeAgent({ namespace }: Context, session: Session, chan
   const result = await namespace.core.registry.update(namespace.name, {
     agentId: session.agentId,
     fence: session.sender.fence,
-    registration: fields ? mergeRegistration(agent.record.registration, change) : null,
+    registration: fields ? connection.dialect.merge(agent.record.registration, change) : null,
     status: change.status ?? null,
     statusReason: change.statusReason ?? null,
   })

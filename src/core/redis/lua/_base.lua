@@ -2,14 +2,17 @@
 local PUBLISH, CHANNELS = ARGV[1], ARGV[2]
 local clock
 
--- Milliseconds since 1970, the same throughout the script.
-local function now_ms()
+-- Microseconds since 1970, the same throughout the script, and in no other one.
+local function now_us()
   if not clock then
     local time = redis.call('TIME')
-    clock = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    clock = tonumber(time[1]) * 1000000 + tonumber(time[2])
   end
   return clock
 end
+
+-- Milliseconds since 1970.
+local function now_ms() return math.floor(now_us() / 1000) end
 
 -- A number as text: tostring would round what lies beyond 1e14.
 local function int(number) return string.format('%.0f', number) end

@@ -34,12 +34,31 @@ local function emit(event, revision, id, state, old, new)
   emitted[#emitted + 1] = text
 end
 
+-- Length first, so that no value is another one's prefix.
+local function member(kind, value, id) return kind .. #value .. ':' .. value .. ':' .. id end
+
+-- An agent that lives by heartbeats gets copies of broadcasts while it is not offline: `b…+` are those that do, `b…-` the others.
+local function mark_door(id, state)
+  local sign = state.status == 'offline' and '-' or '+'
+  redis.call('ZREM', MEMBERS, member('b', '+', id), member('b', '-', id))
+  if state.door then redis.call('ZADD', MEMBERS, 0, member('b', sign, id)) end
+end
+
+-- The state of a new agent. `registered`: when it was first registered (ms), before the store lost it, or ''. `since` tells who of one
+-- millisecond came first (μs).
+local function new_state(registered)
+  local at = tonumber(registered)
+  local since = at and at < now and at * 1000 or now_us()
+  return { status = 'online', registeredAt = int(math.floor(since / 1000)), since = int(since) }
+end
+
 -- Stores a changed state and tells it.
 local function change(event, id, state, old, new)
+  if state.door then mark_door(id, state) end
   state.revision = next_revision()
   redis.call('HSET', STATE, id, cjson.encode(state))
   if state.eligible and state.status == 'online' then
-    redis.call('ZADD', ELECTABLE, state.registeredAt, id)
+    redis.call('ZADD', ELECTABLE, state.since or int(tonumber(state.registeredAt) * 1000), id)
   else
     redis.call('ZREM', ELECTABLE, id)
   end
@@ -66,9 +85,6 @@ local function elect()
   emit('leader.changed', revision, first, nil, leader, nil)
 end
 
--- Length first, so that no value is another one's prefix.
-local function member(kind, value, id) return kind .. #value .. ':' .. value .. ':' .. id end
-
 -- Notes since when a queue that is not empty has no registered agent to take from it.
 local function watch_queue(capability)
   if redis.call('HEXISTS', SIZES, capability) == 0 then return end
@@ -80,9 +96,10 @@ local function watch_queue(capability)
   end
 end
 
-local function link(id, registration, add)
+-- `door`: of an agent that lives by heartbeats, which takes no work: its capabilities are `h…`.
+local function link(id, registration, add, door)
   local fields = cjson.decode(registration)
-  for kind, values in pairs({ c = fields.capabilities, g = fields.groups }) do
+  for kind, values in pairs({ [door and 'h' or 'c'] = fields.capabilities, g = fields.groups }) do
     for _, value in ipairs(values) do
       if add then redis.call('ZADD', MEMBERS, 0, member(kind, value, id)) else redis.call('ZREM', MEMBERS, member(kind, value, id)) end
       if kind == 'c' then watch_queue(value) end
@@ -96,6 +113,12 @@ local function split_session(text)
   local fence, hub, hash = string.match(text, '^(%d+) (%S+) (%S*)$')
   return { fence = fence, hub = hub, hash = hash, live = hub ~= '-' }
 end
+
+-- Of an agent that lives by heartbeats: what stands where others have the hash of their session.
+local function beat_mark(door) return '@' .. door .. ':' .. int(now) end
+
+-- Whether a session stands for an agent that lives by heartbeats of this door.
+local function is_of(door, session) return session and string.sub(session.hash, 1, #door + 2) == '@' .. door .. ':' end
 
 -- All that lies in an agent's lanes and in the log counts as pushed once more: how far its session came is not known.
 local function mark_all(id, first_key)
@@ -179,8 +202,10 @@ local function remove(id, first_key, reason, counted)
     end
   end
   keep_count()
-  give_up_owed(id, KEYS[first_key + 2], reason)
-  local fields = link(id, redis.call('HGET', AGENTS, id), false)
+  -- Who lives by heartbeats had copies of the log's entries.
+  if not state.door then give_up_owed(id, KEYS[first_key + 2], reason) end
+  local fields = link(id, redis.call('HGET', AGENTS, id), false, state.door)
+  if state.door then mark_door(id, {}) end
   state.connected, state.revision = false, next_revision()
   emit('agent.unregistered', state.revision, id, state)
   for i = 0, 5 do redis.call('DEL', KEYS[first_key + i]) end

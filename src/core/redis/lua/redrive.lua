@@ -1,8 +1,7 @@
 -- Stores dead letters once more: work in its queue, others in the lane of their agent.
 -- KEYS[1..10] as in _tasks.lua  11 meta (hash) 12 expiries (zset); then lanes (streams)
--- ARGV[1..7] as in _tasks.lua  [8] inboxMax  [9] queueMax  [10] bytes of text a signal carries  [11] bytes in the
---   namespace's inboxes (0: no limit); for each dead letter: its place in the
---   list, text, expiresAt or '', place of its lane (0: of work), 'i' or 'r'; then senders: none
+-- ARGV[1..7] as in _tasks.lua  [8] inboxMax  [9] queueMax  [10] bytes of text a signal carries
+-- ARGV[11] bytes in the namespace's inboxes (0: no limit); for each dead letter: its place in the list, text, expiresAt or '', place of its lane (0: of work), 'i' or 'r'; then senders: none
 -- Returns an outcome for each
 local META, EXPIRIES = KEYS[11], KEYS[12]
 local INBOX_MAX, QUEUE_MAX, INLINE, BYTES_MAX = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -17,7 +16,8 @@ end
 local function to_lane(agent, letter, lane, text, expires)
   local session = redis.call('HGET', SESSIONS, agent)
   if not session then return 'unknown_target' end
-  if letter == 'i' and INBOX_MAX > 0 and redis.call('XLEN', lane) >= INBOX_MAX then return 'inbox_full' end
+  local beating = string.find(session, ' - @', 1, true)
+  if letter == 'i' and INBOX_MAX > 0 and not beating and redis.call('XLEN', lane) >= INBOX_MAX then return 'inbox_full' end
   if letter == 'i' and BYTES_MAX > 0 and inbox_held + #text > BYTES_MAX then return 'quota_exceeded' end
   local field, place = count_in(BYTES_MAX, letter, text), nil
   if expires == '' then

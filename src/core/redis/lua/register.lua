@@ -5,24 +5,36 @@
 -- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] hub  ARGV[11] session hash  ARGV[12] proof hash or ''
 -- ARGV[13] '1': proved  ARGV[14] fence of a silent holder or ''  ARGV[15] producer or ''  ARGV[16] guessed name holder or ''
 -- ARGV[17] producers remembered  ARGV[18] slots of a producer  ARGV[19] when a new id was first registered (ms), before the store lost it, or ''
--- ARGV[20] agents of the namespace (0: no limit); then senders as in _receipts.lua
--- Returns {'held', hub, fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong | {'full'} |
---         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
+-- ARGV[20] owner, or '': nobody's  ARGV[21] agents of the namespace (0: no limit); then senders as in _receipts.lua
+-- Returns {'not_owner'} | {'held', hub (or '': it lives by heartbeats), fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
+--         {'full'} | {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
 local id, registration, hub, hash, proof = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local proved, silent_fence, producer, holder_guess = ARGV[13] == '1', ARGV[14], ARGV[15], ARGV[16]
-local producers_max, slots, agents_max = tonumber(ARGV[17]), tonumber(ARGV[18]), tonumber(ARGV[20])
+local producers_max, slots, owner, agents_max = tonumber(ARGV[17]), tonumber(ARGV[18]), ARGV[20], tonumber(ARGV[21])
 local PRODUCERS = KEYS[OWN + 3]
+
+-- Where either is nobody's, ownership is not looked at.
+local function is_anothers(state) return owner ~= '' and state.owner and state.owner ~= owner end
+
+local state = load_state(id)
+if state and is_anothers(state) then return { 'not_owner' } end
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
 if live and not proved and proof ~= session.hash and silent_fence ~= session.fence then
   return { 'held', session.hub, session.fence }
 end
+if session and not live and not proved and string.sub(session.hash, 1, 1) == '@' and load_state(id).status ~= 'offline' then
+  return { 'held', '', session.fence }
+end
 
 local fields = cjson.decode(registration)
 local holder = redis.call('HGET', NAMES, fields.name)
 local replaced = holder and holder ~= id
-if replaced and load_state(holder).status ~= 'offline' then return { 'name_taken', holder } end
+if replaced then
+  local held = load_state(holder)
+  if held.status ~= 'offline' or is_anothers(held) then return { 'name_taken', holder } end
+end
 if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
 if replaced then
   if holder ~= holder_guess then return { 'holder', holder } end
@@ -31,14 +43,19 @@ if replaced then
   remove(holder, OTHER, 'unregistered', true)
 end
 
-local state = load_state(id)
 local resumed = state and 1 or 0
 if state then
-  local before = link(id, redis.call('HGET', AGENTS, id), false)
+  local before = link(id, redis.call('HGET', AGENTS, id), false, state.door)
   redis.call('HDEL', NAMES, before.name)
   if live then mark_all(id, OWN) end
+  if state.door then
+    -- From now on it reads the log itself.
+    state.door = nil
+    mark_door(id, state)
+    redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
+  end
 else
-  state = { status = 'online', registeredAt = int(math.min(now, tonumber(ARGV[19]) or now)) }
+  state = new_state(ARGV[19])
   redis.call('HSET', CURSORS, id, last_number(BROADCASTS))
 end
 link(id, registration, true)
@@ -46,6 +63,7 @@ redis.call('HSET', NAMES, fields.name, id)
 redis.call('HSET', AGENTS, id, registration)
 redis.call('ZREM', DEADLINES, id)
 state.connected, state.hub = true, hub
+if owner ~= '' then state.owner = state.owner or owner end
 state.eligible, state.ephemeral = fields.leaderEligible, fields.ephemeral
 change(resumed == 1 and 'agent.updated' or 'agent.registered', id, state)
 if state.status == 'offline' then

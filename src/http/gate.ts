@@ -1,0 +1,96 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** What a gate is told; as in src/config.ts. */
+export interface GateSettings {
+  readonly host: string
+  readonly allowedHosts: readonly string[]
+  readonly allowedOrigins: readonly string[]
+}
+
+/** Why a request is not looked at. */
+export interface Refusal {
+  readonly status: 400 | 403
+  /** For people. */
+  readonly text: string
+}
+
+const LOCAL = ['localhost', '127.0.0.1', '[::1]']
+
+/** Tokens in a URL end up in logs, histories and Referer headers. */
+const TOKEN_NAMES: ReadonlySet<string> = new Set([
+  'token',
+  'access_token',
+  'id_token',
+  'auth_token',
+  'jwt',
+  'bearer',
+  'authorization',
+  'api_key',
+  'apikey',
+])
+
+const bracketed = (host: string): string => (host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
+
+/** The name in a `Host` header, in lower case and without port and final dot; null where there is none to be read. */
+function nameOf(host: string | undefined): string | null {
+  const match = /^(\[[0-9a-f:.]+\]|[^:/?#@[\]\s]+)(?::\d*)?$/i.exec(host ?? '')
+  return match?.[1]?.toLowerCase().replace(/\.$/, '') ?? null
+}
+
+const isWeb = (origin: URL): boolean => origin.protocol === 'http:' || origin.protocol === 'https:'
+
+const parseOrigin = (origin: string): URL | null => (URL.canParse(origin) ? new URL(origin) : null)
+
+/** An origin as browsers write it; what is no URL of the web stays as it is. */
+function normal(origin: string): string {
+  const url = parseOrigin(origin)
+  return url && isWeb(url) ? url.origin : origin.toLowerCase()
+}
+
+/**
+ * Keeps web pages out that have no business here. A browser says in `Origin` which page asks, and in `Host` by which name it found this hub: a page of
+ * somebody else names itself in the one, and a name of its own that leads here (DNS rebinding) in the other. Who is no browser sends no `Origin`.
+ */
+export class Gate {
+  readonly #names: ReadonlySet<string>
+  readonly #origins: ReadonlySet<string>
+
+  constructor({ host, allowedHosts, allowedOrigins }: GateSettings) {
+    const names = [...LOCAL, host, ...allowedHosts]
+    this.#names = new Set(names.map((name) => bracketed(name).toLowerCase().replace(/\.$/, '')))
+    this.#origins = new Set(allowedOrigins.map(normal))
+  }
+
+  /** Whether an origin is listed, so that its pages may read what is answered (CORS). */
+  isListed(origin: string | undefined): boolean {
+    return origin !== undefined && this.#origins.has(normal(origin))
+  }
+
+  #isOwn(origin: string): boolean {
+    const url = parseOrigin(origin)
+    return url !== null && isWeb(url) && this.#names.has(url.hostname)
+  }
+
+  /** Null: it may pass. */
+  refusal(headers: IncomingHttpHeaders, url: string | undefined): Refusal | null {
+    const name = nameOf(headers.host)
+    if (name === null || !this.#names.has(name))
+      return { status: 403, text: 'This hub does not go by that name (Host); add it to --allowed-hosts' }
+    const { origin } = headers
+    if (origin !== undefined && !this.isListed(origin) && !this.#isOwn(origin))
+      return { status: 403, text: 'Pages of that Origin may not use this hub; add it to --allowed-origins' }
+    return tokenRefusal(url)
+  }
+}
+
+/** Refuses a token in a URL, also where nothing else is asked. */
+export function tokenRefusal(url: string | undefined): Refusal | null {
+  const at = url?.indexOf('?') ?? -1
+  if (at === -1) return null
+  const names = new URLSearchParams(url?.slice(at)).keys()
+  if (![...names].some((name) => TOKEN_NAMES.has(name.toLowerCase()))) return null
+  return {
+    status: 400,
+    text: 'A token does not belong into a URL; send it as "Authorization: Bearer", or in hello. Take this one out of use: it may be in logs by now',
+  }
+}

@@ -1,0 +1,42 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Gate, tokenRefusal } from './gate.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answered by whatever name the hub was found: what a load balancer asks by address, and tells nothing of agents. */
+    readonly anyHost?: boolean
+  }
+}
+
+const CORS_METHODS = 'GET, POST, PUT, PATCH, DELETE'
+const CORS_HEADERS = 'authorization, content-type, last-event-id'
+const CORS_MAX_AGE_S = 600
+
+/** Every HTTP answer has the headers of security, and no route is reached past the gate. */
+export function guard(app: FastifyInstance, gate: Gate): void {
+  app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done) => {
+    reply.headers(SECURITY_HEADERS)
+    const { headers, raw } = request
+    const refusal =
+      request.routeOptions.config.anyHost === true && headers.origin === undefined
+        ? tokenRefusal(raw.url)
+        : gate.refusal(headers, raw.url)
+    if (refusal) {
+      reply.code(refusal.status).send({ error: refusal.text })
+      return
+    }
+    const { origin } = headers
+    if (origin === undefined || !gate.isListed(origin)) return done()
+    reply.headers({ 'access-control-allow-origin': origin, vary: 'Origin' })
+    if (request.method !== 'OPTIONS' || headers['access-control-request-method'] === undefined) return done()
+    reply
+      .code(204)
+      .headers({
+        'access-control-allow-methods': CORS_METHODS,
+        'access-control-allow-headers': CORS_HEADERS,
+        'access-control-max-age': CORS_MAX_AGE_S,
+      })
+      .send()
+  })
+}

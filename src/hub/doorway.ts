@@ -1,0 +1,251 @@
+import { type Registration, show } from '../../protocol/agent.ts'
+import { ERRORS } from '../../protocol/error-table.ts'
+import { MeshError } from '../../protocol/errors.ts'
+import type { Door } from '../core/registry.ts'
+import { DoorSend } from './door-send.ts'
+import type { Hub } from './hub.ts'
+import { messageText } from './message-text.ts'
+import { leaderOf } from './door-leader.ts'
+import type { Namespace } from './namespace.ts'
+import { namespaceFull } from './namespace-full.ts'
+import type { Replica } from './replica.ts'
+import { route } from './router.ts'
+
+/** No request waits longer for the store. */
+const ANSWER_MS = 4_000
+/** How long a list waits to be up to date, where the store does not answer. */
+const CATCH_UP_MS = 1_000
+
+/** A message as a door hands it in. */
+export interface DoorMessage {
+  readonly id: string
+  /** An agent of this door, or an id that nobody has. */
+  readonly source: string
+  /** Null: everybody but the source. */
+  readonly target: string | null
+  readonly messageType: string
+  /** The type as its sender wrote it, where `messageType` cannot say it. */
+  readonly customType: string | null
+  /** JSON in one line. */
+  readonly payload: string
+  readonly correlationId: string | null
+}
+
+/** A sign of life, and what it says. */
+export interface Beat {
+  readonly statusReason: string | null
+  readonly metrics: Readonly<Record<string, number>> | null
+}
+
+export interface Beaten {
+  readonly known: boolean
+  readonly leader: string | null
+}
+
+/** Rejects with `store_unavailable` where `work` takes too long; it may still be done. */
+async function promptly<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const error = new MeshError(
+      'store_unavailable',
+      `the store has not answered within ${ANSWER_MS} ms; try again`,
+      { retryAfterMs: 1_000 },
+    )
+    timer = setTimeout(() => reject(error), ANSWER_MS)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * Where agents without a connection come in: one door of this hub into one namespace. Everything it does it does for agents of this door
+ * only, which the store sees to. All of it rejects with MeshError `store_unavailable` within a few seconds where the store does not answer.
+ */
+export class Doorway {
+  readonly #hub: Hub
+  readonly #door: Door
+  readonly #namespace: string
+  readonly #staleMs: number
+
+  /** @param staleMs milliseconds until an agent's silence makes it offline */
+  constructor(hub: Hub, door: Door, namespace: string, staleMs: number) {
+    this.#hub = hub
+    this.#door = door
+    this.#namespace = namespace
+    this.#staleMs = staleMs
+  }
+
+  #open(): Promise<Namespace> {
+    return this.#hub.namespace(this.#namespace)
+  }
+
+  /** The registry as it was when this was asked, at least; while the store is away, as this hub knows it. */
+  async registry(): Promise<Replica> {
+    const namespace = await promptly(this.#open())
+    let timer: NodeJS.Timeout | undefined
+    const enough = new Promise((resolve) => {
+      timer = setTimeout(resolve, CATCH_UP_MS)
+    })
+    await Promise.race([namespace.catchUp(), enough])
+    clearTimeout(timer)
+    return namespace.replica
+  }
+
+  /**
+   * Registers an agent, or refreshes it; this hub's registry shows it then.
+   * @throws MeshError `agent_taken` where the id is not of this door, `name_taken`, `quota_exceeded`
+   */
+  enrol(agentId: string, registration: Registration): Promise<Replica> {
+    return promptly(this.#enrol(agentId, registration))
+  }
+
+  async #enrol(agentId: string, registration: Registration): Promise<Replica> {
+    const namespace = await this.#open()
+    const result = await this.#hub.core.registry.enrol(this.#namespace, {
+      agentId,
+      registration,
+      door: this.#door,
+      staleMs: this.#staleMs,
+      registeredAt: namespace.registeredBefore(agentId),
+    })
+    if (result.outcome === 'held') {
+      const text = `agent ${show(agentId)} is not one of this door; choose another id`
+      throw new MeshError('agent_taken', text)
+    }
+    if (result.outcome === 'name_taken') {
+      const text = `name ${show(registration.name)} belongs to agent ${show(result.holder)}; choose another`
+      throw new MeshError('name_taken', text)
+    }
+    if (result.outcome === 'full') throw namespaceFull(namespace)
+    namespace.onEvents(result.events)
+    const last = result.events.at(-1)
+    await namespace.reached(last?.revision ?? 0)
+    namespace.onBeat(agentId, null, last?.at ?? Date.now())
+    return namespace.replica
+  }
+
+  /** A sign of life. Answers whether the agent is known, and who leads (null: nobody). */
+  beat(agentId: string, beat: Beat): Promise<Beaten> {
+    return promptly(this.#beat(agentId, beat))
+  }
+
+  async #beat(agentId: string, { statusReason, metrics }: Beat): Promise<Beaten> {
+    const namespace = await this.#open()
+    const { registry } = this.#hub.core
+    const request = { agentId, door: this.#door, staleMs: this.#staleMs, statusReason }
+    let result = await registry.beat(this.#namespace, request)
+    const former = result.outcome === 'unknown' ? namespace.former(agentId) : null
+    if (former?.state.door === this.#door) {
+      // It will not register again: where the store has lost it, this hub has not.
+      await this.#enrol(agentId, former.registration)
+      result = await registry.beat(this.#namespace, request)
+    }
+    if (result.outcome === 'unknown') {
+      await namespace.catchUp()
+      return { known: false, leader: leaderOf(namespace.replica) }
+    }
+    namespace.onEvents(result.events)
+    await namespace.reached(result.events.at(-1)?.revision ?? 0)
+    namespace.onBeat(agentId, metrics, result.at)
+    return { known: true, leader: result.leader ?? leaderOf(namespace.replica) }
+  }
+
+  /** Unregisters an agent of this door; answers whether there was one. */
+  leave(agentId: string): Promise<boolean> {
+    return promptly(this.#leave(agentId))
+  }
+
+  async #leave(agentId: string): Promise<boolean> {
+    const namespace = await this.#open()
+    const result = await this.#hub.core.registry.leave(this.#namespace, {
+      agentId,
+      fence: null,
+      door: this.#door,
+      departure: 'unregister',
+      graceMs: 0,
+      marks: null,
+    })
+    const former = namespace.former(agentId)
+    namespace.forgetFormer(agentId)
+    if (result.outcome === 'fenced') return former?.state.door === this.#door
+    namespace.onEvents(result.events)
+    await namespace.reached(result.events.at(-1)?.revision ?? 0)
+    return true
+  }
+
+  /**
+   * Stores a message; answers who will get it.
+   * @throws MeshError `unknown_target`, `forbidden` where the source is an agent of another door, `inbox_full`, `quota_exceeded`, `payload_too_large`
+   */
+  send(message: DoorMessage): Promise<readonly string[]> {
+    return promptly(this.#send(message))
+  }
+
+  async #send(message: DoorMessage): Promise<readonly string[]> {
+    const namespace = await this.#open()
+    const { id, source, target, messageType, customType, payload, correlationId } = message
+    const to = target === null ? ({ all: true } as const) : { agent: target }
+    const frame = { messageType, correlationId }
+    const way = route({ type: 'send', ref: 0, to, payload: null, ...frame }, namespace.replica)
+    const from = JSON.stringify(source)
+    const text = messageText(id, from, way, frame, payload, Date.now(), null, customType)
+    this.#checkSize(namespace, target, text)
+    const sender = { agentId: source, fence: 0, hub: namespace.hub, producer: null, door: this.#door }
+    const send = new DoorSend(sender, way.to, text)
+    namespace.commit.add(send)
+    const outcome = await send.outcome
+    switch (outcome.outcome) {
+      case 'stored':
+        if (send.to.kind === 'agent') {
+          const { delivery } = namespace.session(outcome.agentId) ?? {}
+          delivery?.offer(send.to.lane, outcome.number, text, null, id)
+        }
+        return [outcome.agentId]
+      case 'broadcast':
+        return outcome.agentIds ?? []
+      case 'refused':
+        if (outcome.code === 'unknown_target') {
+          throw new MeshError('unknown_target', `no agent ${show(target)}`)
+        }
+        throw new MeshError(outcome.code, ERRORS[outcome.code].sentence)
+      case 'fenced':
+        throw new MeshError('forbidden', `agent ${show(source)} is not one of this door`)
+      case 'queued':
+      case 'counted':
+      case 'duplicate':
+      case 'moved':
+      case 'postponed':
+      case 'gap':
+      case 'too_old':
+        throw new Error(`a door's send cannot end as ${outcome.outcome}`)
+    }
+  }
+
+  /** What agents with a connection may get has to fit into one frame of theirs. */
+  #checkSize(namespace: Namespace, target: string | null, text: string): void {
+    const { maxMessageBytes } = this.#hub.settings
+    if (text.length * 3 <= maxMessageBytes || Buffer.byteLength(text) <= maxMessageBytes) return
+    if (target !== null && namespace.replica.get(target)?.record.state.door !== undefined) return
+    throw new MeshError(
+      'payload_too_large',
+      `the message has ${Buffer.byteLength(text)} bytes; agents with a connection take at most ${maxMessageBytes}`,
+    )
+  }
+
+  /** The frames that wait for an agent of this door, in order; nothing is taken. */
+  async peek(agentId: string, maxBytes: number): Promise<readonly string[]> {
+    const member = { agentId, door: this.#door }
+    return promptly(this.#open().then(() => this.#hub.core.inboxes.peek(this.#namespace, member, maxBytes)))
+  }
+
+  /** Takes messages out of the inbox of an agent of this door. */
+  async acknowledge(agentId: string, messageIds: readonly string[]): Promise<void> {
+    const member = { agentId, door: this.#door }
+    await promptly(
+      this.#open().then(() => this.#hub.core.inboxes.acknowledge(this.#namespace, member, messageIds)),
+    )
+  }
+}

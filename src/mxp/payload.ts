@@ -1,0 +1,43 @@
+import { show } from '../../protocol/agent.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+
+/** A payload that is not what its type calls for. */
+export class BadPayload extends Error {
+  override readonly name = 'BadPayload'
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+/** A payload that is a JSON object in UTF-8. @throws BadPayload */
+export function parsePayload(payload: Uint8Array): JsonObject {
+  let value: unknown
+  try {
+    value = JSON.parse(decoder.decode(payload))
+  } catch (cause) {
+    throw new BadPayload('the payload is not JSON in UTF-8', { cause })
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new BadPayload('the payload is not a JSON object')
+  return value as JsonObject
+}
+
+export const toPayload = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value))
+
+/** A field that has to be the name of something: 1 to 256 characters. @throws BadPayload */
+export function nameOf(payload: JsonObject, field: string): string {
+  const text = textOf(payload, field)
+  if (text.length >= 1 && text.length <= LIMITS.targetMaxChars) return text
+  throw new BadPayload(`${field} ${show(text)} must have 1 to ${LIMITS.targetMaxChars} characters`)
+}
+
+/** A field that has to be a string. @throws BadPayload */
+export function textOf(payload: JsonObject, field: string): string {
+  const value = payload[field]
+  if (typeof value === 'string') return value
+  throw new BadPayload(
+    value === undefined ? `${field} is missing` : `${field} is ${show(value)}, not a string`,
+  )
+}
