@@ -110,6 +110,10 @@ export const settingsSchema = z.object({
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
     .default('info')
     .describe('Least level that is logged.'),
+  metrics: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('Whether the hub counts what it does and answers `GET /metrics`.'),
   heartbeatIntervalMs: flag(100, DAY_MS, 20_000, 'Milliseconds of silence after which the hub sends a ping.'),
   heartbeatTimeoutMs: flag(
     100,

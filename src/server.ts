@@ -6,11 +6,15 @@ import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
+import { timed } from './core/timed.ts'
 import { createApp } from './http/app.ts'
 import { type Pair, type PairFiles, readPair, TlsFiles } from './http/tls-files.ts'
 import { Hub } from './hub/hub.ts'
+import { Readings } from './hub/readings.ts'
 import type { UdpDoor } from './mxp/doors.ts'
 import { createLog, type Log } from './observability/log.ts'
+import { PrometheusMetrics } from './observability/prometheus.ts'
+import { openTracing } from './observability/tracing.ts'
 import { readSetting } from './setting-file.ts'
 
 export { ConfigError, type Settings } from './config.ts'
@@ -23,6 +27,8 @@ export type HubServerOptions = Partial<Settings> & {
   readonly core?: Core
   /** A pino logger. Absent: JSON lines on standard error from `logLevel` up. */
   readonly logger?: Log
+  /** What `GET /metrics` answers. Absent: `metrics` of this hub. */
+  readonly scrape?: () => Promise<string>
 }
 
 /** A running hub. */
@@ -36,6 +42,8 @@ export interface HubServer {
   readonly core: 'memory' | 'redis'
   /** Where the MXP registry is; null: there is none. */
   readonly mxpUdpPort: number | null
+  /** Its metrics as text, as Prometheus reads it; empty where they are switched off. See docs/metrics.md. */
+  metrics(): Promise<string>
   /** Asks clients to leave and waits until they have, at most about 30 s; `close` afterwards. */
   drain(): Promise<void>
   /** Closes every connection (4001) and the port. */
@@ -112,7 +120,7 @@ async function openCore(settings: Settings, log: Log): Promise<Core> {
  * the port is taken
  */
 export async function startHub(options: HubServerOptions = {}): Promise<HubServer> {
-  const { core: sharedCore, logger, ...input } = options
+  const { core: sharedCore, logger, scrape, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
   const tlsFiles = tlsFilesOf(settings)
@@ -127,9 +135,22 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
       authenticator.close()
       throw error
     }))
-  const hub = new Hub({ core, settings, log, authenticator })
+  const metrics = settings.metrics === 'on' ? new PrometheusMetrics(() => readings.read()) : null
+  const tracing = openTracing(VERSION)
+  const hub = metrics
+    ? new Hub({
+        core: timed(core, (...call) => metrics.stored(...call)),
+        settings,
+        log,
+        authenticator,
+        metrics,
+        tracing,
+      })
+    : new Hub({ core, settings, log, authenticator, tracing })
+  const readings = new Readings(hub, VERSION)
   const app = createApp(hub, VERSION, {
     dialects: new Map([[MXP_SUBPROTOCOL, speakMxp]]),
+    scrape: metrics && (scrape ?? (() => metrics.scrape())),
     ...(pair ? { pair } : {}),
   })
   const { mxpUdpPort, mxpUdpHost } = settings
@@ -173,6 +194,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     httpUrl: `http${s}://${host}:${port}`,
     core: core.kind,
     mxpUdpPort: udp?.port ?? null,
+    metrics: () => metrics?.scrape() ?? Promise.resolve(''),
     drain: () => hub.drain(),
     close,
     [Symbol.asyncDispose]: close,

@@ -11,6 +11,7 @@ import {
 import { type HubServer, startHub } from '../server.ts'
 import { explain } from './explain.ts'
 import { stopper } from './stop.ts'
+import { ScrapedWorker } from './worker-metrics.ts'
 import { isWorker, serveAsWorker, Workers } from './workers.ts'
 
 /** `meshwire start`: one flag a setting; flags win over variables. */
@@ -31,11 +32,12 @@ export function startCommand(): Command {
         new Workers(settings).start()
         return
       }
-      const hub = await startHub(settings)
       if (isWorker()) {
-        serveAsWorker(hub)
+        const scraped = new ScrapedWorker()
+        serveAsWorker(await startHub({ ...settings, scrape: () => scraped.scrape() }), scraped)
         return
       }
+      const hub = await startHub(settings)
       // First the signals: whoever reads the line may send one at once.
       closeOnSignal(hub)
       process.stdout.write(`${startLine(hub)}\n`)

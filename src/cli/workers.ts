@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster'
 import type { Settings } from '../config.ts'
 import type { HubServer } from '../server.ts'
 import { STOP_MS, stopper } from './stop.ts'
+import { isMetricsMessage, type MetricsMessage, type ScrapedWorker, WorkerMetrics } from './worker-metrics.ts'
 
 /** What a worker tells the primary once it listens. */
 interface Listening {
@@ -19,14 +20,18 @@ const RESTART_MAX_MS = 30_000
 export const isWorker = (): boolean => cluster.isWorker
 
 /** In a worker: tells the primary that the hub listens, and drains when the primary says so, or is gone. */
-export function serveAsWorker(hub: HubServer): void {
+export function serveAsWorker(hub: HubServer, scraped: ScrapedWorker): void {
   const stop = stopper(hub)
   const drain = (): void => {
     // No more connections come here from now on: the others take them.
     cluster.worker?.disconnect()
     stop()
   }
-  process.on('message', drain)
+  scraped.own = () => hub.metrics()
+  process.on('message', (message) => {
+    if (isMetricsMessage(message)) scraped.onMessage(message)
+    else drain()
+  })
   cluster.worker?.once('disconnect', () => {
     // Node ends a worker whose primary is gone on the spot, unless it takes the parting for agreed.
     if (cluster.worker) cluster.worker.exitedAfterDisconnect = true
@@ -46,6 +51,9 @@ export class Workers {
   readonly #count: number
   readonly #running = new Set<Worker>()
   readonly #ids = new Map<Worker, string>()
+  /** From 1 on; one that replaces another gets its number. */
+  readonly #numbers = new Map<Worker, number>()
+  readonly #metrics = new WorkerMetrics(() => this.#listening())
   /** What workers are told to listen on: while there are any, all of them the same, for it is by this that they share a port. */
   #asked: number
   /** Where they listen. */
@@ -76,10 +84,26 @@ export class Workers {
     const worker = cluster.fork()
     const startedAt = performance.now()
     this.#running.add(worker)
-    worker.on('message', (message: Listening) => this.#onListening(worker, message))
+    this.#numbers.set(worker, this.#freeNumber())
+    worker.on('message', (message: Listening | MetricsMessage) => {
+      if (isMetricsMessage(message)) this.#metrics.onMessage(worker, message)
+      else this.#onListening(worker, message)
+    })
     // What cannot be told to a worker that is ending is told by its exit.
     worker.on('error', () => undefined)
     worker.on('exit', (code) => this.#onExit(worker, code, performance.now() - startedAt))
+  }
+
+  #freeNumber(): number {
+    const taken = new Set(this.#numbers.values())
+    let number = 1
+    while (taken.has(number)) number++
+    return number
+  }
+
+  /** Those that listen, each with its number. */
+  #listening(): ReadonlyMap<Worker, number> {
+    return new Map([...this.#numbers].filter(([worker]) => this.#ids.has(worker) && worker.isConnected()))
   }
 
   #onListening(worker: Worker, { id, url, port }: Listening): void {
@@ -97,6 +121,8 @@ export class Workers {
   #onExit(worker: Worker, code: number | null, livedMs: number): void {
     this.#running.delete(worker)
     this.#ids.delete(worker)
+    this.#numbers.delete(worker)
+    this.#metrics.onExit(worker)
     if (this.#stopping) {
       if (code !== 0) this.#exitCode = 1
       if (this.#running.size === 0) process.exit(this.#exitCode)

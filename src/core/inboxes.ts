@@ -47,6 +47,13 @@ export interface Unread extends Readonly<Record<Lane, boolean>> {
   readonly work: boolean
 }
 
+/** What an agent has not acknowledged of a lane. */
+export interface LaneDepth {
+  readonly entries: number
+  /** The frame of the oldest one; null where there is none. */
+  readonly oldest: string | null
+}
+
 export type RejectResult =
   /** It waits as entry `number` of `lane`; `dueAt` by the store's clock. */
   | { readonly outcome: 'requeued'; readonly number: number; readonly rejections: number }
@@ -83,6 +90,8 @@ export interface Inboxes {
    * something was read of it, or work that they hold. All are looked at in one step, so let them be some hundreds at most. Changes nothing.
    */
   unread(namespace: string, readings: readonly Reading[]): Promise<readonly Unread[]>
+  /** How much an agent has not acknowledged; null where it is not registered. */
+  depth(namespace: string, agentId: string): Promise<Readonly<Record<Lane, LaneDepth>> | null>
   /**
    * The texts that wait for a member, in order; nothing is taken. What is over `httpInboxMax` or too old counts as gone. About `maxBytes` of the oldest
    * at most, one at least.

@@ -49,6 +49,31 @@ export type ReleaseResult =
   /** That agent does not hold it (any more), or not by that claim or session: nothing was done. */
   | { readonly outcome: 'gone' }
 
+/** What the work queues of a namespace hold. */
+export interface Backlog {
+  /** Queues that are not empty. */
+  readonly queues: number
+  /** Their entries: waiting, delayed and held. */
+  readonly messages: number
+  /** Milliseconds since the one that waits for longest was stored; null where none waits. */
+  readonly oldestMs: number | null
+}
+
+/** How full a queue is. */
+export interface QueueDepth {
+  readonly capability: string
+  /** All: those that wait, delayed ones, and those that agents hold. */
+  readonly entries: number
+  /** Anybody may have them now. */
+  readonly waiting: number
+  /** Nobody may have them before their delay is over. */
+  readonly delayed: number
+  /** Agents hold them. */
+  readonly inProgress: number
+  /** When the oldest of those that wait was stored (milliseconds since 1970, the store's clock); null where none waits. */
+  readonly oldestAt: number | null
+}
+
 /**
  * Work queues, one for each capability that somebody sent work to. A message waits in the order it was stored, is held by one agent at a time, and
  * ends when its holder settles it or it is given up. Added by `Sends`.
@@ -89,4 +114,8 @@ export interface Queues {
   tick(namespace: string, limit: number): Promise<number>
   /** Entries of a queue: waiting, delayed and held. */
   size(namespace: string, capability: string): Promise<number>
+  /** All queues of a namespace together. For the age at most `limit` of them are looked at. Changes nothing. */
+  backlog(namespace: string, limit: number): Promise<Backlog>
+  /** Queues that have entries, in the order of their capabilities' UTF-16 units, after `capability` (null: from the start), at most `limit`. */
+  list(namespace: string, capability: string | null, limit: number): Promise<readonly QueueDepth[]>
 }

@@ -290,4 +290,6 @@ export interface Registry {
     namespace: string,
     hub: string,
   ): Promise<readonly { readonly agentId: string; readonly fence: number }[]>
+  /** Hub → how many agents have their live session there; hubs without any may be left out. */
+  connectedByHub(namespace: string): Promise<ReadonlyMap<string, number>>
 }

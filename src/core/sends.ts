@@ -9,10 +9,10 @@ export interface Sender {
   readonly fence: number
   readonly hub: string
   /**
-   * Who has no session is spoken for by a door: the id has to be one that lives by heartbeats of this door, or registered by nobody. Sends of
-   * it have no `seq`, and the outcome of a broadcast names its recipients.
+   * Who has no session is spoken for by a door: the id has to be one that lives by heartbeats of this door, or registered by nobody; an operator's
+   * always the latter. Sends of it have no `seq`, and the outcome of a broadcast names its recipients.
    */
-  readonly door?: Door
+  readonly door?: Door | 'operator'
   /** Null: this client numbers nothing. */
   readonly producer: string | null
 }

@@ -12,17 +12,24 @@ import type { Hub } from '../hub/hub.ts'
 import { RateTable } from '../hub/rate-table.ts'
 import { Addresses } from './addresses.ts'
 import { Admission } from './admission.ts'
+import { api, type ApiOptions } from './routes/api/index.ts'
+import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
 import { Gate, type Refusal } from './gate.ts'
 import { guard } from './guard.ts'
 import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
+import { metrics } from './routes/metrics.ts'
 import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 import { type Pair, TLS } from './tls-files.ts'
 
 const PATH = '/mesh'
+const STATUS_START = 'HTTP/1.1 '.length
+
+/** An id of 256 characters, each of up to nine once it is in a URL. */
+const PARAM_CHARS = 2_304
 
 /** Seconds' worth of handshakes that one address may make at once: many clients may be behind it, and come back together. */
 const ADDRESS_BURST_S = 10
@@ -47,6 +54,9 @@ export type Dialects = ReadonlyMap<string, Speak>
 
 export interface AppOptions {
   readonly dialects?: Dialects
+  /** What `GET /metrics` answers; absent or null: there is none. */
+  readonly scrape?: (() => Promise<string>) | null
+  readonly api?: ApiOptions
   /** What TLS is spoken with; absent: plain HTTP. */
   readonly pair?: Pair
   /** Other times than the usual ones, for tests. */
@@ -55,7 +65,7 @@ export interface AppOptions {
 
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
 export function createApp(hub: Hub, version: string, options: AppOptions = {}): FastifyInstance {
-  const { dialects = new Map<string, Speak>(), pair, patience } = options
+  const { dialects = new Map<string, Speak>(), scrape = null, pair, patience } = options
   const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const limits = { ...PATIENCE, ...patience }
   const common = {
@@ -64,13 +74,16 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
     requestTimeout: limits.requestTimeout,
     keepAliveTimeout: KEEP_ALIVE_MS,
     bodyLimit: hub.settings.maxMessageBytes,
+    routerOptions: { maxParamLength: PARAM_CHARS },
     rewriteUrl: ({ url = '/' }: { readonly url?: string | undefined }) => rewriteSpecAiUrl(url),
     // What no route is looked up for has no hooks either.
-    frameworkErrors: (error: FastifyError, _request: unknown, reply: FastifyReply) => {
-      void reply
-        .code(error.statusCode ?? 400)
-        .headers(SECURITY_HEADERS)
-        .send({ error: error.message })
+    frameworkErrors: (error: FastifyError, { url }: { readonly url: string }, reply: FastifyReply) => {
+      if (isApi(url)) void sendFrameworkError(error, reply.headers(SECURITY_HEADERS))
+      else
+        void reply
+          .code(error.statusCode ?? 400)
+          .headers(SECURITY_HEADERS)
+          .send({ error: error.message })
     },
   }
   // Whatever carries it, its users see the same app.
@@ -93,6 +106,8 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   app.register(ready(hub))
   app.register(mesh(PATH))
   app.register(specAi(hub))
+  if (scrape !== null) app.register(metrics(scrape))
+  app.register(api(hub, version, options.api), { prefix: API_PATH })
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
@@ -114,13 +129,13 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
     }
     const refusal = refuse(hub, gate, request, subprotocols)
     if (refusal) {
-      end(socket, refusal)
+      refuseWith(hub, socket, refusal)
       return
     }
     const now = Date.now()
     const address = perAddress === 0 ? '' : addresses.keyOf(request)
     if (handshakes.take(address, now) > 0) {
-      end(socket, tooManyAnswer(Math.ceil(handshakes.promise(address, now) / 1_000)))
+      refuseWith(hub, socket, tooManyAnswer(Math.ceil(handshakes.promise(address, now) / 1_000)))
       return
     }
     admission.ask({
@@ -143,7 +158,8 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
           (error: unknown) => end(socket, unidentifiedAnswer(hub, error)),
         )
       },
-      refuse: (retryAfterS) => end(socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
+      refuse: (retryAfterS) =>
+        refuseWith(hub, socket, hub.draining ? drainingAnswer() : busyAnswer(retryAfterS)),
     })
   })
   return app
@@ -191,6 +207,12 @@ function destroy(this: Duplex): void {
 /** Answers, and closes: one that never closes its side must not keep the socket. */
 function end(socket: Duplex, text: string): void {
   socket.end(text, () => socket.destroy())
+}
+
+/** Answers a handshake that is not to be. */
+function refuseWith(hub: Hub, socket: Duplex, text: string): void {
+  hub.metrics.refused(Number(text.slice(STATUS_START, STATUS_START + 3)))
+  end(socket, text)
 }
 
 /** The HTTP answer to an upgrade that is not to be, or null. */

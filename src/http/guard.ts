@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Gate, tokenRefusal } from './gate.ts'
+import { isApi, sendRefusal } from './routes/api/refusal.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
 declare module 'fastify' {
@@ -23,7 +24,8 @@ export function guard(app: FastifyInstance, gate: Gate): void {
         ? tokenRefusal(raw.url)
         : gate.refusal(headers, raw.url)
     if (refusal) {
-      reply.code(refusal.status).send({ error: refusal.text })
+      if (isApi(request.url)) sendRefusal(refusal, reply)
+      else reply.code(refusal.status).send({ error: refusal.text })
       return
     }
     const { origin } = headers

@@ -169,6 +169,7 @@ export class Connection implements Beating, Expiring, Reader {
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
   hold(reason: string): void {
+    if (!this.#holds.has(reason) && reason !== 'bye') this.hub.metrics.held(reason)
     this.#holds.add(reason)
     if (this.#state !== 'closing') this.#socket.pause()
   }
@@ -222,6 +223,7 @@ export class Connection implements Beating, Expiring, Reader {
   }
 
   fail(ref: Ref | undefined, error: MeshError): void {
+    this.hub.metrics.failed(error.code)
     this.push(
       JSON.stringify({ type: 'error', ...(ref === undefined ? {} : { ref }), error: errorBody(error) }),
     )
@@ -348,6 +350,7 @@ export class Connection implements Beating, Expiring, Reader {
     this.outbox.flush()
     this.#end(departure)
     this.log.info({ code: CLOSE_CODES[reason], reason }, 'connection closing')
+    this.hub.metrics.closed('hub', CLOSE_CODES[reason])
     // A paused socket would never see the peer's close frame.
     this.#socket.resume()
     this.#socket.close(CLOSE_CODES[reason], reason)
@@ -357,6 +360,7 @@ export class Connection implements Beating, Expiring, Reader {
   #onClose(code: number): void {
     if (this.#state === 'closing') return
     this.log.info({ code }, 'connection closed')
+    this.hub.metrics.closed('client', code)
     // A hold must not keep back what the client sent before it left.
     this.#holds.clear()
     if (!this.#ended) this.#process()

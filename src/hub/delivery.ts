@@ -6,6 +6,7 @@ import type { Entry, Lane, Reading, RejectResult } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
 import { Expirer } from './expirer.ts'
 import { Feed } from './feed.ts'
+import { type Flight, kindOf } from './flight.ts'
 import type { LogReader } from './log-reader.ts'
 import { idOf } from './message-text.ts'
 import type { Outbox } from './outbox.ts'
@@ -37,6 +38,7 @@ export interface DeliveryOptions {
   readonly fence: number
   readonly core: Core
   readonly outbox: Outbox
+  readonly flight: Flight
   readonly settler: Settler
   readonly log: LogReader
   /** Of each lane; broadcasts share that of the inbox. */
@@ -90,7 +92,7 @@ export class Delivery {
     this.#log = new Feed<WiredBroadcast>(
       {
         read: (after, limit) => this.#readLog(after, limit),
-        take: (entry) => this.#takeBroadcast(entry),
+        take: (entry, read) => this.#takeBroadcast(entry, read),
         room: () => this.#room('inbox'),
         wentBack: () => this.#options.onWentBack(),
       },
@@ -103,7 +105,7 @@ export class Delivery {
     return new Feed<Arrived>(
       {
         read: (after, limit) => core.inboxes.read(namespace, agentId, lane, after, limit),
-        take: (entry) => this.#takeEntry(lane, entry),
+        take: (entry, read) => this.#takeEntry(lane, entry, read),
         room: () => this.#room(lane),
         wentBack: () => this.#options.onWentBack(),
       },
@@ -154,6 +156,16 @@ export class Delivery {
     return this.#lanes.inbox.waiting || this.#lanes.replies.waiting || this.#log.waiting
   }
 
+  /** Places of the window that are taken, be it by messages that are being claimed. */
+  get inFlight(): number {
+    return this.#count.inbox + this.#count.replies
+  }
+
+  /** Entries of the lanes that wait for room. */
+  get backlog(): number {
+    return this.#lanes.inbox.left + this.#lanes.replies.left
+  }
+
   /** How far the lanes were read. */
   get reading(): Reading {
     const { inbox, replies } = this.#lanes
@@ -180,7 +192,7 @@ export class Delivery {
     this.#log.offer(number, entry)
   }
 
-  #takeEntry(lane: Lane, entry: Arrived): void {
+  #takeEntry(lane: Lane, entry: Arrived, read: boolean): void {
     if (lane === 'inbox' && this.#moved.delete(entry.number)) return
     const now = Date.now()
     const place = placeOf(lane === 'replies' ? REPLIES : INBOX, entry.number)
@@ -200,9 +212,9 @@ export class Delivery {
       return
     }
     this.#held.set(id, place)
-    this.#options.outbox.pushMessage(
-      withAttempt(entry.text, attemptOf(this.#marks[lane], entry.number, entry.rejections)),
-    )
+    const attempt = attemptOf(this.#marks[lane], entry.number, entry.rejections)
+    this.#options.outbox.pushMessage(withAttempt(entry.text, attempt))
+    this.#options.flight.pushed(kindOf(place), read ? 'read' : 'signal', id, entry.text, attempt)
   }
 
   #placeOfId(id: string): Place | undefined {
@@ -216,8 +228,8 @@ export class Delivery {
     else this.#rejected.add(id, to, 0)
   }
 
-  #takeBroadcast(entry: WiredBroadcast): void {
-    const { agentId, outbox } = this.#options
+  #takeBroadcast(entry: WiredBroadcast, read: boolean): void {
+    const { agentId, outbox, flight } = this.#options
     if (this.settled.hasLog(entry.number) || !entry.isFor(agentId)) return
     this.settled.open(entry.number)
     if (this.#placeOfId(entry.id) !== undefined) {
@@ -234,6 +246,7 @@ export class Delivery {
     const attempt = attemptOf(this.#marks.log, entry.number, 0)
     if (attempt === 1) outbox.pushShared(entry)
     else outbox.pushMessage(withAttempt(entry.text, attempt))
+    flight.pushed('broadcast', read ? 'read' : 'signal', entry.id, entry.text, attempt)
   }
 
   /** Gives a place in the window free. */
@@ -269,6 +282,7 @@ export class Delivery {
     if (place === undefined) return false
     this.#held.delete(id)
     if (this.#begun.size > 0) this.#begun.delete(id)
+    this.#options.flight.acknowledged(kindOf(place), id)
     this.settled.add(place)
     this.#free(place)
     return true
@@ -315,7 +329,8 @@ export class Delivery {
     this.#begun.delete(id)
     // From now on the client does not hold it: an `ack` that follows is ignored.
     this.#held.delete(id)
-    const { namespace, agentId, fence, core } = this.#options
+    const { namespace, agentId, fence, core, flight } = this.#options
+    flight.rejected(kindOf(place), id)
     const source = SOURCES[sourceOf(place)] ?? 'inbox'
     const rejection = {
       agentId,
@@ -353,7 +368,7 @@ export class Delivery {
   }
 
   async #pushAgain(id: string, place: Place): Promise<void> {
-    const { namespace, agentId, core, outbox } = this.#options
+    const { namespace, agentId, core, outbox, flight } = this.#options
     const source = SOURCES[sourceOf(place)] ?? 'inbox'
     const number = numberOf(place)
     let entry: Pick<Entry, 'text' | 'rejections' | 'expiresAt' | 'dueAt'> | undefined
@@ -384,7 +399,9 @@ export class Delivery {
       this.#expirer.expire(place)
     } else {
       this.#held.set(id, place)
-      outbox.pushMessage(withAttempt(entry.text, attemptOf(this.#marks[source], number, entry.rejections)))
+      const attempt = attemptOf(this.#marks[source], number, entry.rejections)
+      outbox.pushMessage(withAttempt(entry.text, attempt))
+      flight.pushed(kindOf(place), 'read', id, entry.text, attempt)
     }
   }
 
@@ -408,6 +425,7 @@ export class Delivery {
   /** Nothing is pushed any more. */
   stop(): void {
     this.#stopped = true
+    this.#options.flight.end()
     this.#lanes.inbox.stop()
     this.#lanes.replies.stop()
     this.#log.stop()

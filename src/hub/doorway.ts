@@ -43,7 +43,7 @@ export interface Beaten {
 }
 
 /** Rejects with `store_unavailable` where `work` takes too long; it may still be done. */
-async function promptly<T>(work: Promise<T>): Promise<T> {
+export async function promptly<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     const error = new MeshError(
@@ -191,7 +191,7 @@ export class Doorway {
     const frame = { messageType, correlationId }
     const way = route({ type: 'send', ref: 0, to, payload: null, ...frame }, namespace.replica)
     const from = JSON.stringify(source)
-    const text = messageText(id, from, way, frame, payload, Date.now(), null, customType)
+    const text = messageText(id, from, way, frame, payload, Date.now(), null, null, customType)
     this.#checkSize(namespace, target, text)
     const sender = { agentId: source, fence: 0, hub: namespace.hub, producer: null, door: this.#door }
     const send = new DoorSend(sender, way.to, text)

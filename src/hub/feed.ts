@@ -6,8 +6,8 @@ export interface Numbered {
 export interface FeedSource<Entry extends Numbered> {
   /** Entries above `after`, in order, at most `limit`; `head`: the last number given. */
   read(after: number, limit: number): Promise<{ readonly entries: readonly Entry[]; readonly head: number }>
-  /** Pushes one, or decides that it need not be pushed. */
-  take(entry: Entry): void
+  /** Pushes one, or decides that it need not be pushed. `read`: it was read from the store, it has waited there. */
+  take(entry: Entry, read: boolean): void
   /** How many more may be taken now. */
   room(): number
   /** The store has given fewer numbers than were taken: it went back, and what it gives next looks like what was taken. */
@@ -45,6 +45,11 @@ export class Feed<Entry extends Numbered> {
     return this.#pushed
   }
 
+  /** How many wait in the store, as far as is known; some of them may be gone already. */
+  get left(): number {
+    return this.#head > this.#pushed ? this.#head - this.#pushed : 0
+  }
+
   /** More waits in the store than was pushed, or may wait there. */
   get waiting(): boolean {
     return this.#unsure || this.#head > this.#pushed
@@ -55,7 +60,7 @@ export class Feed<Entry extends Numbered> {
     if (number <= this.#pushed || this.#stopped) return
     if (entry && number === this.#pushed + 1 && !this.#reading && this.#source.room() > 0) {
       this.#pushed = number
-      this.#source.take(entry)
+      this.#source.take(entry, false)
       return
     }
     if (number > this.#head) this.#head = number
@@ -100,7 +105,7 @@ export class Feed<Entry extends Numbered> {
         return
       }
       this.#pushed = entry.number
-      this.#source.take(entry)
+      this.#source.take(entry, true)
       taken++
     }
     if (!all) this.#limit = Math.min(this.#limit * 2, READ_MAX)

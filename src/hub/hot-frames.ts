@@ -45,7 +45,7 @@ function isPlainTarget(to: unknown): boolean {
   return true
 }
 
-/** A `send` to an agent or a work queue without options beyond a correlation id and a time to live, or null where the schema has to look. */
+/** A `send` to an agent or a work queue without options beyond a correlation id, a trace and a time to live, or null where the schema has to look. */
 export function readSend(frame: Raw): Send | null {
   if (!isRef(frame.ref) || !isSeq(frame.seq) || !isPlainTarget(frame.to) || !isText(frame.correlationId))
     return null
@@ -60,7 +60,7 @@ export function readSend(frame: Raw): Send | null {
   }
   if (frame.durability !== undefined && frame.durability !== 'stored') return null
   if (frame.receipt !== undefined || frame.echo !== undefined || frame.ifNone !== undefined) return null
-  if (frame.asLeader !== undefined || frame.traceparent !== undefined) return null
+  if (frame.asLeader !== undefined || !isText(frame.traceparent)) return null
   return frame as unknown as Send
 }
 

@@ -6,6 +6,8 @@ import { type Authenticator, OPEN } from '../auth/authenticator.ts'
 import type { Core } from '../core/core.ts'
 import type { Log } from '../observability/log.ts'
 import { type Accepted, Connection } from './connection.ts'
+import { type Metrics, NO_METRICS } from '../observability/metrics.ts'
+import type { Tracing } from '../observability/tracing.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
@@ -23,6 +25,10 @@ export interface HubOptions {
   readonly log: Log
   /** Who is let in; whoever makes it closes it. Default: everybody. */
   readonly authenticator?: Authenticator
+  /** Absent: nothing is counted. */
+  readonly metrics?: Metrics
+  /** Absent or null: nobody traces. */
+  readonly tracing?: Tracing | null
   /** Milliseconds a connection has for its `hello`. */
   readonly helloTimeoutMs?: number
   /** Milliseconds a connection goes on after its token has ended. */
@@ -55,6 +61,8 @@ export class Hub {
   readonly core: Core
   readonly settings: HubSettings
   readonly log: Log
+  readonly metrics: Metrics
+  readonly tracing: Tracing | null
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
   /** What all connections and HTTP requests of one principal share on this hub. */
@@ -72,16 +80,19 @@ export class Hub {
   readonly #readiness: Readiness
   #draining = false
   #onEmpty: (() => void) | null = null
-  #onDrain: () => void = () => undefined
+  readonly #onDrain = new Set<() => void>()
 
   constructor(options: HubOptions) {
-    const { core, settings, log, authenticator = OPEN, helloTimeoutMs = LIMITS.helloTimeoutMs } = options
+    const { core, settings, log, metrics, tracing, authenticator = OPEN } = options
+    const { helloTimeoutMs = LIMITS.helloTimeoutMs } = options
     this.core = core
     this.authenticator = authenticator
     this.expiry = new TokenExpiry(options.tokenGraceMs ?? TOKEN_GRACE_MS, options.now)
     authenticator.onChange(() => this.#recheck())
     this.settings = settings
     this.log = log.child({ hub: this.id })
+    this.metrics = metrics ?? NO_METRICS
+    this.tracing = tracing ?? null
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
     this.principalRates = new RateTable(settings.principalRatePerSecond, settings.principalRateBurst)
@@ -110,6 +121,15 @@ export class Hub {
     return this.#draining ? ['this hub is shutting down', ...problems] : problems
   }
 
+  /** What is wrong with the store, a sentence each. Never rejects. */
+  storeProblems(): Promise<readonly string[]> {
+    return this.#readiness.problems()
+  }
+
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections
+  }
+
   get connectionCount(): number {
     return this.#connections.size
   }
@@ -121,7 +141,11 @@ export class Hub {
 
   /** Told when no more connections are taken; it may be told twice. */
   onDrain(listener: () => void): void {
-    this.#onDrain = listener
+    this.#onDrain.add(listener)
+  }
+
+  #tellDrain(): void {
+    for (const listener of this.#onDrain) listener()
   }
 
   /**
@@ -129,6 +153,7 @@ export class Hub {
    * @param accepted what its handshake said
    */
   accept(socket: WebSocket, accepted?: Accepted): void {
+    this.metrics.opened()
     this.#connections.add(new Connection(this, socket, accepted))
   }
 
@@ -148,8 +173,8 @@ export class Hub {
     const known = this.#namespaces.get(name)
     this.#open.get(name)?.touch()
     if (known) return known
-    const { core, settings, log, flusher } = this
-    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher }).then(
+    const { core, settings, log, flusher, metrics } = this
+    const opening = Namespace.open({ name, hub: this.id, core, settings, log, flusher, metrics }).then(
       async (namespace) => {
         this.#open.set(name, namespace)
         try {
@@ -200,7 +225,7 @@ export class Hub {
    */
   async drain(): Promise<void> {
     this.#draining = true
-    this.#onDrain()
+    this.#tellDrain()
     for (const namespace of this.#open.values()) namespace.work.pause()
     if (this.#connections.size === 0) return
     const spreadMs = Math.min(
@@ -233,7 +258,7 @@ export class Hub {
   /** Closes every connection 4001 and tells the store what there is to tell. */
   async close(): Promise<void> {
     this.#draining = true
-    this.#onDrain()
+    this.#tellDrain()
     this.heartbeat.close()
     this.expiry.close()
     this.flusher.close()

@@ -16,6 +16,30 @@ export function idOf(text: string): string {
   return Buffer.from(text.slice(start, text.indexOf('"', start)), 'latin1').toString('latin1')
 }
 
+const CREATED_AT = '"createdAt":"'
+const ISO_CHARS = 24
+
+/** When the sender's hub took a stored message, in milliseconds since 1970 by that hub's clock; null of a receipt. */
+export function createdAtOf(text: string): number | null {
+  // What stands behind it is short, and a quote in a string would have a backslash before it.
+  const at = text.lastIndexOf(CREATED_AT)
+  if (at < 0) return null
+  const start = at + CREATED_AT.length
+  const ms = Date.parse(text.slice(start, start + ISO_CHARS))
+  return Number.isNaN(ms) ? null : ms
+}
+
+const TRACEPARENT = '"traceparent":"'
+
+/** The trace that a message belongs to, as it was sent; null of one without. */
+export function traceparentOf(text: string): string | null {
+  const at = text.lastIndexOf(TRACEPARENT)
+  // A payload may have such a member; the message's own stands behind its time.
+  if (at < 0 || at < text.lastIndexOf(CREATED_AT)) return null
+  const start = at + TRACEPARENT.length
+  return text.slice(start, text.indexOf('"', start))
+}
+
 /** A payload as JSON. @throws MeshError `bad_frame` where it nests too deep, `payload_too_large` */
 export function payloadText(payload: unknown, maxBytes: number): string {
   if (!nestsWithin(payload, LIMITS.payloadMaxDepth)) {
@@ -49,6 +73,7 @@ export function messageText(
   payload: string,
   now: number,
   expiresAt: number | null,
+  traceparent: string | null,
   customType: string | null = null,
 ): string {
   // Joined, not concatenated: V8 keeps a concatenated string as a tree of its parts until it is read, and tens of thousands of
@@ -62,7 +87,7 @@ export function messageText(
   if (frame.correlationId != null) parts.push(',"correlationId":', JSON.stringify(frame.correlationId))
   parts.push(',"createdAt":"', isoTime(now), '"')
   if (expiresAt !== null) parts.push(',"expiresAt":"', isoTime(expiresAt), '"')
-  if (frame.traceparent != null) parts.push(',"traceparent":', JSON.stringify(frame.traceparent))
+  if (traceparent !== null) parts.push(',"traceparent":', JSON.stringify(traceparent))
   if (frame.durability === 'transient') parts.push(',"transient":true')
   parts.push(',"attempt":1}')
   return parts.join('')

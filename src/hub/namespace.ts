@@ -4,10 +4,12 @@ import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
 import type { AgentRecord, RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { type Metrics, NO_METRICS } from '../observability/metrics.ts'
 import { FormerAgents } from './former-agents.ts'
 import { Ghosts } from './ghosts.ts'
 import { GroupCommit } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
+import { createdAtOf } from './message-text.ts'
 import type { Flusher } from './outbox.ts'
 import { Pauses } from './pauses.ts'
 import { Probes } from './probes.ts'
@@ -39,6 +41,7 @@ export interface NamespaceOptions {
   readonly settings: HubSettings
   readonly log: Log
   readonly flusher: Flusher
+  readonly metrics?: Metrics
 }
 
 /** One namespace on one hub: its copy of the registry, its agents' sessions, and what goes to and comes from the store. */
@@ -47,6 +50,7 @@ export class Namespace {
   readonly hub: string
   readonly core: Core
   readonly settings: HubSettings
+  readonly metrics: Metrics
   readonly replica = new Replica()
   readonly watchers: Watchers
   readonly settler: Settler
@@ -75,11 +79,12 @@ export class Namespace {
   readonly #former = new FormerAgents()
   readonly #pauses = new Pauses()
 
-  private constructor({ name, hub, core, settings, log, flusher }: NamespaceOptions) {
+  private constructor({ name, hub, core, settings, log, flusher, metrics }: NamespaceOptions) {
     this.name = name
     this.hub = hub
     this.core = core
     this.settings = settings
+    this.metrics = metrics ?? NO_METRICS
     this.#log = log.child({ namespace: name })
     this.settler = new Settler(name, core)
     this.work = new Work(name, core.queues, (error) => this.onStoreError(error))
@@ -296,6 +301,7 @@ export class Namespace {
         this.#sessions.get(signal.agentId)?.worker.revoke(signal.id, signal.claim, signal.reason)
         break
       case 'dead':
+        this.metrics.deadLettered(signal.reason)
         this.watchers.onDead(signal)
         break
       case 'transient':
@@ -340,6 +346,8 @@ export class Namespace {
       // Before its welcome a client is sent nothing.
       if (session?.connection.state !== 'open' || session.connection.outbox.behind) continue
       session.connection.outbox.pushMessage(text)
+      if (this.metrics.pushed('transient', 1))
+        this.metrics.delivered('transient', 'signal', Math.max(0, Date.now() - (createdAtOf(text) ?? 0)))
       pushed++
     }
     return pushed

@@ -4,6 +4,8 @@ import { ERRORS } from '../../protocol/error-table.ts'
 import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
+import type { SendKind, SendOutcomeName } from '../observability/metrics.ts'
+import type { Traced } from '../observability/tracing.ts'
 import type { Commit } from './group-commit.ts'
 import { openBefore, type Session } from './session.ts'
 
@@ -24,6 +26,8 @@ export interface PendingSendOptions {
   readonly push: (() => void) | null
   /** The error that ended it before it came to the store. */
   readonly refusal: MeshError | null
+  /** Ends with the answer. */
+  readonly span: Traced | null
 }
 
 /** What ends a seq, or says that it has ended before. */
@@ -36,6 +40,35 @@ const ENDS: ReadonlySet<SendOutcome['outcome']> = new Set([
   'refused',
   'too_old',
 ])
+
+const OUTCOMES: { readonly [Outcome in SendOutcome['outcome']]: SendOutcomeName } = {
+  stored: 'accepted',
+  broadcast: 'accepted',
+  queued: 'accepted',
+  counted: 'accepted',
+  duplicate: 'duplicate',
+  refused: 'refused',
+  gap: 'refused',
+  too_old: 'refused',
+  moved: 'failed',
+  postponed: 'failed',
+  fenced: 'failed',
+}
+
+function kindOf(to: Destination): SendKind {
+  switch (to.kind) {
+    case 'agent':
+    case 'leader':
+      return to.lane === 'replies' ? 'reply' : 'direct'
+    case 'members':
+      return 'broadcast'
+    case 'queue':
+      return 'queue'
+    case 'transient':
+    case 'refused':
+      return 'transient'
+  }
+}
 
 /** A send that waits for the store's answer: what the store is handed, and what becomes of the answer. One object a send. */
 export class PendingSend implements Commit {
@@ -52,6 +85,7 @@ export class PendingSend implements Commit {
   readonly #target: SendFrame['to'] | null
   readonly #push: (() => void) | null
   readonly #refusal: MeshError | null
+  readonly #span: Traced | null
 
   constructor({
     session,
@@ -66,6 +100,7 @@ export class PendingSend implements Commit {
     receipt,
     push,
     refusal,
+    span,
   }: PendingSendOptions) {
     this.sender = session.sender
     this.seq = seq
@@ -80,6 +115,7 @@ export class PendingSend implements Commit {
     this.#target = target
     this.#push = push
     this.#refusal = refusal
+    this.#span = span
   }
 
   retarget(agentId: string): void {
@@ -87,8 +123,14 @@ export class PendingSend implements Commit {
     if (to.kind === 'agent' || to.kind === 'leader') this.to = { ...to, agentId }
   }
 
+  /** What was refused before it came here was never a send. */
+  #count(outcome: SendOutcomeName): void {
+    if (this.#refusal === null) this.#session.namespace.metrics.sent(kindOf(this.to), outcome)
+  }
+
   onOutcome(outcome: SendOutcome): void {
     this.#session.end()
+    this.#count(OUTCOMES[outcome.outcome])
     if (this.seq !== null && ENDS.has(outcome.outcome)) this.#session.endSeq(this.seq)
     switch (outcome.outcome) {
       case 'stored': {
@@ -144,7 +186,10 @@ export class PendingSend implements Commit {
 
   /** Another session has the agent, or (after a loss of data) none: either way this connection ends. */
   #onFenced(): void {
-    if (this.#session.connection.state !== 'open') return
+    if (this.#session.connection.state !== 'open') {
+      this.#span?.end('store_unavailable')
+      return
+    }
     void this.#session.onFenced()
     this.#leaveOpen(
       new MeshError(
@@ -157,6 +202,7 @@ export class PendingSend implements Commit {
 
   onFailure(error: unknown): void {
     this.#session.end()
+    this.#count('failed')
     if (error instanceof MeshError) {
       this.#leaveOpen(error)
       return
@@ -177,6 +223,7 @@ export class PendingSend implements Commit {
   }
 
   #ok(recipients: number, duplicate: boolean): void {
+    this.#span?.end(null)
     const more = duplicate ? ',"duplicate":true' : ''
     this.#session.connection.push(
       `{"type":"ok","ref":${JSON.stringify(this.#ref)},"result":{"id":"${this.#id}","recipients":${recipients}${more}}}`,
@@ -184,6 +231,7 @@ export class PendingSend implements Commit {
   }
 
   #fail(error: MeshError): void {
+    this.#span?.end(error.code)
     this.#session.connection.fail(this.#ref, error)
   }
 

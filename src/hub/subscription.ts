@@ -71,6 +71,11 @@ export class Subscription {
     )
   }
 
+  /** Up to which revision its client has been told everything; null while the list is not complete. */
+  get told(): number | null {
+    return this.#pages.length > 0 ? null : this.#revision
+  }
+
   wants(kind: EventKind): boolean {
     return this.#kinds.has(kind)
   }

@@ -4,6 +4,7 @@ import type { Claimant, Hold, Release, Task } from '../core/queues.ts'
 import type { Sender } from '../core/sends.ts'
 import type { Connection } from './connection.ts'
 import type { Delivery } from './delivery.ts'
+import type { Flight } from './flight.ts'
 import type { Work } from './work.ts'
 
 export interface WorkerOptions {
@@ -14,6 +15,7 @@ export interface WorkerOptions {
   readonly delivery: Delivery
   readonly connection: Pick<Connection, 'outbox' | 'ping' | 'whenHeard'>
   readonly work: Work
+  readonly flight: Flight
 }
 
 /** What the client does with a message of a work queue, as the store will know it. */
@@ -32,6 +34,7 @@ export class Worker {
   readonly #delivery: Delivery
   readonly #connection: WorkerOptions['connection']
   readonly #work: Work
+  readonly #flight: Flight
   readonly #held = new Map<string, Held>()
   /** Settled or given back here, and the store may not know it yet: id → claim. */
   readonly #ending = new Map<string, number>()
@@ -49,13 +52,14 @@ export class Worker {
   #started = false
   #stopped = false
 
-  constructor({ sender, capabilities, concurrency, delivery, connection, work }: WorkerOptions) {
+  constructor({ sender, capabilities, concurrency, delivery, connection, work, flight }: WorkerOptions) {
     this.sender = sender
     this.capabilities = capabilities
     this.#concurrency = concurrency
     this.#delivery = delivery
     this.#connection = connection
     this.#work = work
+    this.#flight = flight
   }
 
   get agentId(): string {
@@ -146,6 +150,7 @@ export class Worker {
     else this.#tellRevoked(id, 'ack_timeout')
     this.#held.set(id, { capability, claim })
     this.#connection.outbox.pushMessage(withAttempt(text, attempt))
+    this.#flight.pushed('queue', 'claim', id, text, attempt)
   }
 
   /** The client does not hold it any more. */
@@ -160,6 +165,7 @@ export class Worker {
   ack(id: string): void {
     const held = this.#drop(id)
     if (!held) return
+    this.#flight.acknowledged('queue', id)
     this.#ending.set(id, held.claim)
     this.#work.settle(this, { agentId: this.agentId, id, claim: held.claim })
   }
@@ -171,6 +177,7 @@ export class Worker {
   nack({ id, requeue, delayMs, reason }: Nack): void {
     const held = this.#drop(id)
     if (!held) return
+    this.#flight.rejected('queue', id)
     const { agentId, fence } = this.sender
     this.#ending.set(id, held.claim)
     this.#work.giveBack(this, held, {
@@ -205,6 +212,7 @@ export class Worker {
       if (!this.#started || this.#reserved > 0) this.#lostEarly.set(id, claim)
       return
     }
+    this.#flight.lost(id)
     this.#tellRevoked(id, reason)
     if (reason === 'ack_timeout') this.#wait()
     else this.#work.onRoom(this)

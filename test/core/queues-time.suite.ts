@@ -360,4 +360,38 @@ export function queuesTimeSuite({ openCore, openPair }: CoreFactory): void {
       expect(await waitingIn(core)).toBe(1)
     })
   })
+
+  describe('the backlog', () => {
+    test('is all entries of all queues, and the age of the message that waits for longest', async () => {
+      const [one, two] = await openPair()
+      expect(await one.queues.backlog(NS, 10)).toEqual({ queues: 0, messages: 0, oldestMs: null })
+      const boss = await joinBoss(one)
+      const ann = await join(one, 'ann')
+      await storeWork(one, boss, ['m1'])
+      const since = Date.now()
+      await passed(since + 20)
+      await storeWork(one, boss, ['m2', 'm3'])
+      const { oldestMs, ...counts } = await two.queues.backlog(NS, 10)
+      expect(counts).toEqual({ queues: 1, messages: 3 })
+      expect(oldestMs).toBeGreaterThanOrEqual(20)
+      await claim(one, ann, 1)
+      const rest = await two.queues.backlog(NS, 10)
+      // What is held does not wait.
+      expect(rest.messages).toBe(3)
+      expect(rest.oldestMs).toBeLessThan(oldestMs ?? 0)
+      await claim(one, ann, 2)
+      expect(await two.queues.backlog(NS, 10)).toEqual({ queues: 1, messages: 3, oldestMs: null })
+      expect(await two.queues.backlog('other', 10)).toEqual({ queues: 0, messages: 0, oldestMs: null })
+    })
+
+    test('what an agent lost counts by when it was stored, what is delayed does not wait', async () => {
+      const core = await openCore()
+      const [ann] = [await join(core, 'ann'), await join(core, 'ben')]
+      await storeWork(core, await joinBoss(core), ['m1', 'm2'])
+      await core.queues.release(NS, releaseOf(ann, await claimOne(core, ann)))
+      await core.queues.release(NS, releaseOf(ann, await claimOne(core, ann), { delayMs: 60_000 }))
+      expect(await core.queues.backlog(NS, 10)).toMatchObject({ messages: 2, oldestMs: expect.any(Number) })
+      expect(await core.queues.backlog(NS, 0)).toEqual({ queues: 1, messages: 2, oldestMs: null })
+    })
+  })
 }

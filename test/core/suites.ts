@@ -1,6 +1,7 @@
 import { busSuite } from './bus.suite.ts'
 import { broadcastsSuite } from './broadcasts.suite.ts'
 import { deadLettersSuite } from './dead-letters.suite.ts'
+import { depthsSuite } from './depths.suite.ts'
 import { heartbeatsSuite } from './heartbeats.suite.ts'
 import { inboxesSuite } from './inboxes.suite.ts'
 import { leaderSuite } from './leader.suite.ts'
@@ -40,6 +41,7 @@ export function coreSuites(factory: CoreFactory): void {
   queuesClaimsSuite(factory)
   queuesLossSuite(factory)
   queuesTimeSuite(factory)
+  depthsSuite(factory)
   receiptsSuite(factory)
   deadLettersSuite(factory)
   redriveSuite(factory)

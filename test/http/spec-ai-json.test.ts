@@ -103,6 +103,7 @@ describe('a stored message', () => {
             stringified,
             1_000,
             5,
+            null,
             customType,
           )
           const message = JSON.parse(toAgentMessage(frame, id, 13)) as Record<string, unknown>

@@ -129,6 +129,8 @@ describe('a hub that is told to end', () => {
         release: bound(queues.release),
         tick: bound(queues.tick),
         size: bound(queues.size),
+        backlog: bound(queues.backlog),
+        list: bound(queues.list),
         claim: async (...args: Parameters<typeof core.queues.claim>) => {
           const result = await core.queues.claim(...args)
           if (result.tasks.length > 0) {

@@ -30,6 +30,7 @@ test('a namespace that could not be opened because the store failed can be opene
     ...core,
     leases: {
       renew: (hub, namespaces) => (fails ? Promise.reject(gone()) : core.leases.renew(hub, namespaces)),
+      live: () => core.leases.live(),
       expired: () => core.leases.expired(),
       isExpired: (hub) => core.leases.isExpired(hub),
       bury: (hub) => core.leases.bury(hub),

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { connect, type Client } from '../../client/node.ts'
 import { connectAgent } from '../support/agent.ts'
 import { newStore } from '../support/hubs.ts'
+import { Samples, scrape } from '../support/metrics.ts'
 import { runNode, startNode, type Running } from '../support/run.ts'
 
 const START = ['--import', 'tsx', 'src/cli/main.ts', 'start', '--port', '0', '--log-level', 'silent']
@@ -124,6 +125,68 @@ test(
     await Promise.all(agents.map((agent) => agent.close()))
   },
 )
+
+test(
+  'whichever worker is scraped answers for all, and one that replaces another has its number',
+  { timeout: 60_000 },
+  async () => {
+    await using primary = await startWorkers(3)
+    const httpUrl = primary.url.replace('ws', 'http').replace('/mesh', '')
+    await using alice = await connectAgent(primary.url, { id: 'alice' })
+    await alice.request({ type: 'send', to: { agent: 'alice' }, messageType: 'x', payload: 1 })
+    // Several at once, of several workers.
+    const found = await Promise.all(Array.from({ length: 6 }, () => scrape({ httpUrl })))
+    for (const samples of found) {
+      expect(samples.valuesOf('worker')).toEqual(new Set(['1', '2', '3']))
+      expect(samples.valuesOf('hub').size).toBe(3)
+      const sent = ['1', '2', '3'].map((worker) =>
+        samples.value('meshwire_sends_total', { worker, kind: 'direct', outcome: 'accepted' }),
+      )
+      expect(sent.toSorted()).toEqual([0, 0, 1])
+      expect(samples.value('process_cpu_seconds_total', { worker: '2' })).toBeGreaterThan(0)
+      expect(samples.text.match(/^# TYPE meshwire_sends_total /gm)).toHaveLength(1)
+    }
+    const hubs = found[0]?.valuesOf('hub') ?? new Set()
+    process.kill(childrenOf(primary.pid)[0] ?? 0, 'SIGKILL')
+    await expect
+      .poll(
+        async () => {
+          const samples = await scrape({ httpUrl })
+          return [samples.valuesOf('worker'), [...hubs].every((hub) => samples.valuesOf('hub').has(hub))]
+        },
+        { timeout: 20_000 },
+      )
+      .toEqual([new Set(['1', '2', '3']), false])
+    const exit = once(primary.child, 'exit')
+    await alice.close()
+    primary.child.kill('SIGTERM')
+    expect(await exit).toEqual([0, null])
+  },
+)
+
+test('a worker that stands still is left out', { timeout: 60_000 }, async () => {
+  await using primary = await startWorkers(3)
+  const httpUrl = primary.url.replace('ws', 'http').replace('/mesh', '')
+  const [still = 0] = childrenOf(primary.pid)
+  // Connections of their own, one after the other: each worker has been given one by now and then.
+  process.kill(still, 'SIGSTOP')
+  try {
+    const answers = await Promise.allSettled(
+      Array.from({ length: 3 }, async () => {
+        const answer = await fetch(`${httpUrl}/metrics`, {
+          headers: { connection: 'close' },
+          signal: AbortSignal.timeout(8_000),
+        })
+        return new Samples(await answer.text())
+      }),
+    )
+    const told = answers.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    expect(told.length).toBeGreaterThan(0)
+    for (const samples of told) expect(samples.valuesOf('worker').size).toBe(2)
+  } finally {
+    process.kill(still, 'SIGCONT')
+  }
+})
 
 test(
   'workers whose primary is killed drain: they ask their clients to leave, and do not cut them off',

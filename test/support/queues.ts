@@ -16,6 +16,8 @@ export function withQueues(core: Core, replaced: Partial<Queues>): Core {
       release: queues.release.bind(queues),
       tick: queues.tick.bind(queues),
       size: queues.size.bind(queues),
+      backlog: queues.backlog.bind(queues),
+      list: queues.list.bind(queues),
       ...replaced,
     },
   }

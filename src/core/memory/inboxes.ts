@@ -2,6 +2,7 @@ import type {
   Entry,
   Inboxes,
   Lane,
+  LaneDepth,
   Member,
   Reading,
   Rejection,
@@ -46,6 +47,11 @@ export class MemoryInboxes implements Inboxes {
         }
       })
       .filter(({ inbox, replies, work }) => inbox || replies || work)
+  }
+
+  async depth(name: string, agentId: string): Promise<Readonly<Record<Lane, LaneDepth>> | null> {
+    const agent = this.#namespaces.find(name)?.agents.get(agentId)
+    return agent === undefined ? null : { inbox: depthOf(agent.inbox), replies: depthOf(agent.replies) }
   }
 
   async peek(name: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
@@ -150,6 +156,11 @@ export class MemoryInboxes implements Inboxes {
     return count
   }
 }
+
+const depthOf = (lane: MemoryLane): LaneDepth => ({
+  entries: lane.size,
+  oldest: lane.after(0, 1)[0]?.text ?? null,
+})
 
 /** Whether a lane has entries above `read`, or has lost what was read of it. */
 function hasMore(lane: MemoryLane | undefined, read: number): boolean {

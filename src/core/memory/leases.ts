@@ -1,4 +1,4 @@
-import type { Leases } from '../leases.ts'
+import type { Leases, LiveHub } from '../leases.ts'
 import type { MemorySettings } from './namespace.ts'
 
 interface Lease {
@@ -21,6 +21,13 @@ export class MemoryLeases implements Leases {
     const until = limits.hubLeaseMs === 0 ? Number.POSITIVE_INFINITY : at + limits.hubLeaseMs
     this.#leases.set(hub, { until, namespaces })
     return { lapsed: lease === undefined || lease.until <= at }
+  }
+
+  async live(): Promise<readonly LiveHub[]> {
+    const at = this.#settings.now()
+    return [...this.#leases]
+      .filter(([, { until }]) => until > at)
+      .map(([hub, { until, namespaces }]) => ({ hub, leaseMs: until - at, namespaces }))
   }
 
   async expired(): Promise<readonly { hub: string; namespaces: readonly string[] }[]> {

@@ -1,4 +1,4 @@
-import type { Claimant, Hold, Queues, Release, ReleaseResult, Task } from '../queues.ts'
+import type { Backlog, Claimant, Hold, QueueDepth, Queues, Release, ReleaseResult, Task } from '../queues.ts'
 import type { MemoryAgent } from './agent.ts'
 import type { Namespace } from './namespace.ts'
 import type { Namespaces } from './namespaces.ts'
@@ -128,6 +128,46 @@ export class MemoryQueues implements Queues {
 
   async size(name: string, capability: string): Promise<number> {
     return this.#namespaces.find(name)?.work.find(capability)?.tasks.size ?? 0
+  }
+
+  async backlog(name: string, limit: number): Promise<Backlog> {
+    const found = { queues: 0, messages: 0, oldestMs: null as number | null }
+    for (const { tasks, waiting } of this.#namespaces.find(name)?.work.all() ?? []) {
+      found.queues += 1
+      found.messages += tasks.size
+      const first = found.queues > limit ? undefined : waiting.first(null)
+      if (first === undefined) continue
+      const ageMs = Math.max(0, this.#namespaces.settings.now() - first.storedAt)
+      found.oldestMs = Math.max(found.oldestMs ?? 0, ageMs)
+    }
+    return found
+  }
+
+  async list(name: string, capability: string | null, limit: number): Promise<readonly QueueDepth[]> {
+    const queues = this.#namespaces.find(name)?.work.queues ?? []
+    return [...queues]
+      .filter((queue) => capability === null || queue.capability > capability)
+      .toSorted((a, b) => (a.capability < b.capability ? -1 : 1))
+      .slice(0, limit)
+      .map(depthOf)
+  }
+}
+
+function depthOf({ capability, tasks, waiting }: MemoryQueue): QueueDepth {
+  let inProgress = 0
+  let oldestAt: number | null = null
+  for (const { holder, slot, storedAt } of tasks.values()) {
+    if (holder !== null) inProgress += 1
+    else if (slot >= 0 && (oldestAt === null || storedAt < oldestAt)) oldestAt = storedAt
+  }
+  const entries = tasks.size
+  return {
+    capability,
+    entries,
+    waiting: waiting.size,
+    delayed: entries - waiting.size - inProgress,
+    inProgress,
+    oldestAt,
   }
 }
 

@@ -246,6 +246,15 @@ export class MemoryRegistry implements Registry {
     return sessions
   }
 
+  async connectedByHub(name: string): Promise<ReadonlyMap<string, number>> {
+    const counts = new Map<string, number>()
+    for (const { record } of this.#namespaces.find(name)?.agents.values() ?? []) {
+      const { connected, hub } = record.state
+      if (connected && hub !== null) counts.set(hub, (counts.get(hub) ?? 0) + 1)
+    }
+    return counts
+  }
+
   /** `failed`: losing the work it holds counts as a failed attempt. */
   #goOffline(namespace: Namespace, change: Change, agent: MemoryAgent, failed: boolean): void {
     if (agent.record.state.status === 'offline') return

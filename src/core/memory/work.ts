@@ -22,8 +22,17 @@ export class Work {
     return this.#queues.size === 0
   }
 
+  get queues(): Iterable<MemoryQueue> {
+    return this.#queues.values()
+  }
+
   find(capability: string): MemoryQueue | undefined {
     return this.#queues.get(capability)
+  }
+
+  /** Every queue that is not empty. */
+  all(): IterableIterator<MemoryQueue> {
+    return this.#queues.values()
   }
 
   /** Whether a queue takes no more. */

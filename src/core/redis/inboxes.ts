@@ -2,6 +2,7 @@ import type {
   Entry,
   Inboxes,
   Lane,
+  LaneDepth,
   Member,
   Reading,
   Rejection,
@@ -79,6 +80,19 @@ export class RedisInboxes implements Inboxes {
       found.push({ agentId: String(agentId), inbox: inbox === 1, replies: replies === 1, work: work === 1 })
     }
     return found
+  }
+
+  async depth(namespace: string, agentId: string): Promise<Readonly<Record<Lane, LaneDepth>> | null> {
+    const keys = this.#store.keys.of(namespace)
+    const reply = (await this.#store.run(
+      keys,
+      'depth',
+      [keys.sessions, keys.lane(agentId, 'inbox'), keys.lane(agentId, 'replies')],
+      [agentId],
+    )) as (string | number)[] | null
+    if (reply === null) return null
+    const [entries, oldest, replies, oldestReply] = reply
+    return { inbox: toDepth(entries, oldest), replies: toDepth(replies, oldestReply) }
   }
 
   async peek(namespace: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
@@ -212,4 +226,8 @@ export class RedisInboxes implements Inboxes {
       ...numbers,
     ])) as number
   }
+}
+
+function toDepth(entries: string | number | undefined, oldest: string | number | undefined): LaneDepth {
+  return { entries: Number(entries), oldest: oldest === '' ? null : String(oldest) }
 }

@@ -1,4 +1,4 @@
-import type { Leases } from '../leases.ts'
+import type { Leases, LiveHub } from '../leases.ts'
 import type { ScriptReply } from './connections.ts'
 import type { Store } from './store.ts'
 
@@ -18,6 +18,19 @@ export class RedisLeases implements Leases {
       [hub, limits.hubLeaseMs, ...namespaces],
     )
     return { lapsed: reply === 1 }
+  }
+
+  async live(): Promise<readonly LiveHub[]> {
+    const { connections, keys } = this.#store
+    const reply = (await this.#store.run(null, 'live-hubs', [keys.hubs], [])) as string[]
+    const hubs = Array.from({ length: reply.length / 2 }, (_, i) => reply[2 * i] ?? '')
+    return Promise.all(
+      hubs.map(async (hub, index) => ({
+        hub,
+        leaseMs: Number(reply[2 * index + 1]),
+        namespaces: (await connections.call('SMEMBERS', keys.hubNamespaces(hub))) as string[],
+      })),
+    )
   }
 
   async expired(): Promise<readonly { hub: string; namespaces: readonly string[] }[]> {

@@ -1,4 +1,4 @@
-import type { Claimant, Hold, Queues, Release, ReleaseResult, Task } from '../queues.ts'
+import type { Backlog, Claimant, Hold, QueueDepth, Queues, Release, ReleaseResult, Task } from '../queues.ts'
 import type { Argument } from './connections.ts'
 import { runWithSenders, taskArgs, type Store } from './store.ts'
 
@@ -103,6 +103,39 @@ export class RedisQueues implements Queues {
     const { sizes } = this.#store.keys.of(namespace)
     return Number((await this.#store.connections.call('HGET', sizes, capability)) ?? 0)
   }
+
+  async backlog(namespace: string, limit: number): Promise<Backlog> {
+    const keys = this.#store.keys.of(namespace)
+    const args = [...taskArgs(this.#store, keys), limit]
+    const reply = await runWithSenders(this.#store, 'backlog', keys, keys.work(), args)
+    const [queues = 0, messages = 0, oldestMs = -1] = reply as number[]
+    return { queues, messages, oldestMs: oldestMs < 0 ? null : oldestMs }
+  }
+
+  async list(namespace: string, capability: string | null, limit: number): Promise<readonly QueueDepth[]> {
+    const keys = this.#store.keys.of(namespace)
+    const known = (await this.#store.connections.call('HKEYS', keys.sizes)) as string[]
+    // By UTF-16 units, like `>`.
+    const page = known
+      .filter((one) => capability === null || one > capability)
+      .toSorted((a, b) => (a < b ? -1 : 1))
+      .slice(0, limit)
+    if (page.length === 0) return []
+    const reply = (await this.#store.run(keys, 'depths', [keys.states, keys.waiting, keys.sizes], page)) as (
+      | string
+      | number
+    )[]
+    const depths = page.map((one, index) => toDepth(one, reply.slice(index * 4, index * 4 + 4)))
+    // Those that were empty when they were looked at.
+    return depths.filter(({ entries }) => entries > 0)
+  }
+}
+
+function toDepth(capability: string, reply: readonly (string | number)[]): QueueDepth {
+  const [entries = 0, waiting = 0, delayed = 0] = reply.map(Number)
+  const inProgress = entries - waiting - delayed
+  const oldestAt = reply[3] === '' ? null : Number(reply[3])
+  return { capability, entries, waiting, delayed, inProgress, oldestAt }
 }
 
 /** Id, text, attempt and claim, from place `at` on. */

@@ -248,6 +248,32 @@ export class RedisRegistry implements Registry {
     }
     return found
   }
+
+  async connectedByHub(namespace: string): Promise<ReadonlyMap<string, number>> {
+    const { sessions } = this.#store.keys.of(namespace)
+    const counts = new Map<string, number>()
+    const counted = new Set<string>()
+    // In parts, since there may be very many; a part may name an agent that one before has named.
+    let cursor = '0'
+    do {
+      const [next, entries] = (await this.#store.connections.call(
+        'HSCAN',
+        sessions,
+        cursor,
+        'COUNT',
+        1_000,
+      )) as unknown as [string, string[]]
+      for (let i = 0; i < entries.length; i += 2) {
+        const agentId = entries[i] ?? ''
+        const [, hub = '-'] = (entries[i + 1] ?? '').split(' ')
+        if (hub === '-' || counted.has(agentId)) continue
+        counted.add(agentId)
+        counts.set(hub, (counts.get(hub) ?? 0) + 1)
+      }
+      cursor = next
+    } while (cursor !== '0')
+    return counts
+  }
 }
 
 function parseRegistered(reply: readonly string[]): RegisterResult {

@@ -28,6 +28,7 @@ const PRELUDES = {
   send: [...INBOX, '_enqueue'],
   read: [],
   unread: [],
+  depth: [],
   peek: [],
   acknowledge: [...RECEIPTS, ...INBOX],
   settle: INBOX,
@@ -40,16 +41,19 @@ const PRELUDES = {
   'settle-log': LOG,
   'reject-log': [...LOG, ...INBOX],
   claim: TASKS,
+  backlog: TASKS,
   held: TASKS,
   extend: TASKS,
   'settle-tasks': TASKS,
   release: TASKS,
   tick: TASKS,
+  depths: [],
   redrive: [...TASKS, '_enqueue'],
   'count-dead': [],
   'purge-dead': [],
   'renew-lease': [],
   'bury-lease': [],
+  'live-hubs': [],
 } as const satisfies Record<string, readonly string[]>
 
 export type ScriptName = keyof typeof PRELUDES
@@ -68,6 +72,7 @@ const OUTSIDE: ReadonlySet<ScriptName> = new Set<ScriptName>([
   'count-dead',
   'renew-lease',
   'bury-lease',
+  'live-hubs',
 ])
 
 /** Whether a script is given its namespace's epoch: see lua/_epoch.lua. */

@@ -10,6 +10,7 @@ import type { Cursor } from '../../core/broadcasts.ts'
 import type { RegisterResult } from '../../core/registry.ts'
 import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
+import { Flight } from '../flight.ts'
 import type { Namespace } from '../namespace.ts'
 import { namespaceFull } from '../namespace-full.ts'
 import { demand, need, registering } from '../needs.ts'
@@ -224,6 +225,7 @@ function openSession(
   registered: Registered,
   cursor: Cursor,
 ): Session {
+  const flight = new Flight(namespace.metrics, connection.hub.tracing, namespace.name, agentId)
   const delivery = new Delivery(
     {
       namespace: namespace.name,
@@ -231,6 +233,7 @@ function openSession(
       fence: registered.fence,
       core: namespace.core,
       outbox: connection.outbox,
+      flight,
       settler: namespace.settler,
       log: namespace.broadcasts,
       window: frame.window ?? LIMITS.windowDefault,
@@ -252,6 +255,7 @@ function openSession(
     delivery,
     connection,
     work: namespace.work,
+    flight,
   })
   const session = new Session(connection, namespace, sender, registered.producerBase, delivery, worker)
   namespace.add(session)

@@ -22,7 +22,16 @@ export function send({ connection, namespace, session }: Context, frame: SendFra
   const id = session.messageId(seq)
   const now = Date.now()
   const expiresAt = frame.ttlMs == null ? null : now + frame.ttlMs
-  const text = messageText(id, session.from, way, frame, payload, now, expiresAt)
+  const given = frame.traceparent ?? null
+  const span =
+    connection.hub.tracing?.send(given, {
+      'messaging.operation.name': 'send',
+      'messaging.message.id': id,
+      'meshwire.namespace': namespace.name,
+      'meshwire.from': session.agentId,
+      'meshwire.via': way.via,
+    }) ?? null
+  const text = messageText(id, session.from, way, frame, payload, now, expiresAt, span?.traceparent ?? given)
   let to = way.to
   let recipients: readonly string[] = []
   const transient = frame.durability === 'transient'
@@ -44,6 +53,7 @@ export function send({ connection, namespace, session }: Context, frame: SendFra
       receipt: frame.receipt ?? false,
       push: transient ? () => pushTransient(session, recipients, text) : null,
       refusal: null,
+      span,
     }),
   )
 }
@@ -80,6 +90,7 @@ export function refuseSend(
       receipt: false,
       push: null,
       refusal: error,
+      span: null,
     }),
   )
   return true

@@ -1,0 +1,172 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import type { DeadLettersListResult, LeaderResult } from '../../protocol/replies.ts'
+import type { AgentsAnswer, HubAnswer, QueuesAnswer } from '../answers.ts'
+import { explain } from './explain.ts'
+import { table, visible } from './table.ts'
+
+/** Agents shown; the others are counted. */
+const AGENTS_SHOWN = 50
+const ANSWER_MS = 10_000
+
+/** What goes on in one namespace of a mesh. */
+interface Status {
+  readonly url: string
+  readonly namespace: string
+  readonly hubs: readonly HubAnswer[]
+  readonly leader: LeaderResult['leader']
+  readonly agents: AgentsAnswer
+  readonly queues: QueuesAnswer
+  readonly deadLetters: DeadLettersListResult
+}
+
+interface Flags {
+  readonly url: string
+  readonly namespace: string
+  readonly json?: true
+  readonly tokenFile?: string
+}
+
+/** `meshwire status`: one look at a mesh, by its operations API. */
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('Show agents, hubs, leader, queues and dead letters of a mesh')
+    .option('--url <url>', 'any hub of the mesh', 'http://127.0.0.1:7171')
+    .option('--namespace <name>', 'the namespace that is meant', 'default')
+    .option('--token-file <path>', 'file with the token that is shown to the hub')
+    .option('--json', 'print JSON')
+    .action(async (flags: Flags) => {
+      try {
+        const status = await ask(flags)
+        process.stdout.write(flags.json ? `${JSON.stringify(status, null, 2)}\n` : render(status))
+      } catch (error) {
+        process.stderr.write(`${explain(error)}\n`)
+        process.exitCode = 1
+      }
+    })
+}
+
+async function ask({ url, namespace, tokenFile }: Flags): Promise<Status> {
+  if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
+    throw new Error(`--url is ${JSON.stringify(url)}; name a hub like http://127.0.0.1:7171`)
+  const token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim()
+  const get = <Answer>(path: string): Promise<Answer> => getJson<Answer>(url, base + path, token)
+  const base = `${url.replace(/\/+$/, '')}/api/v1`
+  const of = `namespace=${encodeURIComponent(namespace)}`
+  const [hubs, leader, agents, queues, deadLetters] = await Promise.all([
+    get<{ hubs: readonly HubAnswer[] }>(`/hubs?${of}`),
+    get<LeaderResult>(`/leader?${of}`),
+    get<AgentsAnswer>(`/agents?${of}&limit=${AGENTS_SHOWN}`),
+    get<QueuesAnswer>(`/queues?${of}`),
+    get<DeadLettersListResult>(`/dead-letters?${of}&limit=1000`),
+  ])
+  return { url, namespace, hubs: hubs.hubs, leader: leader.leader, agents, queues, deadLetters }
+}
+
+async function getJson<Answer>(hub: string, url: string, token: string | null): Promise<Answer> {
+  let response: Response
+  let text: string
+  try {
+    response = await fetch(url, {
+      signal: AbortSignal.timeout(ANSWER_MS),
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+    })
+    text = await response.text()
+  } catch (error) {
+    const { message, cause } = error as Error
+    const { code = (cause as Error | undefined)?.message ?? message } = (cause ?? {}) as { code?: string }
+    throw new Error(
+      `nothing answers at ${hub} (${code}); start a hub with "meshwire start", or name another one with --url`,
+      { cause: error },
+    )
+  }
+  const answer = parse(text)
+  if (response.ok && answer !== null) return answer as Answer
+  const { error } = (answer ?? {}) as { error?: { message?: string; remedy?: string } }
+  if (error?.message !== undefined)
+    throw new Error(visible(`${error.message} (HTTP ${response.status}). ${error.remedy ?? ''}`.trimEnd()))
+  throw new Error(
+    `what answers at ${hub} is no Meshwire hub with an operations API (HTTP ${response.status})`,
+  )
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return null
+  }
+}
+
+const plural = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
+
+/** `850 ms`, `12 s`, `5 min`, `3 h`, `2 d` */
+function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`
+  if (ms < 120_000) return `${Math.round(ms / 1_000)} s`
+  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`
+  if (ms < 172_800_000) return `${Math.round(ms / 3_600_000)} h`
+  return `${Math.round(ms / 86_400_000)} d`
+}
+
+function render({ url, namespace, hubs, leader, agents, queues, deadLetters }: Status): string {
+  return [
+    `Namespace ${namespace} by ${url}`,
+    ...renderHubs(hubs),
+    leader.agentId === null ? 'Leader: none' : `Leader: ${visible(leader.agentId)}, term ${leader.term}`,
+    ...renderAgents(agents),
+    ...renderQueues(queues),
+    ...renderDeadLetters(deadLetters),
+    '',
+  ].join('\n')
+}
+
+const renderHubs = (hubs: readonly HubAnswer[]): string[] => [
+  `Hubs: ${hubs.length}`,
+  ...table(
+    hubs.map(({ id, agents, leaseMs }) => [id, plural(agents, 'agent'), `lease ${duration(leaseMs)}`]),
+  ),
+]
+
+function renderAgents({ agents, cursor, counts }: AgentsAnswer): string[] {
+  const { online, degraded, offline } = counts
+  const all = online + degraded + offline
+  const rows = agents.map(
+    ({ id, name, status, statusReason, connected, transport, capabilities, isLeader }) => [
+      `${name}${id === name ? '' : ` (${id})`}`,
+      `${status}${statusReason === null ? '' : `: ${statusReason}`}`,
+      connected || transport !== 'websocket' ? transport : 'not connected',
+      isLeader ? 'leader' : '',
+      capabilities.join(' '),
+    ],
+  )
+  const more = cursor === null ? [] : [`  … and ${all - agents.length} more`]
+  return [
+    `Agents: ${all} (${online} online, ${degraded} degraded, ${offline} offline)`,
+    ...table(rows),
+    ...more,
+  ]
+}
+
+function renderQueues({ queues, cursor }: QueuesAnswer): string[] {
+  const rows = queues.map(({ capability, waiting, delayed, inProgress, oldestAgeMs }) => [
+    capability,
+    `${waiting} waiting`,
+    `${delayed} delayed`,
+    `${inProgress} in progress`,
+    oldestAgeMs === null ? '' : `oldest ${duration(oldestAgeMs)}`,
+  ])
+  return [`Queues with work: ${queues.length}${cursor === null ? '' : ' and more'}`, ...table(rows)]
+}
+
+/** How many for each reason, the most frequent first. */
+function renderDeadLetters({ deadLetters, cursor, kept, dropped }: DeadLettersListResult): string[] {
+  const counts = new Map<string, number>()
+  for (const { reason } of deadLetters) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  const rows = [...counts].toSorted(([, a], [, b]) => b - a).map(([reason, count]) => [String(count), reason])
+  const notes = [
+    ...(dropped === 0 ? [] : [`${dropped} lost to make room`]),
+    ...(cursor === null ? [] : [`reasons of the oldest ${deadLetters.length}`]),
+  ]
+  return [`Dead letters: ${kept}${notes.length === 0 ? '' : ` (${notes.join('; ')})`}`, ...table(rows)]
+}

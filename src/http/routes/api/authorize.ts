@@ -1,0 +1,22 @@
+import type { FastifyRequest } from 'fastify'
+
+/** What a request does, in the words of permissions. */
+export type ApiVerb = 'register' | 'send' | 'broadcast' | 'discover' | 'watch' | 'admin'
+
+/** What it is done to; a `role` is `leader` or `all`, a `namespace` that is not one but all is `*`. */
+export interface ApiSubject {
+  readonly kind: 'agent' | 'name' | 'capability' | 'group' | 'role' | 'namespace'
+  readonly value: string
+  /** Where; `*`: in all. */
+  readonly namespace: string
+}
+
+/**
+ * Lets a request pass, or throws MeshError `unauthorized` (401) or `forbidden` (403). Answers until when it would pass (milliseconds since
+ * 1970); null: for ever.
+ */
+export type Authorize = (
+  request: FastifyRequest,
+  verb: ApiVerb,
+  subject: ApiSubject,
+) => Promise<number | null>

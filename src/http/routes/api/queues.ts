@@ -1,0 +1,19 @@
+import { z } from 'zod'
+import { operation } from './operation.ts'
+import { cursor, limit, namespace, queuesPage } from './schemas.ts'
+
+export const queues = [
+  operation({
+    id: 'listQueues',
+    method: 'get',
+    path: '/queues',
+    tag: 'queues',
+    summary: 'List the work queues that have entries',
+    query: z.object({ namespace, limit, cursor }),
+    answer: queuesPage,
+    async handle({ query, operations, authorize }) {
+      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      return operations.queues(query.namespace, query.cursor ?? null, query.limit)
+    },
+  }),
+]

@@ -1,0 +1,137 @@
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { parseSettings } from '../../src/config.ts'
+import { createApp } from '../../src/http/app.ts'
+import { Hub } from '../../src/hub/hub.ts'
+import { createLog } from '../../src/observability/log.ts'
+import { createMemoryCore, VERSION } from '../../src/server.ts'
+import type { OpenApi } from '../support/api.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** The routes that the server has, as OpenAPI writes them, and the document that it gives of them. */
+async function look(): Promise<{ routes: string[]; document: OpenApi }> {
+  const settings = parseSettings({ logLevel: 'silent' })
+  const core = createMemoryCore({ limits: settings })
+  const app = createApp(new Hub({ core, settings, log: createLog('silent') }), VERSION)
+  const routes: string[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat())
+      if (url.startsWith('/api/v1') && one !== 'HEAD')
+        routes.push(`${one.toLowerCase()} ${url.replace(/:(\w+)/g, '{$1}')}`)
+  })
+  const { body, statusCode, headers } = await app.inject('/api/v1/openapi.json')
+  expect(statusCode).toBe(200)
+  expect(headers['content-type']).toMatch(/^application\/json/)
+  await app.close()
+  await core.close()
+  return { routes, document: JSON.parse(body) as OpenApi }
+}
+
+const operationsOf = ({ paths }: OpenApi) =>
+  Object.entries(paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+  )
+
+/** Every value of a tree that `pick` answers something of. */
+function collect<T>(value: unknown, pick: (one: Json) => T | undefined): T[] {
+  if (typeof value !== 'object' || value === null) return []
+  const own = Array.isArray(value) ? undefined : pick(value as Json)
+  return [...(own === undefined ? [] : [own]), ...Object.values(value).flatMap((one) => collect(one, pick))]
+}
+
+// What OpenAPI 3.1 says that such a document has to be, as far as this one uses it.
+const schema = z.union([z.boolean(), z.record(z.string(), z.unknown())])
+const content = z.record(z.string(), z.strictObject({ schema }))
+const document31 = z.strictObject({
+  openapi: z.literal('3.1.0'),
+  info: z.strictObject({ title: z.string().min(1), version: z.string().min(1), description: z.string() }),
+  paths: z.record(
+    z.string().startsWith('/'),
+    z.partialRecord(
+      z.enum(['get', 'post', 'delete']),
+      z.strictObject({
+        operationId: z.string().regex(/^[a-zA-Z]+$/),
+        tags: z.array(z.string()).length(1),
+        summary: z.string().min(1),
+        description: z.string().optional(),
+        parameters: z.array(
+          z.strictObject({
+            name: z.string(),
+            in: z.enum(['path', 'query', 'header']),
+            required: z.boolean(),
+            description: z.string().optional(),
+            style: z.enum(['form', 'deepObject']).optional(),
+            explode: z.literal(true).optional(),
+            schema,
+          }),
+        ),
+        requestBody: z.strictObject({ required: z.literal(true), content }).optional(),
+        responses: z.record(
+          z.string().regex(/^[2-5]\d\d$/),
+          z.strictObject({
+            description: z.string().min(1),
+            headers: z.record(z.string(), z.strictObject({ description: z.string(), schema })).optional(),
+            content: content.optional(),
+          }),
+        ),
+      }),
+    ),
+  ),
+  components: z.strictObject({ schemas: z.record(z.string().regex(/^[A-Za-z]+$/), schema) }),
+})
+
+test('the document is OpenAPI 3.1', async () => {
+  const { document } = await look()
+  expect(document31.safeParse(document).error).toBeUndefined()
+  expect(document.info['version']).toBe(VERSION)
+  const ids = operationsOf(document).map(({ operation }) => operation['operationId'])
+  expect(new Set(ids).size).toBe(ids.length)
+})
+
+test('every parameter of a path is in it, once, and required', async () => {
+  const { document } = await look()
+  for (const { path, operation } of operationsOf(document)) {
+    const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
+    const parameters = operation['parameters'] as readonly { name: string; in: string; required: boolean }[]
+    expect(
+      parameters.filter((one) => one.in === 'path').map(({ name, required }) => [name, required]),
+    ).toEqual(inPath.map((name) => [name, true]))
+    const names = parameters.map((one) => `${one.in} ${one.name}`)
+    expect(new Set(names).size).toBe(names.length)
+  }
+})
+
+test('whatever is pointed to is there, and whatever is there is pointed to or told in words', async () => {
+  const { document } = await look()
+  const targets = collect(document, ({ $ref }) => (typeof $ref === 'string' ? $ref : undefined))
+  const schemas = Object.keys(document.components.schemas)
+  for (const target of targets) expect(schemas.map((id) => `#/components/schemas/${id}`)).toContain(target)
+  const words = collect(document, ({ description }) =>
+    typeof description === 'string' ? description : undefined,
+  )
+  for (const id of schemas)
+    expect([
+      id,
+      targets.includes(`#/components/schemas/${id}`) || words.some((text) => text.includes(`schema ${id}`)),
+    ]).toEqual([id, true])
+})
+
+test('the routes that there are and those of the document are the same', async () => {
+  const { routes, document } = await look()
+  expect(routes.length).toBeGreaterThan(10)
+  expect(
+    operationsOf(document)
+      .map(({ path, method }) => `${method} ${path}`)
+      .toSorted(),
+  ).toEqual(routes.toSorted())
+})
+
+test('every operation tells how it fails, and that it may be refused', async () => {
+  const { document } = await look()
+  for (const { operation } of operationsOf(document)) {
+    const statuses = Object.keys(operation.responses)
+    expect(statuses).toEqual(expect.arrayContaining(['400', '401', '403', '429', '500', '503']))
+    if (operation['requestBody']) expect(statuses).toEqual(expect.arrayContaining(['413', '415', '422']))
+  }
+})

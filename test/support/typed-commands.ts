@@ -1,0 +1,44 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { fencedBlocks } from './markdown.ts'
+import { ROOT } from './run.ts'
+
+/** A command as a page shows it, and what it says that is printed. */
+export interface Step {
+  readonly command: string
+  readonly output: string
+}
+
+/** The commands of a page's `sh` blocks, in order: lines that begin with `$ `, each with the lines below it. */
+export function stepsOf(page: string): Step[] {
+  return fencedBlocks(page, 'sh').flatMap((block) =>
+    block
+      .split(/^\$ /m)
+      .slice(1)
+      .map((step) => {
+        const at = step.indexOf('\n')
+        return { command: step.slice(0, at), output: step.slice(at + 1).trimEnd() }
+      }),
+  )
+}
+
+/** What a command prints when it is typed, with the hub at `url` for the one that the page names. */
+export async function type(command: string, url: string): Promise<string> {
+  const real = command
+    .replaceAll('http://127.0.0.1:7171', url)
+    .replace(/^npx meshwire status/, `"${process.execPath}" dist/src/cli/main.js status --url ${url}`)
+  const { stdout } = await promisify(execFile)('bash', ['-c', real], { cwd: ROOT })
+  return stdout.trimEnd().replaceAll(url, 'http://127.0.0.1:7171')
+}
+
+/** Without what differs from one run to the next: ids that hubs make, times, revisions, terms, ages. */
+export const neutral = (output: string): string =>
+  output
+    .replace(/hub-[\w-]{8}/g, 'hub-…')
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'time')
+    .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}/g, 'message')
+    .replace(/"id":"[0-9a-z]+\.\d+"|"messageId":"[0-9a-z]+\.\d+"/g, 'id')
+    .replace(/"position":"\d+(?:-\d+)?"/g, 'position')
+    .replace(/\d{14,}/g, 'revision')
+    .replace(/"(leaseMs|oldestAgeMs)":\d+/g, '"$1":…')
+    .replace(/\b\d+ (?:ms|s|min)\b *$/gm, 'a while')
