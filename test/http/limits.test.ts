@@ -3,10 +3,13 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { connect } from '../../client/node.ts'
+import { Api } from '../support/api.ts'
 import { startApp } from '../support/app.ts'
 import { connectAgent, openSocket } from '../support/agent.ts'
+import { bearer, joinAs, withSecret } from '../support/authentication.ts'
 import { certificateIn, temporaryFolder } from '../support/certificates.ts'
 import { startTestHub } from '../support/hubs.ts'
+import { tokenFor } from '../support/tokens.ts'
 
 /** A connection that speaks no HTTP by itself, and what has come on it until it ended. */
 function dial(port: number): { socket: Socket; ended: Promise<string> } {
@@ -136,12 +139,76 @@ describe('HTTP requests', () => {
         })
       },
     })
-    await using agent = await connectAgent(hub, { id: 'team:a1' })
+    await using agent = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
     for (let ref = 0; ref < 3; ref++) await agent.request({ type: 'leader' })
     const ask = async (who: string): Promise<number> =>
       (await fetch(`${hub.httpUrl}/mesh`, { headers: { 'x-who': who } })).status
     expect([await ask('team'), await ask('team'), await ask('team')]).toEqual([426, 426, 429])
     expect(await ask('other')).toBe(426)
+  })
+
+  it('to the operations API count for who its token is of, and without one for their address', async () => {
+    await using hub = await startTestHub('memory', {
+      ...(await withSecret()),
+      ratePerSecond: 1,
+      rateBurst: 40,
+      principalRatePerSecond: 1,
+      principalRateBurst: 40,
+    })
+    const api = new Api(hub)
+    const [one, other] = [bearer(await tokenFor('one')), bearer(await tokenFor('other'))]
+    await using agent = await joinAs(hub, 'one')
+    for (let ref = 0; ref < 30; ref++) await agent.request({ type: 'leader' })
+    const ask = async (headers: Record<string, string>): Promise<number> =>
+      (await api.request('GET', '/agents', { headers })).status
+    const untilOver = async (headers: Record<string, string>, status: number): Promise<number> => {
+      let count = 0
+      for (let last = await ask(headers); last !== 429; last = await ask(headers), count++)
+        expect(last).toBe(status)
+      return count
+    }
+    const taken = await untilOver(one, 200)
+    expect(taken).toBeGreaterThan(5)
+    expect(taken).toBeLessThan(30)
+    expect(await ask(other)).toBe(200)
+    expect(await untilOver(bearer('x'), 401)).toBeLessThan(60)
+    expect(await api.refused('GET', '/agents')).toMatchObject({ code: 'rate_limited', retryable: true })
+    // An EventSource would give up for good.
+    const stream = await fetch(`${hub.httpUrl}/api/v1/events`, { headers: { accept: 'text/event-stream' } })
+    expect([stream.status, await stream.text()]).toEqual([
+      200,
+      expect.stringMatching(/retry: \d+\n: rate_limited: /),
+    ])
+  })
+
+  it('of members of spec-ai are told as it tells errors; heartbeats and acknowledgements do not count', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 2 })
+    const post = async (path: string, body: object): Promise<Response> =>
+      fetch(hub.httpUrl + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    const member = { instance_id: 'w', hostname: 'h', port: 1, capabilities: [], agent_profiles: [] }
+    expect((await post('/registry/register', member)).status).toBe(200)
+    for (let i = 0; i < 10; i++) {
+      expect((await post('/registry/heartbeat/w', { status: 'ok' })).status).toBe(200)
+      expect((await post('/messages/w/ack', { message_ids: [] })).status).toBe(204)
+    }
+    let refused = await fetch(`${hub.httpUrl}/registry/agents`)
+    while (refused.status === 200) refused = await fetch(`${hub.httpUrl}/registry/agents`)
+    expect([refused.status, refused.headers.get('retry-after'), await refused.json()]).toEqual([
+      429,
+      '1',
+      { error: expect.any(String), code: 'rate_limited' },
+    ])
+  })
+
+  it('of a page or a name that the hub does not serve are refused before they count', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 1 })
+    const headers = { origin: 'https://evil.example' }
+    for (let i = 0; i < 5; i++) expect((await fetch(`${hub.httpUrl}/nothing`, { headers })).status).toBe(403)
+    expect((await fetch(`${hub.httpUrl}/nothing`)).status).toBe(404)
   })
 
   it('with a body larger than a message may be are answered 413', async () => {

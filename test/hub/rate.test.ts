@@ -120,9 +120,9 @@ describe('the connections of one principal', () => {
       settings: { principalRatePerSecond: 100, principalRateBurst: 12 },
       principalOf: (index) => (index < 2 ? 'team' : 'other'),
     })
-    await using one = await connectAgent(hub, { id: 'team:a1' })
-    await using two = await connectAgent(hub, { id: 'team:a2' })
-    await using other = await connectAgent(hub, { id: 'other:a3' })
+    await using one = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
+    await using two = await connectAgent(hub, { id: 'team:a2', name: 'agent-2' })
+    await using other = await connectAgent(hub, { id: 'other:a3', name: 'agent-3' })
     const begun = Date.now()
     one.raw(lines(30, leader))
     two.raw(lines(30, leader))
@@ -144,11 +144,11 @@ describe('the connections of one principal', () => {
       principalOf: () => 'team',
     })
     const begun = Date.now()
-    await using agent = await connectAgent(hub, { id: 'team:a1' })
+    await using agent = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
     agent.raw(lines(9, leader))
     for (let ref = 0; ref < 9; ref++) await agent.next('ok')
     await agent.close()
-    await using again = await connectAgent(hub, { id: 'team:a1', session: agent.session })
+    await using again = await connectAgent(hub, { id: 'team:a1', name: 'agent-1', session: agent.session })
     again.raw(lines(9, leader))
     for (let ref = 0; ref < 9; ref++) await again.next('ok')
     expect(Date.now() - begun).toBeGreaterThanOrEqual(478)
@@ -159,7 +159,7 @@ describe('the connections of one principal', () => {
       settings: { principalRatePerSecond: 1, principalRateBurst: 2 },
       principalOf: () => 'team',
     })
-    await using agent = await connectAgent(hub, { id: 'team:a1' })
+    await using agent = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
     for (const frame of [{ type: 'ack', ids: ['m'] }, { type: 'nack', id: 'm' }, { type: 'pong' }])
       agent.raw(lines(1_000, () => frame))
     await agent.request(leader(1))
