@@ -4,11 +4,14 @@ import {
   frame,
   join,
   leave,
+  NEVER_MS,
   NS,
   registerRequest,
+  registration,
   sendOf,
   store,
   toAgent,
+  toAll,
   type CoreFactory,
 } from '../support/core.ts'
 
@@ -17,6 +20,19 @@ const SIZE = Buffer.byteLength(frame('m1'))
 /** How a new agent fares. */
 const tryJoin = async (core: Core, agentId: string, name = agentId): Promise<string> =>
   (await core.registry.register(NS, registerRequest(agentId, { fields: { name } }))).outcome
+
+/** How one that lives by heartbeats fares. */
+const tryEnrol = async (core: Core, agentId: string, name = agentId, staleMs = NEVER_MS): Promise<string> =>
+  (
+    await core.registry.enrol(NS, {
+      agentId,
+      registration: registration(name, { transport: 'http' }),
+      door: 'http',
+      staleMs,
+    })
+  ).outcome
+
+const LEAVING = { fence: null, door: 'http', departure: 'unregister', graceMs: 0, marks: null } as const
 
 /** What a namespace may have. */
 export function quotasSuite({ openCore, openPair }: CoreFactory): void {
@@ -58,6 +74,76 @@ export function quotasSuite({ openCore, openPair }: CoreFactory): void {
       expect(await tryJoin(core, 'bob', 'alice')).toBe('name_taken')
       expect(await tryJoin(core, 'bob')).toBe('full')
       expect((await core.registry.snapshot(NS)).revision).toBe(revision)
+    })
+  })
+
+  describe('agents that live by heartbeats', () => {
+    test('count among the agents of a namespace; those registered are refreshed, and one that goes makes room', async () => {
+      const [one, two] = await openPair({ namespaceAgentsMax: 2 })
+      await join(one, 'alice')
+      expect(await tryEnrol(two, 'h1')).toBe('registered')
+      const { revision } = await one.registry.snapshot(NS)
+      expect(await tryEnrol(one, 'h2')).toBe('full')
+      expect(await tryJoin(two, 'bob')).toBe('full')
+      expect(await tryEnrol(one, 'h2', 'h1')).toBe('name_taken')
+      expect((await one.registry.snapshot(NS)).revision).toBe(revision)
+      expect(await tryEnrol(one, 'h1')).toBe('registered')
+      await two.registry.leave(NS, { ...LEAVING, agentId: 'h1' })
+      expect(await tryEnrol(one, 'h2')).toBe('registered')
+    })
+
+    test('give way, while they are offline, to one of their door that takes their name', async () => {
+      const core = await openCore({ namespaceAgentsMax: 2 })
+      await join(core, 'alice')
+      expect(await tryEnrol(core, 'h1', 'h1', 1)).toBe('registered')
+      await expect.poll(() => core.registry.due(NS, 10), { interval: 5 }).toContain('h1')
+      await core.registry.expire(NS, 'h1')
+      expect(await tryEnrol(core, 'h2')).toBe('full')
+      expect(await tryEnrol(core, 'h2', 'h1')).toBe('registered')
+      expect(await tryEnrol(core, 'h1', 'h1-2')).toBe('full')
+    })
+
+    test('have inboxes whose bytes count until they acknowledge, or are gone', async () => {
+      const core = await openCore({ namespaceInboxBytesMax: 2 * SIZE })
+      const { sender } = await join(core, 'alice')
+      await tryEnrol(core, 'h1')
+      const send = async (to: string, id: string): Promise<string> => {
+        const outcome = await store(core, sendOf(sender, toAgent(to), id))
+        return outcome.outcome === 'refused' ? outcome.code : outcome.outcome
+      }
+      const member = { agentId: 'h1', door: 'http' } as const
+      expect([await send('h1', 'm1'), await send('h1', 'm2')]).toEqual(['stored', 'stored'])
+      expect([await send('h1', 'm3'), await send('alice', 'm3')]).toEqual([
+        'quota_exceeded',
+        'quota_exceeded',
+      ])
+      await core.inboxes.acknowledge(NS, member, ['m1', 'm9'])
+      await core.inboxes.acknowledge(NS, member, ['m1'])
+      expect([await send('alice', 'm3'), await send('alice', 'm4')]).toEqual(['stored', 'quota_exceeded'])
+      await core.registry.leave(NS, { ...LEAVING, agentId: 'h1' })
+      expect([await send('alice', 'm4'), await send('alice', 'm5')]).toEqual(['stored', 'quota_exceeded'])
+    })
+
+    test('get copies of broadcasts, which count and are never refused; what is too much counts until it goes', async () => {
+      const core = await openCore({ namespaceInboxBytesMax: SIZE, httpInboxMax: 2 })
+      const { sender } = await join(core, 'alice')
+      await tryEnrol(core, 'h1')
+      const member = { agentId: 'h1', door: 'http' } as const
+      const broadcast = async (id: string): Promise<void> => {
+        const { outcome } = await store(core, sendOf(sender, toAll(), id))
+        // Who gets copies had to be found out first.
+        if (outcome === 'moved') await store(core, sendOf(sender, toAll(), id))
+      }
+      for (const id of ['m1', 'm2', 'm3']) await broadcast(id)
+      await core.inboxes.expireAbsent(NS, 10)
+      expect(await core.inboxes.peek(NS, member, 10_000)).toHaveLength(2)
+      const send = (): Promise<unknown> => store(core, sendOf(sender, toAgent('alice'), 'm4'))
+      expect(await send()).toMatchObject({ code: 'quota_exceeded' })
+      await core.inboxes.acknowledge(NS, member, ['m2'])
+      expect(await send()).toMatchObject({ code: 'quota_exceeded' })
+      await core.inboxes.acknowledge(NS, member, ['m3'])
+      expect(await send()).toMatchObject({ outcome: 'stored' })
+      expect(await send()).toMatchObject({ code: 'quota_exceeded' })
     })
   })
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { connect } from '../../client/node.ts'
 import { connectAgent } from '../support/agent.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { MxpUdp } from '../support/mxp-udp.ts'
 
 describe.each(CORES)('the quotas of a namespace on %s', (core) => {
   it('of agents refuse the hello of another one, on any hub, until one is gone', async () => {
@@ -21,6 +22,33 @@ describe.each(CORES)('the quotas of a namespace on %s', (core) => {
     await two.request({ type: 'bye' })
     await using three = await connectAgent(mesh.hub(0), { id: 'a3' })
     await three.roundTrip()
+  })
+
+  it('of agents refuse who joins over HTTP or UDP, too', async () => {
+    await using hub = await startTestHub(core, { namespaceAgentsMax: 1, mxpUdpPort: 0 })
+    const register = async (id: string): Promise<Response> =>
+      fetch(`${hub.httpUrl}/registry/register`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          instance_id: id,
+          hostname: 'h',
+          port: 1,
+          capabilities: [],
+          agent_profiles: [],
+        }),
+      })
+    expect([(await register('h1')).status, (await register('h1')).status]).toEqual([200, 200])
+    const refused = await register('h2')
+    expect([refused.status, refused.headers.get('retry-after'), await refused.json()]).toEqual([
+      429,
+      '10',
+      { code: 'quota_exceeded', error: expect.stringContaining('has 1 agents') },
+    ])
+    await using udp = await MxpUdp.open(hub)
+    const agent = { id: 'u1', name: 'reviewer', capabilities: ['nlp'], address: '127.0.0.1:50051' }
+    expect(await udp.ask('AgentRegister', agent)).toMatchObject({ type: 'Error', code: 'QUOTA_EXCEEDED' })
+    await expect(connectAgent(hub, { id: 'a1' })).rejects.toMatchObject({ code: 'quota_exceeded' })
   })
 
   it('of bytes in inboxes refuse a send with what to do, and take it when there is room', async () => {
