@@ -72,7 +72,7 @@ export interface AgentOptions extends CommonOptions {
   readonly unhandledTimeoutMs?: number
   /**
    * Milliseconds that the first connection waits for a `name` or `id` that another live session holds (a crashed process holds
-   * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
+   * its name until the grace period is over), or for room in a namespace that has as many agents as it may. Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
   /**
