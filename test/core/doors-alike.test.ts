@@ -86,7 +86,9 @@ class Driver {
         if (result.outcome !== 'registered') return result
         this.#fences.set(agentId, result.fence)
         const { resumed, pending, events } = result
-        return [resumed, pending, events.map(({ event, agentId: id }) => [event, id])]
+        // What is over a bound goes a little later in one store than in the other.
+        const waiting = Math.min(pending, LIMITS.httpInboxMax)
+        return [resumed, waiting, events.map(({ event, agentId: id }) => [event, id])]
       }
       case 'beat': {
         const { agent: agentId, door: from, silent, reason: statusReason } = step
