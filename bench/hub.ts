@@ -10,6 +10,7 @@ const hub = await startHub({
   // The load generator is not to be held back: what the limits cost is measured, that they bite is not.
   ratePerSecond: 0,
   handshakesPerSecond: 0,
+  addressHandshakesPerSecond: 0,
   // Registered agents whose connection has gone stay online for the rest of the run.
   graceMs: 600_000,
 })

@@ -1,4 +1,4 @@
-export type { ClientErrorCode } from './errors.ts'
+export type { ClientErrorCode } from './error-table.ts'
 export type { AgentInfo, AgentStatus } from '../protocol/agent.ts'
 export type { ErrorCode } from '../protocol/errors.ts'
 export type { Durability, MessageType, Target, Via } from '../protocol/message.ts'

@@ -1,23 +1,9 @@
 import type { ErrorCode } from '../protocol/errors.ts'
 import { MeshError } from '../protocol/errors.ts'
+import { CLIENT_ERRORS } from './error-table.ts'
+import type { ClientErrorCode } from './error-table.ts'
 
-/** What this side decides: the `name` that browsers have for it, whether the same may succeed later, and what to do. */
-export const CLIENT_ERRORS = {
-  timeout: ['TimeoutError', true, 'Ask again, or raise timeoutMs.'],
-  overflow: ['QuotaExceededError', true, 'Await answers before sending more, or raise the limit.'],
-  aborted: ['AbortError', false, 'Nothing: your signal asked for it.'],
-  closed: ['AbortError', false, 'Connect again.'],
-  connection_lost: ['AbortError', true, 'Try again.'],
-  revoked: ['RevokedError', false, 'Stop: another agent may be at it.'],
-  peer_gone: ['StreamError', true, 'Ask again.'],
-  interrupted: ['StreamError', true, 'Ask again.'],
-  cancelled: ['StreamError', false, 'Stop: the reader has enough.'],
-  ended: ['StreamError', false, 'Open another stream.'],
-  handler_failed: ['StreamError', false, 'Look into what the handler threw.'],
-} as const satisfies Readonly<Record<string, readonly [name: string, retryable: boolean, remedy: string]>>
-
-/** The codes of errors that the client itself makes, besides some of the protocol's. */
-export type ClientErrorCode = keyof typeof CLIENT_ERRORS
+export { CLIENT_ERRORS } from './error-table.ts'
 
 function own(code: ClientErrorCode, message: string, details?: unknown): MeshError {
   const [name, retryable, remedy] = CLIENT_ERRORS[code]
@@ -96,22 +82,6 @@ export function checkInteger(name: string, value: number | undefined, max: numbe
 /** @throws TypeError where what was registered `before` for something is still there */
 export function checkFree(before: unknown, what: string): void {
   if (before) throw new TypeError(`there is a handler for ${what} already; remove it first`)
-}
-
-/**
- * Why a stream broke off: the `code` and message of its sender (`handler_failed` where its handler threw an error without a
- * code), or `peer_gone` (the other agent, its hub or a connection is gone), `interrupted` (something was lost between two hubs),
- * `cancelled` (to the sender: the receiver wants no more).
- */
-export class StreamError extends MeshError {
-  /** Of the last chunk that the hub passed on, where the hub ended the stream; -1: none was. */
-  declare readonly seq: number | null
-
-  constructor(code: string, message: string, seq: number | null = null) {
-    const [name, retryable, remedy] = CLIENT_ERRORS[code as ClientErrorCode] ?? []
-    super(code, message, name === 'StreamError' ? { name, retryable, remedy } : { name: 'StreamError' })
-    this.seq = seq
-  }
 }
 
 /** What user code threw, as an error with a text; never throws itself. */

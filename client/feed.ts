@@ -1,6 +1,7 @@
 type Step<T> = IteratorResult<T, undefined>
 
-const DONE = { done: true, value: undefined } as const
+/** The end of what is iterated. */
+export const DONE = { done: true, value: undefined } as const
 
 /** A bounded queue that is read as an async iterable, by one reader. */
 export interface Feed<T> extends AsyncIterableIterator<T, undefined> {

@@ -1,6 +1,7 @@
 import { MeshError } from '../protocol/errors.ts'
 import type { Message, Revoked } from '../protocol/pushes.ts'
 import type { SendResult, Welcome } from '../protocol/replies.ts'
+import type { Acks } from './acks.ts'
 import { handled, handlerTimeoutError, revokedError, toError } from './errors.ts'
 import { createHandlerRun } from './handler-run.ts'
 import type { HandlerRun } from './handler-run.ts'
@@ -109,11 +110,12 @@ export interface Incoming {
 
 const isWork = ({ message }: Held): boolean => message.via === 'queue'
 
-export function createIncoming(port: IncomingPort, limits: IncomingLimits): Incoming {
+/** `acks`: of what came before there was this. */
+export function createIncoming(port: IncomingPort, limits: IncomingLimits, acks?: Acks): Incoming {
   const { write, emit } = port
+  const settlements = createSettlements(write, acks)
   const { window, redeliveryDelayMs, unhandledTimeoutMs } = limits
   let { concurrency } = limits
-  const settlements = createSettlements(write)
   const progress = createProgress(write, workedOn)
   const handlers: Handlers = new Map()
   const held = new Map<string, Held>()

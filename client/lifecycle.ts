@@ -29,7 +29,7 @@ export interface LifecycleListener {
 
 /** Milliseconds until a client that was put away with its page tries again all the same, should nobody tell that it is back. */
 const AWAY_MS = 5000
-const TAKEN = /^(name|agent)_taken$/
+const TAKEN = /^(name|agent)_taken$|^quota_exceeded$/
 
 /** Keeps one connection at a time, from the first try until `end`, by the rules of PROTOCOL.md section 8. */
 export interface Lifecycle {

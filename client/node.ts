@@ -43,7 +43,7 @@ const NODE: Platform = {
       failure = `Unexpected server response: ${response.statusCode}`
       refused = REFUSED.get(response.statusCode)
       const seconds = Number(response.headers['retry-after'] ?? Number.NaN)
-      if (response.statusCode === 503 && seconds >= 0)
+      if ((response.statusCode === 503 || response.statusCode === 429) && seconds >= 0)
         retryAfterMs = Math.min(seconds, RETRY_AFTER_MAX_S) * 1000
       response.resume()
       socket.terminate()
@@ -83,5 +83,5 @@ export function connect(options: ConnectOptions): Promise<unknown> {
 
 export type * from './api.ts'
 export { Nack } from './nack.ts'
-export { StreamError } from './errors.ts'
+export { StreamError } from './stream-error.ts'
 export { MeshError } from '../protocol/errors.ts'

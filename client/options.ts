@@ -72,7 +72,7 @@ export interface AgentOptions extends CommonOptions {
   readonly unhandledTimeoutMs?: number
   /**
    * Milliseconds that the first connection waits for a `name` or `id` that another live session holds (a crashed process holds
-   * its name until the grace period is over). Then `connect` rejects. Later connections wait without end. Default 45,000.
+   * its name until the grace period is over), or for room in a namespace that has as many agents as it may. Then `connect` rejects. Later connections wait without end. Default 45,000.
    */
   readonly takenTimeoutMs?: number
   /**
@@ -128,7 +128,7 @@ export interface Settings {
   readonly redeliveryDelayMs: number
   readonly unhandledTimeoutMs: number
   readonly takenTimeoutMs: number
-  readonly schemas: Schemas
+  readonly schemas: Schemas | null
   readonly outbox: Outbox | null
 }
 
@@ -146,7 +146,7 @@ const DEFAULTS = {
   redeliveryDelayMs: 1000,
   unhandledTimeoutMs: 60_000,
   takenTimeoutMs: 45_000,
-  schemas: {},
+  schemas: null,
 } as const
 
 const AGENT_FIELDS = [

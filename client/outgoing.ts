@@ -41,9 +41,29 @@ export interface OutgoingLimits {
 export interface Outbox {
   /** Takes it for one client. @throws MeshError where another one has it, or it can't be used */
   open(namespace: string | null, agentId: string | null | undefined): Promise<void>
-  outgoing(port: OutgoingPort, limits: OutgoingLimits): Outgoing
+  outgoing(port: OutgoingPort, limits: OutgoingLimits): Sends
   /** Lets go of it. Never rejects. */
   close(): Promise<void>
+}
+
+/** The sends of a client, in order, until they are answered. */
+export interface Sends {
+  /** Takes a send: `tail` is the frame's text after `"seq":n`, starting with a comma. */
+  add(tail: string, bytes: number, to: Target, options?: SealOptions): Promise<SendResult>
+  /** The producer to name in the next `hello`. */
+  greet(): string
+  /** Whether this session can go on under the producer that its `hello` named; if not, say `hello` again on a new connection. */
+  accepts(resumed: boolean): boolean
+  /** A session is open: what has no answer goes out again, in order, then what waited. */
+  resume(): void
+  /** The connection is gone. */
+  lost(): void
+  /** The hub's answer to the transmission `reply.ref`; others are ignored. */
+  answered(reply: Ok | ErrorReply): void
+  /** Rejects all that has no answer. */
+  fail(error: Error): void
+  /** Resolves when every send is answered. */
+  idle(): Promise<void>
 }
 
 /**
@@ -57,7 +77,7 @@ export interface Outbox {
  *
  * What is protected is what an outbox builds on (kept-outgoing.ts).
  */
-export class Outgoing {
+export class Outgoing implements Sends {
   readonly #port: OutgoingPort
   readonly #limits: OutgoingLimits
   /** Named by the current or the next `hello`. */
@@ -86,7 +106,6 @@ export class Outgoing {
     return this.open.size + this.unsent.size
   }
 
-  /** Takes a send: `tail` is the frame's text after `"seq":n`, starting with a comma. */
   add(tail: string, bytes: number, to: Target, options: SealOptions = {}): Promise<SendResult> {
     const { signal } = options
     return new Promise((resolve, reject) => {
@@ -120,33 +139,28 @@ export class Outgoing {
     this.pump()
   }
 
-  /** The producer to name in the next `hello`. */
   greet(): string {
     if (this.open.size === 0 && this.nextSeq > 1) this.renumber()
     return this.producer
   }
 
-  /** Whether this session can go on under the producer that its `hello` named; if not, say `hello` again on a new connection. */
   accepts(resumed: boolean): boolean {
     if (resumed || this.nextSeq === 1) return true
     this.renumber()
     return false
   }
 
-  /** A session is open: what has no answer goes out again, in order, then what waited. */
   resume(): void {
     this.#online = true
     this.#retransmit()
   }
 
-  /** The connection is gone. */
   lost(): void {
     this.#online = false
     this.#endHold()
     this.#lastWasBadFrame = false
   }
 
-  /** The hub's answer to the transmission `reply.ref`; others are ignored. */
   answered(reply: Ok | ErrorReply): void {
     const entry = this.#refs.get(reply.ref as number)
     if (!entry) return
@@ -161,7 +175,6 @@ export class Outgoing {
     this.pump()
   }
 
-  /** Rejects all that has no answer. */
   fail(error: Error): void {
     this.lost()
     for (const entry of [...this.open.values(), ...this.unsent]) {
@@ -170,7 +183,6 @@ export class Outgoing {
     }
   }
 
-  /** Resolves when every send is answered. */
   idle(): Promise<void> {
     if (this.size === 0) return Promise.resolve()
     return new Promise((resolve) => this.#idle.push(resolve))

@@ -6,7 +6,7 @@ export interface SocketListener {
   text(data: string): void
   /**
    * `code` is 1006 where no close frame came (refused, cut off); `reason` is for people. `retryAfterMs`: the handshake was refused
-   * with 503, and this is when to come back; a browser never tells.
+   * with 503 or 429, and this is when to come back; a browser never tells.
    */
   closed(code: number, reason: string, retryAfterMs?: number): void
 }

@@ -1,5 +1,6 @@
 import type { StreamChunked, StreamEnded } from '../protocol/pushes.ts'
-import { StreamError, timeoutError } from './errors.ts'
+import { timeoutError } from './errors.ts'
+import { StreamError } from './stream-error.ts'
 import { createFeed } from './feed.ts'
 import { createPending } from './pending.ts'
 import type { Asked } from './requests.ts'

@@ -1,6 +1,7 @@
 import * as LIMITS from '../protocol/limit-values.ts'
 import { payloadText } from './envelope.ts'
-import { handled, StreamError } from './errors.ts'
+import { handled } from './errors.ts'
+import { StreamError } from './stream-error.ts'
 import type { StreamWriter } from './stream.ts'
 
 export interface StreamWriterPort {

@@ -12,10 +12,8 @@ const MAX_MS = 2 ** 31 - 1
 export interface TokenRefresh {
   /** A session is open. */
   resume(welcome: Welcome): void
-  /** The connection is gone. */
-  lost(): void
-  /** The client has ended. */
-  fail(): void
+  /** The connection is gone, or the client has ended. */
+  stop(): void
 }
 
 export function createTokenRefresh(
@@ -63,7 +61,6 @@ export function createTokenRefresh(
       skewMs = Date.parse(time) - Date.now()
       follow(expiresAt)
     },
-    lost: stop,
-    fail: stop,
+    stop,
   }
 }

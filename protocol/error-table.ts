@@ -86,6 +86,11 @@ export const ERRORS = {
     sentence: 'The inbox of the recipient has no room.',
     remedy: 'Send again later, and less.',
   },
+  quota_exceeded: {
+    retryable: true,
+    sentence: 'The namespace has as many agents, or as many bytes in its inboxes, as it may.',
+    remedy: 'Try again later; unregister agents that do not come back, and see that inboxes are read.',
+  },
   payload_too_large: {
     retryable: false,
     sentence: 'The payload is larger than limits.maxPayloadBytes.',

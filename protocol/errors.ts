@@ -5,6 +5,7 @@ const RETRYABLE = [
   'no_capable_agent',
   'no_leader',
   'inbox_full',
+  'quota_exceeded',
   'rate_limited',
   'store_unavailable',
   'draining',

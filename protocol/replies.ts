@@ -129,7 +129,7 @@ export interface DeadLettersRedriveResult {
   /** What could not be stored again, and stays. */
   readonly failed: readonly {
     readonly position: string
-    readonly code: 'unknown_target' | 'inbox_full' | 'not_a_message'
+    readonly code: 'unknown_target' | 'inbox_full' | 'quota_exceeded' | 'not_a_message'
   }[]
 }
 

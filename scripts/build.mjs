@@ -16,4 +16,11 @@ for (const project of ['tsconfig.build.json', 'client/tsconfig.json']) {
   if (status !== 0) process.exit(status ?? 1)
 }
 cpSync('src/core/redis/lua', 'dist/src/core/redis/lua', { recursive: true })
-await bundleClient('client/tsconfig.json', 'client/index.ts', 'dist/client.min.js')
+await bundleClient(
+  'client/tsconfig.json',
+  'client/index.ts',
+  { path: 'dist/client.min.js', from: 'dist/client/page.js' },
+  { path: 'dist/client-parts.min.js', from: 'dist/client/parts.js' },
+)
+// Only a bundle of it can be used.
+for (const path of ['page.js', 'page.d.ts']) rmSync(`dist/client/${path}`)

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 
 const flag = (min: number, max: number, preset: number, description: string) =>
@@ -34,6 +35,14 @@ const list = <Item extends z.ZodType<string>>(item: Item, description: string) =
     z.array(item).default([]).describe(description),
   )
 
+/** An address, or a network like 10.0.0.0/8. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
 const DAY_MS = 86_400_000
 
 const HOST_NAME = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/i
@@ -42,6 +51,10 @@ const HOST_NAME = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/i
 export const settingsSchema = z.object({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
   port: flag(0, 65_535, 7171, 'Port to listen on; 0 takes any free one.'),
+  tlsCert: file(
+    'PEM file of the certificate, with those between it and its authority, for TLS on the port; read again when it changes.',
+  ),
+  tlsKey: file('PEM file of the key to that certificate; read again when it changes.'),
   insecureOpen: yes('Whether to listen beyond the loopback address without authentication.'),
   tokensFile: file('JSON file of the tokens that are let in, read again when it changes.'),
   jwtSecretFile: file('File of the secret that JSON Web Tokens are signed with (HS256).'),
@@ -123,6 +136,18 @@ export const settingsSchema = z.object({
     'Milliseconds the agents of a dead hub have to appear elsewhere before they are offline.',
   ),
   inboxMax: flag(0, 10_000_000, 10_000, 'Entries an inbox holds (replies are not counted); 0: no limit.'),
+  namespaceAgentsMax: flag(
+    0,
+    10_000_000,
+    100_000,
+    'Agents registered in one namespace, those offline included; 0: no limit.',
+  ),
+  namespaceInboxBytesMax: flag(
+    0,
+    Number.MAX_SAFE_INTEGER,
+    0,
+    'Bytes of the messages in all inboxes of one namespace (replies are not counted); 0: no limit.',
+  ),
   httpStaleMs: flag(
     100,
     DAY_MS,
@@ -229,13 +254,35 @@ export const settingsSchema = z.object({
     500,
     'New connections a second; above it they wait in line for up to a second, or are answered 503 with Retry-After; 0: no limit.',
   ),
+  addressHandshakesPerSecond: flag(
+    0,
+    1_000_000,
+    250,
+    "New connections a second from one address, ten seconds' worth at once; above it they are answered 429 with Retry-After; 0: no limit.",
+  ),
+  trustedProxies: list(
+    z.string().refine(isNetwork, 'must be addresses, or networks like 10.0.0.0/8'),
+    'Addresses and networks of proxies whose X-Forwarded-For is believed.',
+  ),
   ratePerSecond: flag(
     0,
     10_000_000,
     1_000,
-    'Frames a second of one connection, acknowledgements not counted; 0: no limit.',
+    'Frames a second of one connection, and HTTP requests of one address without a principal; acknowledgements and answers not counted; 0: no limit.',
   ),
-  rateBurst: flag(1, 10_000_000, 2_000, 'Frames one connection may send at once above the rate.'),
+  rateBurst: flag(1, 10_000_000, 2_000, 'Frames, or requests, at once above that rate.'),
+  principalRatePerSecond: flag(
+    0,
+    10_000_000,
+    1_000,
+    'Frames and HTTP requests a second of all connections of one principal to this hub together, counted alike; 0: no limit.',
+  ),
+  principalRateBurst: flag(
+    1,
+    10_000_000,
+    2_000,
+    'Frames and requests of one principal at once above that rate.',
+  ),
 })
 
 export type Settings = z.output<typeof settingsSchema>
@@ -267,6 +314,8 @@ const shown = (name: SettingName, value: unknown): string =>
 export const issueText = (name: SettingName, value: unknown, issue: string): string =>
   `${flagOf(name)} (${variableOf(name)}) is ${shown(name, value)}: ${issue}`
 
+const bothNames = (name: SettingName): string => `${flagOf(name)} (${variableOf(name)})`
+
 const KEY_SOURCES = ['jwtSecretFile', 'jwtKeyFile', 'jwksUrl'] as const
 
 /** Whether whoever comes has to show a token. */
@@ -277,8 +326,6 @@ const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 
 const REDIS_FILES = ['redisCa', 'redisCert', 'redisKey'] as const
-
-const bothNames = (name: SettingName): string => `${flagOf(name)} (${variableOf(name)})`
 
 /** Where settings would let in other people than was meant. */
 function accessConflictsOf(settings: Settings): string[] {
@@ -333,6 +380,8 @@ function conflictsOf(settings: Settings): string[] {
       )
   if ((redisCert === undefined) !== (redisKey === undefined))
     conflicts.push(`${bothNames('redisCert')} and ${bothNames('redisKey')} go together; set both, or neither`)
+  if ((settings.tlsCert === undefined) !== (settings.tlsKey === undefined))
+    conflicts.push(`${bothNames('tlsCert')} and ${bothNames('tlsKey')} go together; set both, or neither`)
   return conflicts
 }
 

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs'
+import type { Server as TlsServer } from 'node:tls'
 import { openAuthenticator } from './authentication.ts'
-import { ConfigError, issueText, parseSettings, type Settings } from './config.ts'
+import { ConfigError, flagOf, issueText, parseSettings, type Settings } from './config.ts'
 import type { Core, CoreLimits } from './core/core.ts'
 import { createMemoryCore } from './core/memory/core.ts'
 import { connectRedisCore } from './core/redis/core.ts'
 import { RedisUrlError } from './core/redis/redis-url.ts'
 import { timed } from './core/timed.ts'
 import { createApp } from './http/app.ts'
+import { type Pair, type PairFiles, readPair, TlsFiles } from './http/tls-files.ts'
 import { Hub } from './hub/hub.ts'
 import { Readings } from './hub/readings.ts'
 import type { UdpDoor } from './mxp/doors.ts'
@@ -33,7 +35,7 @@ export type HubServerOptions = Partial<Settings> & {
 export interface HubServer {
   readonly id: string
   readonly port: number
-  /** Where clients connect: `ws://<host>:<port>/mesh`. */
+  /** Where clients connect: `ws://<host>:<port>/mesh`, with TLS `wss:`. */
   readonly url: string
   readonly httpUrl: string
   /** `memory`: everything is forgotten at the end. */
@@ -61,6 +63,28 @@ function packageVersion(): string {
     }
   }
   return 'unknown'
+}
+
+/** Where certificate and key of the port are, or null: plain HTTP. */
+function tlsFilesOf({ tlsCert, tlsKey }: Settings): PairFiles | null {
+  return tlsCert === undefined || tlsKey === undefined ? null : { cert: tlsCert, key: tlsKey }
+}
+
+/** @throws ConfigError */
+function readTls(settings: Settings, files: PairFiles): Pair {
+  readSetting(settings, 'tlsCert')
+  readSetting(settings, 'tlsKey')
+  try {
+    return readPair(files)
+  } catch (error) {
+    throw new ConfigError(
+      issueText(
+        'tlsCert',
+        files.cert,
+        `together with ${flagOf('tlsKey')} ${JSON.stringify(files.key)} it cannot be used: ${(error as Error).message}`,
+      ),
+    )
+  }
 }
 
 async function openCore(settings: Settings, log: Log): Promise<Core> {
@@ -99,6 +123,8 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const { core: sharedCore, logger, scrape, ...input } = options
   const settings = parseSettings(input)
   const log = logger ?? createLog(settings.logLevel)
+  const tlsFiles = tlsFilesOf(settings)
+  const pair = tlsFiles ? readTls(settings, tlsFiles) : null
   // Not above: it compiles the checksum while it loads, and a module that waits while it loads cannot be had by `require`.
   const { MXP_SUBPROTOCOL, speakMxp, UdpDoor } = await import('./mxp/doors.ts')
   // First: what is wrong there must be known before anything is opened.
@@ -125,6 +151,7 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   const app = createApp(hub, VERSION, {
     dialects: new Map([[MXP_SUBPROTOCOL, speakMxp]]),
     scrape: metrics && (scrape ?? (() => metrics.scrape())),
+    ...(pair ? { pair } : {}),
   })
   const { mxpUdpPort, mxpUdpHost } = settings
   let udp: UdpDoor | null = null
@@ -142,12 +169,16 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
     if (!sharedCore) await core.close()
     throw error
   }
+  const tls =
+    tlsFiles && pair ? new TlsFiles(tlsFiles, pair, app.server as unknown as TlsServer, hub.log) : null
+  const s = tls ? 's' : ''
   const address = app.server.address()
   const port = typeof address === 'object' && address ? address.port : settings.port
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
   let closing: Promise<void> | null = null
   const close = (): Promise<void> => {
     closing ??= (async () => {
+      tls?.close()
       await udp?.close()
       await hub.close()
       await app.close()
@@ -159,8 +190,8 @@ export async function startHub(options: HubServerOptions = {}): Promise<HubServe
   return {
     id: hub.id,
     port,
-    url: `ws://${host}:${port}/mesh`,
-    httpUrl: `http://${host}:${port}`,
+    url: `ws${s}://${host}:${port}/mesh`,
+    httpUrl: `http${s}://${host}:${port}`,
     core: core.kind,
     mxpUdpPort: udp?.port ?? null,
     metrics: () => metrics?.scrape() ?? Promise.resolve(''),

@@ -34,6 +34,10 @@ export interface CoreLimits {
   readonly eventsMax: number
   /** Entries of one inbox lane (replies are not counted). */
   readonly inboxMax: number
+  /** Agents of a namespace. */
+  readonly namespaceAgentsMax: number
+  /** Bytes of text in all inboxes of a namespace (replies are not counted). */
+  readonly namespaceInboxBytesMax: number
   /** Entries of an inbox of an agent that lives by heartbeats; beyond, the oldest is given up (`inbox_overflow`). */
   readonly httpInboxMax: number
   /** Milliseconds an entry waits in an inbox of an agent that lives by heartbeats, at most. */

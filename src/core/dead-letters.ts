@@ -37,9 +37,15 @@ export interface Redrive {
 
 /**
  * `redriven`: stored once more where it was, at the end, with no failed attempts and without a receipt (it had its final one), and not a dead letter any more.
- * `gone`: no such dead letter. `unknown_target`: its agent is not registered. `inbox_full`: no room. `not_a_message`: the record stands for several broadcasts.
+ * `gone`: no such dead letter. `unknown_target`: its agent is not registered. `inbox_full`, `quota_exceeded`: no room. `not_a_message`: the record stands for several broadcasts.
  */
-export type RedriveOutcome = 'redriven' | 'gone' | 'unknown_target' | 'inbox_full' | 'not_a_message'
+export type RedriveOutcome =
+  | 'redriven'
+  | 'gone'
+  | 'unknown_target'
+  | 'inbox_full'
+  | 'quota_exceeded'
+  | 'not_a_message'
 
 /** What was given up, kept with its reason; the oldest goes beyond `deadMax`. Each new one is told by a `dead` signal on the feed. */
 export interface DeadLetters {

@@ -113,6 +113,8 @@ export type RegisterResult =
   | { readonly outcome: 'name_taken'; readonly holder: string }
   /** The agent is registered, and has another owner. */
   | { readonly outcome: 'not_owner' }
+  /** The namespace has `namespaceAgentsMax` agents, and this would be another one. */
+  | { readonly outcome: 'full' }
 
 export interface EnrolRequest {
   readonly agentId: string
@@ -135,6 +137,8 @@ export type EnrolResult =
   | { readonly outcome: 'held' }
   /** `holder` has the name and is not offline, or not of this door. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
+  /** As in {@link RegisterResult}. */
+  | { readonly outcome: 'full' }
 
 export interface BeatRequest {
   readonly agentId: string
@@ -240,7 +244,7 @@ export interface Registry {
    * Registers, or takes an agent over: the agent is connected on `hub` and not offline any more (`degraded` stays), with a new fence.
    * Events: `agent.registered` for a new id; else `agent.updated`, then `agent.status_changed` if it was offline. Another
    * agent's name is given to the newcomer when that one is offline and has no other owner: it is unregistered first, by the same step. `not_owner` comes
-   * before `held`, and that before `name_taken`.
+   * before `held`, that before `name_taken`, and that before `full`.
    */
   register(namespace: string, request: RegisterRequest): Promise<RegisterResult>
   /**

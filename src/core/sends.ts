@@ -86,11 +86,12 @@ export type SendOutcome =
  * leader, term, the sender's fence, the `seq` and room are decided here, in the order of the batch.
  *
  * With `seq`: the next one of (agent, producer) is taken; one of the latest 1,024 answers `duplicate` or the error it
- * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `unknown_target`, `no_capable_agent`, `no_leader`, `stale_term` and
+ * ended with; an older one `too_old`; a greater one `gap`. `inbox_full`, `quota_exceeded`, `unknown_target`, `no_capable_agent`, `no_leader`, `stale_term` and
  * `refused` end a `seq`; `moved`, `postponed`, `fenced` and a rejected call do not.
  *
- * To agents that live by heartbeats, who may never acknowledge, nothing is refused for want of room: their inboxes hold `httpInboxMax` entries for
- * `httpMessageTtlMs` each. A broadcast goes to none of them that is offline, to the others as a copy in the inbox.
+ * To agents that live by heartbeats, who may never acknowledge, nothing is refused for want of room in their inboxes: these hold `httpInboxMax` entries for
+ * `httpMessageTtlMs` each. A broadcast goes to none of them that is offline, to the others as a copy in the inbox; copies count in
+ * `namespaceInboxBytesMax`, and are never refused for it.
  */
 export interface Sends {
   /** Answers in the order of `batch`, which is not empty. Calls of one hub and namespace take effect in the order they were made. */

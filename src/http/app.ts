@@ -1,7 +1,7 @@
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { fastify, type FastifyInstance, type FastifyReply } from 'fastify'
+import { fastify, type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { MeshError } from '../../protocol/errors.ts'
 import { SUBPROTOCOL } from '../../protocol/limits.ts'
@@ -9,23 +9,45 @@ import { authenticateHeader } from '../auth/credentials.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
+import { RateTable } from '../hub/rate-table.ts'
+import { Addresses } from './addresses.ts'
 import { Admission } from './admission.ts'
 import { doubledRefusal, Gate, type Refusal } from './gate.ts'
 import { api, type ApiOptions } from './routes/api/index.ts'
 import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
 import { guard } from './guard.ts'
+import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
 import { metrics } from './routes/metrics.ts'
 import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { type Pair, TLS } from './tls-files.ts'
 
 const PATH = '/mesh'
 const STATUS_START = 'HTTP/1.1 '.length
 
 /** An id of 256 characters, each of up to nine once it is in a URL. */
 const PARAM_CHARS = 2_304
+
+/** Seconds' worth of handshakes that one address may make at once: many clients may be behind it, and come back together. */
+const ADDRESS_BURST_S = 10
+
+/** What a peer may take of a server before it has said what it wants; docs/operations.md tells them. */
+const PATIENCE = {
+  /** Milliseconds from the first byte of a request to the end of its headers. */
+  headersTimeout: 10_000,
+  /** Milliseconds from the first byte of a request to its last. */
+  requestTimeout: 30_000,
+  /** How often that is looked at, milliseconds. */
+  connectionsCheckingInterval: 1_000,
+  /** Bytes of all headers together. */
+  maxHeaderSize: 16_384,
+} as const
+
+/** Milliseconds in which nothing is asked on a connection that is kept: longer than load balancers keep theirs, which else meet a closed one. */
+const KEEP_ALIVE_MS = 72_000
 
 /** Subprotocols of other clients than the hub's own → how their connections are spoken with. */
 export type Dialects = ReadonlyMap<string, Speak>
@@ -35,32 +57,45 @@ export interface AppOptions {
   /** What `GET /metrics` answers; absent or null: there is none. */
   readonly scrape?: (() => Promise<string>) | null
   readonly api?: ApiOptions
+  /** What TLS is spoken with; absent: plain HTTP. */
+  readonly pair?: Pair
+  /** Other times than the usual ones, for tests. */
+  readonly patience?: Partial<Record<keyof typeof PATIENCE, number>>
 }
 
 /** The HTTP side of a hub: its routes, and the upgrade to WebSocket at `/mesh`. Not yet listening. */
-export function createApp(
-  hub: Hub,
-  version: string,
-  { dialects = new Map(), scrape = null, api: apiOptions = {} }: AppOptions = {},
-): FastifyInstance {
+export function createApp(hub: Hub, version: string, options: AppOptions = {}): FastifyInstance {
+  const { dialects = new Map<string, Speak>(), scrape = null, pair, patience } = options
   const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
-  const app = fastify({
+  const limits = { ...PATIENCE, ...patience }
+  const common = {
     forceCloseConnections: true,
+    // Fastify sets these on its server itself, over those below.
+    requestTimeout: limits.requestTimeout,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    bodyLimit: hub.settings.maxMessageBytes,
     routerOptions: { maxParamLength: PARAM_CHARS },
-    rewriteUrl: ({ url = '/' }) => rewriteSpecAiUrl(url),
+    rewriteUrl: ({ url = '/' }: { readonly url?: string | undefined }) => rewriteSpecAiUrl(url),
     // What no route is looked up for has no hooks either.
-    frameworkErrors: (error, { url }, reply) => {
-      const plain: FastifyReply = reply
-      if (isApi(url)) void sendFrameworkError(error, plain.headers(SECURITY_HEADERS))
+    frameworkErrors: (error: FastifyError, { url }: { readonly url: string }, reply: FastifyReply) => {
+      if (isApi(url)) void sendFrameworkError(error, reply.headers(SECURITY_HEADERS))
       else
-        void plain
+        void reply
           .code(error.statusCode ?? 400)
           .headers(SECURITY_HEADERS)
           .send({ error: error.message })
     },
-  })
+  }
+  // Whatever carries it, its users see the same app.
+  const app = (
+    pair
+      ? fastify({ ...common, https: { ...limits, ...TLS, ...pair } })
+      : fastify({ ...common, http: limits })
+  ) as FastifyInstance
   const gate = new Gate(hub.settings)
   guard(app, gate)
+  const addresses = new Addresses(hub.settings.trustedProxies)
+  limitRequests(app, hub, addresses)
   // As axum answers what it does not serve, for clients that were made for it.
   app.setNotFoundHandler((request, reply) => {
     const [url = '/'] = request.originalUrl.split('?')
@@ -72,7 +107,7 @@ export function createApp(
   app.register(mesh(PATH))
   app.register(specAi(hub))
   if (scrape !== null) app.register(metrics(scrape))
-  app.register(api(hub, version, apiOptions), { prefix: API_PATH })
+  app.register(api(hub, version, options.api), { prefix: API_PATH })
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
@@ -81,6 +116,8 @@ export function createApp(
     clientTracking: false,
     handleProtocols: (offered) => subprotocols.find((one) => offered.has(one)) ?? false,
   })
+  const perAddress = hub.settings.addressHandshakesPerSecond
+  const handshakes = new RateTable(perAddress, Math.max(1, perAddress * ADDRESS_BURST_S))
   const admission = new Admission(hub.settings.handshakesPerSecond)
   hub.onDrain(() => admission.close())
   app.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -93,6 +130,12 @@ export function createApp(
     const refusal = refuse(hub, gate, request, subprotocols)
     if (refusal) {
       refuseWith(hub, socket, refusal)
+      return
+    }
+    const now = Date.now()
+    const address = perAddress === 0 ? '' : addresses.keyOf(request)
+    if (handshakes.take(address, now) > 0) {
+      refuseWith(hub, socket, tooManyAnswer(Math.ceil(handshakes.promise(address, now) / 1_000)))
       return
     }
     admission.ask({
@@ -205,6 +248,13 @@ const busyAnswer = (retryAfterS: number): string =>
   answer(
     '503 Service Unavailable',
     'This hub takes no more connections now; come back later',
+    `Retry-After: ${retryAfterS}\r\n`,
+  )
+
+const tooManyAnswer = (retryAfterS: number): string =>
+  answer(
+    '429 Too Many Requests',
+    'More connections come from this address than this hub takes; come back later',
     `Retry-After: ${retryAfterS}\r\n`,
   )
 

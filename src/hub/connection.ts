@@ -42,7 +42,7 @@ export class Connection implements Beating, Expiring, Reader {
   readonly hub: Hub
   readonly dialect: Dialect
   readonly outbox: Outbox
-  readonly rate: RateLimit
+  readonly #rate: RateLimit
   readonly updateRate: RateLimit
   readonly subscriptions = new Map<string, Subscription>()
   /** Subscriptions that are being opened. */
@@ -59,6 +59,8 @@ export class Connection implements Beating, Expiring, Reader {
   #frames: Frame[] = []
   #next = 0
   readonly #holds = new Set<string>()
+  /** Its principal's rate has been charged for the frame that comes next. */
+  #paid = false
   /** When its client was asked to be gone by, by `performance.now()`. */
   #leaveAt = Number.POSITIVE_INFINITY
   #state: ConnectionState = 'greeting'
@@ -85,7 +87,7 @@ export class Connection implements Beating, Expiring, Reader {
       () => this.close('slow_consumer'),
       dialect.write ? (text) => dialect.write?.(text) ?? [] : null,
     )
-    this.rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
+    this.#rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
@@ -177,6 +179,20 @@ export class Connection implements Beating, Expiring, Reader {
     this.#lastHeardAt = Date.now()
     this.#process()
     if (!this.held) this.#socket.resume()
+  }
+
+  /** Takes a frame's worth of its own rate and its principal's, or answers for how many milliseconds to hold it (0: taken). */
+  takeRate(now: number): number {
+    if (this.#paid) {
+      this.#paid = false
+      return 0
+    }
+    const waitMs = this.#rate.take(now)
+    const { subject = null } = this.#principal ?? {}
+    if (waitMs > 0 || subject === null) return waitMs
+    const sharedMs = this.hub.principalRates.reserve(subject, now)
+    this.#paid = sharedMs > 0
+    return sharedMs
   }
 
   /** Holds the connection for a time: it is over its rate. */

@@ -213,7 +213,7 @@ export class Delivery {
     }
     this.#held.set(id, place)
     const attempt = attemptOf(this.#marks[lane], entry.number, entry.rejections)
-    this.#options.outbox.push(withAttempt(entry.text, attempt))
+    this.#options.outbox.pushMessage(withAttempt(entry.text, attempt))
     this.#options.flight.pushed(kindOf(place), read ? 'read' : 'signal', id, entry.text, attempt)
   }
 
@@ -245,7 +245,7 @@ export class Delivery {
     this.#held.set(entry.id, placeOf(LOG, entry.number))
     const attempt = attemptOf(this.#marks.log, entry.number, 0)
     if (attempt === 1) outbox.pushShared(entry)
-    else outbox.push(withAttempt(entry.text, attempt))
+    else outbox.pushMessage(withAttempt(entry.text, attempt))
     flight.pushed('broadcast', read ? 'read' : 'signal', entry.id, entry.text, attempt)
   }
 
@@ -400,7 +400,7 @@ export class Delivery {
     } else {
       this.#held.set(id, place)
       const attempt = attemptOf(this.#marks[source], number, entry.rejections)
-      outbox.push(withAttempt(entry.text, attempt))
+      outbox.pushMessage(withAttempt(entry.text, attempt))
       flight.pushed(kindOf(place), 'read', id, entry.text, attempt)
     }
   }

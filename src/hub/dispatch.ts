@@ -71,6 +71,10 @@ const UNCOUNTED: ReadonlySet<string> = new Set([
   'stream.cancel',
 ])
 
+/** It counts like any other send where there is nothing that it could answer. */
+const isAnswer = ({ type, messageType, correlationId }: Record<string, unknown>): boolean =>
+  type === 'send' && messageType === 'response' && typeof correlationId === 'string'
+
 function refOf(frame: Record<string, unknown>): Ref | undefined {
   const { ref } = frame
   if (typeof ref === 'string') return ref.length <= LIMITS.stringChars ? ref : undefined
@@ -142,7 +146,7 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
       connection.holdBehind()
       return
     }
-    const waitMs = connection.rate.take(Date.now())
+    const waitMs = isAnswer(frame) && connection.outbox.takeAnswer() ? 0 : connection.takeRate(Date.now())
     if (waitMs > 0) {
       connection.putBack(frame)
       connection.holdFor('rate', waitMs)

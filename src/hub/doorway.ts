@@ -7,6 +7,7 @@ import type { Hub } from './hub.ts'
 import { messageText } from './message-text.ts'
 import { leaderOf } from './door-leader.ts'
 import type { Namespace } from './namespace.ts'
+import { namespaceFull } from './namespace-full.ts'
 import type { Replica } from './replica.ts'
 import { route } from './router.ts'
 
@@ -95,7 +96,7 @@ export class Doorway {
 
   /**
    * Registers an agent, or refreshes it; this hub's registry shows it then.
-   * @throws MeshError `agent_taken` where the id is not of this door, `name_taken`
+   * @throws MeshError `agent_taken` where the id is not of this door, `name_taken`, `quota_exceeded`
    */
   enrol(agentId: string, registration: Registration): Promise<Replica> {
     return promptly(this.#enrol(agentId, registration))
@@ -118,6 +119,7 @@ export class Doorway {
       const text = `name ${show(registration.name)} belongs to agent ${show(result.holder)}; choose another`
       throw new MeshError('name_taken', text)
     }
+    if (result.outcome === 'full') throw namespaceFull(namespace)
     namespace.onEvents(result.events)
     const last = result.events.at(-1)
     await namespace.reached(last?.revision ?? 0)
@@ -176,7 +178,7 @@ export class Doorway {
 
   /**
    * Stores a message; answers who will get it.
-   * @throws MeshError `unknown_target`, `forbidden` where the source is an agent of another door, `inbox_full`, `payload_too_large`
+   * @throws MeshError `unknown_target`, `forbidden` where the source is an agent of another door, `inbox_full`, `quota_exceeded`, `payload_too_large`
    */
   send(message: DoorMessage): Promise<readonly string[]> {
     return promptly(this.#send(message))

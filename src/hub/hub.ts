@@ -12,6 +12,7 @@ import { Heartbeat } from './heartbeat.ts'
 import { Lease } from './lease.ts'
 import { Namespace } from './namespace.ts'
 import { Flusher } from './outbox.ts'
+import { RateTable } from './rate-table.ts'
 import { Readiness } from './readiness.ts'
 import { Reaper } from './reaper.ts'
 import type { HubSettings } from './settings.ts'
@@ -64,6 +65,8 @@ export class Hub {
   readonly tracing: Tracing | null
   readonly flusher: Flusher
   readonly heartbeat: Heartbeat
+  /** What all connections and HTTP requests of one principal share on this hub. */
+  readonly principalRates: RateTable
   readonly authenticator: Authenticator
   readonly expiry: TokenExpiry
   readonly maxPayloadBytes: number
@@ -92,6 +95,7 @@ export class Hub {
     this.tracing = tracing ?? null
     this.maxPayloadBytes = settings.maxMessageBytes - LIMITS.frameOverheadBytes
     this.helloTimeoutMs = helloTimeoutMs
+    this.principalRates = new RateTable(settings.principalRatePerSecond, settings.principalRateBurst)
     this.flusher = new Flusher(settings.maxMessageBytes)
     this.heartbeat = new Heartbeat({
       intervalMs: settings.heartbeatIntervalMs,

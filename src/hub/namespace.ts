@@ -345,7 +345,7 @@ export class Namespace {
       const session = this.#sessions.get(agentId)
       // Before its welcome a client is sent nothing.
       if (session?.connection.state !== 'open' || session.connection.outbox.behind) continue
-      session.connection.outbox.push(text)
+      session.connection.outbox.pushMessage(text)
       if (this.metrics.pushed('transient', 1))
         this.metrics.delivered('transient', 'signal', Math.max(0, Date.now() - (createdAtOf(text) ?? 0)))
       pushed++

@@ -17,6 +17,8 @@ const COUNTED_BYTES = 65_536
 const HARD_LIMIT_BYTES = 16 * BEHIND_BYTES
 /** Characters up to which frames are joined: more in one message saves nothing. */
 const JOIN_CHARS = 65_536
+/** Answers that may be owed: who takes more messages than this without answering any does not answer. */
+const ANSWERS_MAX = 4_096
 /** How long a socket may be behind without its peer reading a byte. */
 const SLOW_MS = 10_000
 
@@ -150,6 +152,8 @@ export class Outbox {
   #queued = 0
   /** What of this the flusher counts. */
   #counted = 0
+  /** Messages pushed, less the answers taken for them. */
+  #answers = 0
   /** When something was last sent, in milliseconds. */
   lastSentAt: number
 
@@ -196,8 +200,22 @@ export class Outbox {
     this.#mark()
   }
 
-  /** What many sockets get, made once for all that take it as it is. */
+  /** A message: its client may answer it. */
+  pushMessage(text: string): void {
+    if (this.#answers < ANSWERS_MAX) this.#answers++
+    this.push(text)
+  }
+
+  /** Whether a message was pushed that no answer was taken for yet; now one is. */
+  takeAnswer(): boolean {
+    if (this.#answers === 0) return false
+    this.#answers--
+    return true
+  }
+
+  /** A message that many sockets get, made once for all that take it as it is. */
   pushShared(shared: { readonly text: string; readonly wire: Buffer }): void {
+    if (this.#answers < ANSWERS_MAX) this.#answers++
     if (this.#translate) this.push(shared.text)
     else this.pushWire(shared.wire)
   }

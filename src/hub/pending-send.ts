@@ -257,6 +257,11 @@ export class PendingSend implements Commit {
         const text = `the inbox of ${show(agentId)} holds ${namespace.settings.inboxMax} messages; send again later`
         return new MeshError(code, text, { retryAfterMs: 1_000 })
       }
+      case 'quota_exceeded': {
+        const { namespaceInboxBytesMax } = namespace.settings
+        const text = `with this message the inboxes of namespace ${show(namespace.name)} would hold more than ${namespaceInboxBytesMax} bytes; send again later`
+        return new MeshError(code, text, { retryAfterMs: 1_000 })
+      }
       case 'no_leader':
         return new MeshError(
           code,

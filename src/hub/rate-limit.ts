@@ -1,9 +1,13 @@
+/** Milliseconds after which a promise ends at the latest: it is given to many, and not all of them come. */
+const PROMISE_MAX_MS = 300_000
+
 /** A token bucket: `perSecond` sustained, `burst` at once. A rate of 0 lets everything through. */
 export class RateLimit {
   readonly #perMs: number
   readonly #burst: number
   #tokens: number
   #filledAt: number
+  #promisedUntil = 0
 
   constructor(perSecond: number, burst: number, now: number) {
     this.#perMs = perSecond / 1_000
@@ -15,14 +19,34 @@ export class RateLimit {
   /** Takes one, or answers in how many milliseconds there will be one (0: taken). */
   take(now: number): number {
     if (this.#perMs === 0) return 0
-    if (this.#tokens < 1) {
-      this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs)
-      this.#filledAt = now
-      if (this.#tokens < 1) return Math.ceil((1 - this.#tokens) / this.#perMs)
-    } else if (this.#tokens === this.#burst) {
-      this.#filledAt = now
-    }
+    this.#fill(now)
+    if (this.#tokens < 1) return Math.ceil((1 - this.#tokens) / this.#perMs)
     this.#tokens--
     return 0
+  }
+
+  /**
+   * Takes one in any case, and answers in how many milliseconds it may be used: many who share a bucket are so let through one after
+   * the other, in the order they asked, instead of all of them looking again for each that comes free.
+   */
+  reserve(now: number): number {
+    if (this.#perMs === 0) return 0
+    this.#fill(now)
+    this.#tokens--
+    return this.#tokens >= 0 ? 0 : Math.ceil(-this.#tokens / this.#perMs)
+  }
+
+  /** For who was refused: in how many milliseconds to come back. Each is told another time, at the rate at which there will be room. */
+  promise(now: number): number {
+    const next = Math.max(this.#promisedUntil, now) + 1 / this.#perMs
+    this.#promisedUntil = Math.min(next, now + PROMISE_MAX_MS)
+    return this.#promisedUntil - now
+  }
+
+  #fill(now: number): void {
+    // A clock that is set back must not take what there was.
+    if (now > this.#filledAt)
+      this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#filledAt) * this.#perMs)
+    this.#filledAt = now
   }
 }

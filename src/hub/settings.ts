@@ -14,8 +14,14 @@ export interface HubSettings {
   readonly ackTimeoutMs: number
   readonly maxMessageBytes: number
   readonly handshakesPerSecond: number
+  readonly addressHandshakesPerSecond: number
+  readonly trustedProxies: readonly string[]
   readonly ratePerSecond: number
   readonly rateBurst: number
+  readonly principalRatePerSecond: number
+  readonly principalRateBurst: number
+  readonly namespaceAgentsMax: number
+  readonly namespaceInboxBytesMax: number
   readonly host: string
   readonly allowedHosts: readonly string[]
   readonly allowedOrigins: readonly string[]

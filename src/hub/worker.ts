@@ -149,7 +149,7 @@ export class Worker {
     // Word of the loss was lost: it is new work now.
     else this.#tellRevoked(id, 'ack_timeout')
     this.#held.set(id, { capability, claim })
-    this.#connection.outbox.push(withAttempt(text, attempt))
+    this.#connection.outbox.pushMessage(withAttempt(text, attempt))
     this.#flight.pushed('queue', 'claim', id, text, attempt)
   }
 

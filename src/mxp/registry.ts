@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Hub } from '../hub/hub.ts'
+import { namespaceFull } from '../hub/namespace-full.ts'
 import type { Namespace } from '../hub/namespace.ts'
 import { toAgentRecord } from './agent-record.ts'
 import { discoverPage } from './discover-page.ts'
@@ -88,6 +89,7 @@ export class MxpRegistry {
         'AGENT_ID_EXISTS',
         `Agent id belongs to an agent that is not of MXP: ${agent.id}`,
       )
+    if (result.outcome === 'full') throw namespaceFull(namespace)
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     if (agent.isExample)

@@ -96,7 +96,7 @@ describe('a token that ends', () => {
       refresh.resume(welcomeFrame({ time: at(0), expiresAt }))
       await pass(ms)
       expect(token).toHaveBeenCalledTimes(times)
-      refresh.lost()
+      refresh.stop()
       expect(vi.getTimerCount()).toBe(0)
     },
   )

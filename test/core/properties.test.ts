@@ -6,6 +6,7 @@ import { broadcastsProperties } from './broadcasts.properties.ts'
 import { inboxProperties } from './inbox.properties.ts'
 import { producersProperties } from './producers.properties.ts'
 import { queuesProperties } from './queues.properties.ts'
+import { quotasProperties } from './quotas.properties.ts'
 import { registryProperties } from './registry.properties.ts'
 
 function coreProperties(factory: CoreFactory, numRuns: number): void {
@@ -14,6 +15,7 @@ function coreProperties(factory: CoreFactory, numRuns: number): void {
   producersProperties(factory, numRuns)
   queuesProperties(factory, numRuns)
   registryProperties(factory, numRuns)
+  quotasProperties(factory, numRuns)
 }
 
 describe('the core in memory', () => coreProperties(memoryFactory, 200))

@@ -12,6 +12,7 @@ import { queueSendsSuite } from './queue-sends.suite.ts'
 import { queuesClaimsSuite } from './queues-claims.suite.ts'
 import { queuesLossSuite } from './queues-loss.suite.ts'
 import { queuesTimeSuite } from './queues-time.suite.ts'
+import { quotasSuite } from './quotas.suite.ts'
 import { reclaimSuite } from './reclaim.suite.ts'
 import { receiptsSuite } from './receipts.suite.ts'
 import { redriveSuite } from './redrive.suite.ts'
@@ -44,6 +45,7 @@ export function coreSuites(factory: CoreFactory): void {
   receiptsSuite(factory)
   deadLettersSuite(factory)
   redriveSuite(factory)
+  quotasSuite(factory)
   leasesSuite(factory)
   busSuite(factory)
 }

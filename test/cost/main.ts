@@ -164,7 +164,13 @@ async function measureHub(
   work: (url: string) => Promise<() => unknown>,
   idle = false,
 ): Promise<void> {
-  const settings = { port: 0, redisUrl: redis.url, logLevel: 'silent', handshakesPerSecond: 0 }
+  const settings = {
+    port: 0,
+    redisUrl: redis.url,
+    logLevel: 'silent',
+    handshakesPerSecond: 0,
+    addressHandshakesPerSecond: 0,
+  }
   const hub = forkModule(file('../soak/hub.ts'), [JSON.stringify(settings)], ['--expose-gc'])
   const { url } = await told<{ url: string }>(hub)
   // A first connection loads what any connection needs.

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { SubscribeResult } from '../../protocol/replies.ts'
 import { RateLimit } from '../../src/hub/rate-limit.ts'
 import { connectAgent, connectObserver } from '../support/agent.ts'
+import { startApp } from '../support/app.ts'
 import { startTestHub } from '../support/hubs.ts'
 
 const lines = (count: number, frame: (index: number) => object): string =>
@@ -23,6 +24,20 @@ describe('a token bucket', () => {
     for (let i = 0; i < 3; i++) rate.take(0)
     expect([rate.take(60_000), rate.take(60_000), rate.take(60_000)]).toEqual([0, 0, 0])
     expect(rate.take(60_000)).toBeGreaterThan(0)
+  })
+
+  it('has no more than the burst at once for one that took little before', () => {
+    const rate = new RateLimit(10, 3, 0)
+    rate.take(0)
+    expect([60_000, 60_000, 60_000].map((now) => rate.take(now))).toEqual([0, 0, 0])
+    expect(rate.take(60_000)).toBe(100)
+  })
+
+  it('goes on at its rate when the clock is set back', () => {
+    const rate = new RateLimit(10, 1, 3_600_000)
+    rate.take(3_600_000)
+    expect(rate.take(0)).toBe(100)
+    expect(rate.take(100)).toBe(0)
   })
 
   it('of rate 0 limits nothing', () => {
@@ -96,6 +111,97 @@ describe('a client over its rate', () => {
     await flooding.nextWhere(() => flooding.waiting.length >= 2_500, '500 more errors')
     const { user, system } = process.cpuUsage(cpu)
     expect((user + system) / 1_000).toBeLessThan((Date.now() - begun) * 0.9 + 200)
+  })
+})
+
+describe('the connections of one principal', () => {
+  it('share a rate: together they are read no faster, each gets its turn, and others are not kept back', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 100, principalRateBurst: 12 },
+      principalOf: (index) => (index < 2 ? 'team' : 'other'),
+    })
+    await using one = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
+    await using two = await connectAgent(hub, { id: 'team:a2', name: 'agent-2' })
+    await using other = await connectAgent(hub, { id: 'other:a3', name: 'agent-3' })
+    const begun = Date.now()
+    one.raw(lines(30, leader))
+    two.raw(lines(30, leader))
+    for (let ref = 0; ref < 5; ref++) await other.request(leader(ref))
+    expect(one.waitingOf('ok').length + two.waitingOf('ok').length).toBeLessThan(60)
+    for (let ref = 0; ref < 10; ref++) await two.next('ok', (frame) => frame.ref === ref)
+    // Neither has waited for the other to be done.
+    expect(one.waitingOf('ok').length).toBeLessThan(30)
+    for (let ref = 0; ref < 30; ref++) expect(await one.next('ok')).toMatchObject({ ref })
+    for (let ref = 10; ref < 30; ref++) expect(await two.next('ok')).toMatchObject({ ref })
+    // Two hellos were of the burst of 12: 50 of the 60 had to wait for their turn.
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(478)
+    expect(Date.now() - begun).toBeLessThan(3_000)
+  })
+
+  it('that come back at once find the rate where they left it', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 20, principalRateBurst: 10 },
+      principalOf: () => 'team',
+    })
+    const begun = Date.now()
+    await using agent = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
+    agent.raw(lines(9, leader))
+    for (let ref = 0; ref < 9; ref++) await agent.next('ok')
+    await agent.close()
+    await using again = await connectAgent(hub, { id: 'team:a1', name: 'agent-1', session: agent.session })
+    again.raw(lines(9, leader))
+    for (let ref = 0; ref < 9; ref++) await again.next('ok')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(478)
+  })
+
+  it('may acknowledge as much as they like', async () => {
+    await using hub = await startApp({
+      settings: { principalRatePerSecond: 1, principalRateBurst: 2 },
+      principalOf: () => 'team',
+    })
+    await using agent = await connectAgent(hub, { id: 'team:a1', name: 'agent-1' })
+    for (const frame of [{ type: 'ack', ids: ['m'] }, { type: 'nack', id: 'm' }, { type: 'pong' }])
+      agent.raw(lines(1_000, () => frame))
+    await agent.request(leader(1))
+  })
+})
+
+describe('an answer', () => {
+  const query = (ref: number): object => ({
+    type: 'send',
+    ref,
+    to: { agent: 'model' },
+    messageType: 'query',
+    payload: 'q',
+    correlationId: `c${ref}`,
+  })
+  const answer = (ref: number): object => ({
+    type: 'send',
+    ref,
+    to: { agent: 'asker' },
+    messageType: 'response',
+    payload: 'a',
+    correlationId: `c${ref}`,
+  })
+
+  it('to a message that came never counts; one that answers nothing does', async () => {
+    await using hub = await startApp({
+      settings: { ratePerSecond: 1, rateBurst: 2, principalRatePerSecond: 0 },
+    })
+    await using model = await connectAgent(hub, { id: 'model' })
+    await using asker = await connectAgent(hub, { id: 'asker' })
+    asker.send(query(0))
+    await model.next('message')
+    const begun = Date.now()
+    model.send(answer(0))
+    await model.next('ok')
+    // The second of its burst, hello was the first.
+    await model.request(leader(1))
+    expect(Date.now() - begun).toBeLessThan(900)
+    // Nothing is left to be answered, and nothing of the burst.
+    model.send(answer(2))
+    await model.next('ok')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(900)
   })
 })
 

@@ -50,7 +50,8 @@ const NAMES = [
 describe('the tarball', () => {
   it('holds what is built, the documents and the examples, and nothing else', () => {
     const paths = project.report.files.map(({ path }) => path)
-    const expected = /^(?:dist\/.*\.(?:js|d\.ts|lua)|docs\/(?:[\w-]+\.md|grafana-dashboard\.json)|examples\/.*\.(?:mjs|md|py))$/
+    const expected =
+      /^(?:dist\/.*\.(?:js|d\.ts|lua)|docs\/(?:[\w-]+\.md|grafana-dashboard\.json)|examples\/.*\.(?:mjs|md|py))$/
     const others = paths.filter((path) => !expected.test(path))
     expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
     const { size, unpackedSize } = project.report

@@ -52,7 +52,14 @@ interface Store {
  */
 export async function runSoak({ minutes, progress = () => undefined }: SoakOptions): Promise<SoakResult> {
   await using redis = await startRedis()
-  const settings = { redisUrl: redis.url, logLevel: 'silent', handshakesPerSecond: 0, ...TIMES, ...LIMITS }
+  const settings = {
+    redisUrl: redis.url,
+    logLevel: 'silent',
+    handshakesPerSecond: 0,
+    addressHandshakesPerSecond: 0,
+    ...TIMES,
+    ...LIMITS,
+  }
   const hubs: ChildProcess[] = []
   const start = async (index: number, port: number): Promise<string> => {
     const hub = forkModule(HUB, [JSON.stringify({ ...settings, port })], ['--expose-gc'])

@@ -79,7 +79,8 @@ export async function runStorm(options: StormOptions): Promise<StormResult> {
     return child
   }
   try {
-    const settings = { port: 0, redisUrl: redis.url, logLevel: 'silent' }
+    // A real fleet comes from many addresses.
+    const settings = { port: 0, redisUrl: redis.url, logLevel: 'silent', addressHandshakesPerSecond: 0 }
     const old = start('hub', JSON.stringify({ ...settings, handshakesPerSecond: 0 }))
     const { url } = await told<{ url: string }>(old)
     const each = Math.ceil(clients / FLEETS)

@@ -23,6 +23,8 @@ export interface CoreFactory {
 export const CORE_LIMITS: CoreLimits = {
   eventsMax: 10_000,
   inboxMax: 10_000,
+  namespaceAgentsMax: 0,
+  namespaceInboxBytesMax: 0,
   httpInboxMax: 1_000,
   httpMessageTtlMs: 3_600_000,
   broadcastMax: 10_000,

@@ -48,10 +48,12 @@ export async function startPages(): Promise<Pages> {
     target: 'es2022',
   })
   const [bundle] = outputFiles
-  const client = await readFile(new URL('../../dist/client.min.js', import.meta.url))
-  const server = createServer(({ url }, response) => {
-    const script = url === '/page.js' ? bundle?.contents : url === '/client.min.js' ? client : null
-    response.setHeader('content-type', script === null ? 'text/html' : 'text/javascript')
+  const scripts = new Map([['/page.js', bundle?.contents]])
+  for (const name of ['client.min.js', 'client-parts.min.js'])
+    scripts.set(`/${name}`, await readFile(new URL(`../../dist/${name}`, import.meta.url)))
+  const server = createServer(({ url = '' }, response) => {
+    const script = scripts.get(url.split('?')[0] ?? '')
+    response.setHeader('content-type', script ? 'text/javascript' : 'text/html')
     response.end(script ?? HTML)
   })
   server.listen(0, '127.0.0.1')

@@ -3,6 +3,7 @@ import { addMark, parseMarks } from '../attempts.ts'
 import type { Lane } from '../inboxes.ts'
 import type { AgentRecord, PushMarks } from '../registry.ts'
 import { MemoryCursor } from './cursor.ts'
+import type { InboxBytes } from './inbox-bytes.ts'
 import { MemoryLane, type Expiries } from './lane.ts'
 import { MemoryProducer } from './producer.ts'
 import type { Scheduled } from './schedule.ts'
@@ -34,12 +35,18 @@ export class MemoryAgent implements Scheduled, Holder {
   // The one heard of last comes last. Only the producer of the latest session sends, so registering is all there is to hear.
   readonly #producers = new Map<string, MemoryProducer>()
 
-  constructor(record: AgentRecord, order: number, logHead: number, expiries: Expiries) {
+  constructor(
+    record: AgentRecord,
+    order: number,
+    logHead: number,
+    expiries: Expiries,
+    inboxBytes: InboxBytes,
+  ) {
     this.id = record.id
     this.order = order
     this.record = record
-    this.inbox = new MemoryLane(record.id, 'inbox', expiries)
-    this.replies = new MemoryLane(record.id, 'replies', expiries)
+    this.inbox = new MemoryLane(record.id, 'inbox', expiries, inboxBytes)
+    this.replies = new MemoryLane(record.id, 'replies', expiries, inboxBytes)
     this.cursor = new MemoryCursor(logHead)
   }
 

@@ -61,13 +61,15 @@ export class MemoryDeadLetters implements DeadLetters {
     const agent = agentId === null ? undefined : namespace.agents.get(agentId)
     if (agent === undefined) return 'unknown_target'
     const lane = isResponse(text) ? 'replies' : 'inbox'
-    const entry = { text, expiresAt, receiptTo: null, rejections: 0, dueAt: null }
-    if (agent.record.state.door !== undefined) {
-      namespace.endings.appendBounded(agent, lane, entry, now())
-      return 'redriven'
+    const isBeating = agent.record.state.door !== undefined
+    if (lane === 'inbox') {
+      const { inboxMax } = limits
+      if (!isBeating && inboxMax > 0 && agent.inbox.size >= inboxMax) return 'inbox_full'
+      if (!namespace.inboxBytes.hasRoomFor(text)) return 'quota_exceeded'
     }
-    if (lane === 'inbox' && limits.inboxMax > 0 && agent.inbox.size >= limits.inboxMax) return 'inbox_full'
-    namespace.endings.append(agent, lane, entry, null)
+    const entry = { text, expiresAt, receiptTo: null, rejections: 0, dueAt: null }
+    if (isBeating) namespace.endings.appendBounded(agent, lane, entry, now())
+    else namespace.endings.append(agent, lane, entry, null)
     return 'redriven'
   }
 }

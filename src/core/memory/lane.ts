@@ -1,4 +1,5 @@
 import type { Entry, Lane } from '../inboxes.ts'
+import type { InboxBytes } from './inbox-bytes.ts'
 import type { Schedule, Scheduled } from './schedule.ts'
 import { SparseLog } from './sparse-log.ts'
 
@@ -19,6 +20,8 @@ export interface StoredEntry extends Scheduled {
   readonly text: string
   readonly expiresAt: number | null
   readonly receiptTo: string | null
+  /** What it counts of the namespace's inboxes. */
+  readonly bytes: number
   /** The sender has been told that somebody works on it. */
   inProgress: boolean
   rejections: number
@@ -35,15 +38,17 @@ export class MemoryLane {
   readonly agentId: string
   readonly name: Lane
   readonly #expiries: Expiries
+  readonly #inboxBytes: InboxBytes
   readonly #entries = new SparseLog<StoredEntry>()
   // How many have a time to live: without any, nothing is scheduled.
   #mortal = 0
   #watched = false
 
-  constructor(agentId: string, name: Lane, expiries: Expiries) {
+  constructor(agentId: string, name: Lane, expiries: Expiries, inboxBytes: InboxBytes) {
     this.agentId = agentId
     this.name = name
     this.#expiries = expiries
+    this.#inboxBytes = inboxBytes
   }
 
   get size(): number {
@@ -62,18 +67,21 @@ export class MemoryLane {
 
   append({ text, expiresAt, receiptTo, rejections, dueAt }: NewEntry): number {
     const number = this.#entries.head + 1
+    const bytes = this.name === 'inbox' ? this.#inboxBytes.of(text) : 0
     const entry: StoredEntry = {
       lane: this,
       number,
       text,
       expiresAt,
       receiptTo,
+      bytes,
       inProgress: false,
       rejections,
       dueAt,
       slot: -1,
     }
     this.#entries.append(number, entry)
+    this.#inboxBytes.add(bytes)
     if (expiresAt !== null) {
       this.#mortal += 1
       if (this.#watched) this.#expiries.add(entry)
@@ -90,6 +98,7 @@ export class MemoryLane {
     const entry = this.#entries.get(number)
     if (entry === undefined) return undefined
     this.#entries.delete(number)
+    this.#inboxBytes.add(-entry.bytes)
     if (entry.expiresAt !== null) {
       this.#mortal -= 1
       this.#expiries.remove(entry)
@@ -118,7 +127,9 @@ export class MemoryLane {
   clear(): StoredEntry[] {
     this.watch(false)
     this.#mortal = 0
-    return this.#entries.clear()
+    const entries = this.#entries.clear()
+    for (const { bytes } of entries) this.#inboxBytes.add(-bytes)
+    return entries
   }
 }
 

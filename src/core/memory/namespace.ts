@@ -8,6 +8,7 @@ import type { MemoryBus } from './bus.ts'
 import { DeadList } from './dead-list.ts'
 import { Endings } from './endings.ts'
 import { expiryOf, type StoredEntry } from './lane.ts'
+import { InboxBytes } from './inbox-bytes.ts'
 import { Members } from './members.ts'
 import { NumberedLog } from './numbered-log.ts'
 import { Schedule } from './schedule.ts'
@@ -43,6 +44,7 @@ export class Namespace {
   readonly dead: DeadList
   readonly work: Work
   readonly endings: Endings
+  readonly inboxBytes: InboxBytes
   /** Agents whose grace or retention period runs. */
   readonly deadlines = new Schedule<MemoryAgent>((agent) => agent.deadline)
   readonly expiries = new Schedule<StoredEntry>(expiryOf)
@@ -57,6 +59,7 @@ export class Namespace {
     this.broadcasts = new NumberedLog(settings.limits.broadcastMax)
     this.dead = new DeadList(settings.limits.deadMax)
     this.work = new Work(settings.limits)
+    this.inboxBytes = new InboxBytes(settings.limits.namespaceInboxBytesMax)
     this.endings = new Endings({
       limits: settings.limits,
       agents: this.#agents,
@@ -123,6 +126,7 @@ export class Namespace {
       ++this.#order,
       this.broadcasts.head,
       this.expiries,
+      this.inboxBytes,
     )
     this.#agents.set(id, agent)
     this.#index(change, agent, null)

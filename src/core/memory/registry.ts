@@ -43,6 +43,8 @@ export class MemoryRegistry implements Registry {
         return { outcome: 'name_taken', holder: holder.id }
     }
 
+    if (known === undefined && this.#isFull(namespace, holder)) return { outcome: 'full' }
+
     const change = namespace.begin()
     const displaced = known === undefined ? null : displace(namespace, known)
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
@@ -85,6 +87,7 @@ export class MemoryRegistry implements Registry {
       const { status, door: other } = holder.record.state
       if (status !== 'offline' || other !== door) return { outcome: 'name_taken', holder: holder.id }
     }
+    if (known === undefined && this.#isFull(namespace, holder)) return { outcome: 'full' }
 
     const change = namespace.begin()
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
@@ -101,6 +104,13 @@ export class MemoryRegistry implements Registry {
     this.#schedule(namespace, agent, change.at + staleMs)
     namespace.elect(change)
     return { outcome: 'registered', events: change.events, resumed: known !== undefined }
+  }
+
+  /** Whether there is no room for another agent, where `leaving` (if any) makes way for it. */
+  #isFull(namespace: Namespace, leaving: MemoryAgent | undefined): boolean {
+    const { namespaceAgentsMax } = this.#namespaces.settings.limits
+    const agents = namespace.agents.size - (leaving === undefined ? 0 : 1)
+    return namespaceAgentsMax > 0 && agents >= namespaceAgentsMax
   }
 
   async beat(name: string, request: BeatRequest): Promise<BeatResult> {

@@ -78,27 +78,22 @@ export class MemorySends implements Sends {
   }
 
   #append(namespace: Namespace, send: Send, target: MemoryAgent, laneName: 'inbox' | 'replies'): SendOutcome {
-    const lane = target.lane(laneName)
-    const { inboxMax } = this.#namespaces.settings.limits
-    if (target.record.state.door !== undefined) {
-      const { sender, text, expiresAt, receipt } = send
-      const entry = {
-        text,
-        expiresAt,
-        receiptTo: receipt ? sender.agentId : null,
-        rejections: 0,
-        dueAt: null,
-      }
-      const number = namespace.endings.appendBounded(target, laneName, entry, this.#namespaces.settings.now())
-      return { outcome: 'stored', agentId: target.id, number }
-    }
-    if (laneName === 'inbox' && inboxMax > 0 && lane.size >= inboxMax) {
-      return { outcome: 'refused', code: 'inbox_full', repeated: false }
-    }
+    const { limits, now } = this.#namespaces.settings
     const { sender, text, expiresAt, receipt } = send
+    const isBeating = target.record.state.door !== undefined
+    if (laneName === 'inbox') {
+      if (!isBeating && limits.inboxMax > 0 && target.inbox.size >= limits.inboxMax) {
+        return { outcome: 'refused', code: 'inbox_full', repeated: false }
+      }
+      if (!namespace.inboxBytes.hasRoomFor(text)) {
+        return { outcome: 'refused', code: 'quota_exceeded', repeated: false }
+      }
+    }
     const receiptTo = receipt ? sender.agentId : null
     const entry = { text, expiresAt, receiptTo, rejections: 0, dueAt: null }
-    const number = namespace.endings.append(target, laneName, entry, sender.hub)
+    const number = isBeating
+      ? namespace.endings.appendBounded(target, laneName, entry, now())
+      : namespace.endings.append(target, laneName, entry, sender.hub)
     return { outcome: 'stored', agentId: target.id, number }
   }
 

@@ -93,6 +93,7 @@ export class RedisBroadcasts implements Broadcasts {
         rejection.reason ?? '',
         this.#store.limits.maxAttempts,
         rejection.fence ?? '',
+        this.#store.limits.namespaceInboxBytesMax,
       ],
     )
     if (typeof reply === 'number') return { outcome: 'requeued', number: reply, rejections: 1 }

@@ -50,6 +50,7 @@ export class RedisDeadLetters implements DeadLetters {
       this.#store.limits.inboxMax,
       this.#store.limits.queueMax,
       INLINE_MAX,
+      this.#store.limits.namespaceInboxBytesMax,
     ]
     for (const [index, { position, text, expiresAt }] of redrives.entries()) {
       const letter = letters[index]

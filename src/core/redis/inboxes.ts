@@ -111,6 +111,8 @@ export class RedisInboxes implements Inboxes {
     messageIds: readonly string[],
   ): Promise<void> {
     if (messageIds.length === 0) return
+    // What is over the bound is gone; room that an acknowledgement makes must not bring it back.
+    if (this.#store.limits.httpInboxMax > 0) await this.#expire(namespace, agentId, 'inbox', [0], false)
     const keys = this.#store.keys.of(namespace)
     await runWithSenders(
       this.#store,

@@ -37,7 +37,7 @@ export class NamespaceKeys {
     this.root = root
   }
 
-  /** hash: epoch, server, revision, leader, term; `quiet`, until when nobody is elected (ms); `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged */
+  /** hash: epoch, server, revision, leader, term; `quiet`, until when nobody is elected (ms); `order`, the last place given in work queues; `deadRemoved`, dead letters redriven or purged; `inboxBytes`, of texts in inboxes, as lua/_inbox.lua counts them */
   get meta(): string {
     return `${this.root}meta`
   }
@@ -136,7 +136,7 @@ export class NamespaceKeys {
     return `${this.root}orphaned`
   }
 
-  /** stream: unacknowledged entries, `0-<number>` → t text, x expiresAt */
+  /** stream: unacknowledged entries, `0-<number>` → t text (b: it is counted, see lua/_inbox.lua), x expiresAt */
   lane(agentId: string, lane: Lane): string {
     return `${this.root}${lane}:${agentId}`
   }

@@ -60,11 +60,12 @@ export class RedisRegistry implements Registry {
           LIMITS.producerWindow,
           request.registeredAt ?? '',
           request.owner ?? '',
+          this.#store.limits.namespaceAgentsMax,
         ],
       )) as string[]
       const [outcome, ...rest] = reply
       if (outcome === 'held') return { outcome, hub: rest[0] || null, fence: Number(rest[1]) }
-      if (outcome === 'not_owner') return { outcome }
+      if (outcome === 'not_owner' || outcome === 'full') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') return parseRegistered(rest)
       // An offline agent has the name: its keys have to be declared for it to be unregistered.
@@ -89,10 +90,11 @@ export class RedisRegistry implements Registry {
           request.staleMs,
           holder,
           request.registeredAt ?? '',
+          this.#store.limits.namespaceAgentsMax,
         ],
       )) as string[]
       const [outcome, ...rest] = reply
-      if (outcome === 'held') return { outcome }
+      if (outcome === 'held' || outcome === 'full') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') {
         const [resumed, ...events] = rest

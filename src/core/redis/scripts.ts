@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs'
 import type { Argument, Connections, ScriptReply } from './connections.ts'
 
 const RECEIPTS = ['_base', '_receipts'] as const
-const LANES = [...RECEIPTS, '_dead'] as const
+const LANES = [...RECEIPTS, '_dead', '_inbox'] as const
 const LOG = ['_base', '_dead', '_cursor'] as const
+const INBOX = ['_inbox'] as const
 const TASKS = [...LANES, '_tasks'] as const
 const REGISTRY = [...TASKS, '_registry'] as const
 
@@ -24,21 +25,21 @@ const PRELUDES = {
   snapshot: [],
   due: [],
   since: [],
-  send: ['_enqueue'],
+  send: [...INBOX, '_enqueue'],
   read: [],
   unread: [],
   depth: [],
   peek: [],
-  acknowledge: RECEIPTS,
-  settle: [],
-  'settle-receipts': RECEIPTS,
+  acknowledge: [...RECEIPTS, ...INBOX],
+  settle: INBOX,
+  'settle-receipts': [...RECEIPTS, ...INBOX],
   progress: RECEIPTS,
   reject: LANES,
   'expire-entries': LANES,
   'open-log': LOG,
   'read-log': [],
   'settle-log': LOG,
-  'reject-log': LOG,
+  'reject-log': [...LOG, ...INBOX],
   claim: TASKS,
   backlog: TASKS,
   held: TASKS,

@@ -197,6 +197,7 @@ class SendCall {
       limits.retentionMs,
       limits.httpInboxMax,
       limits.httpMessageTtlMs,
+      limits.namespaceInboxBytesMax,
       ...this.#agents.keys(),
       ...this.#laneArgs,
       ...this.#runs,

@@ -5,7 +5,7 @@ import type { Hub } from '../../hub/hub.ts'
 export function health(hub: Hub, version: string): FastifyPluginCallback {
   const startedAt = Date.now()
   return (app, _options, done) => {
-    app.get('/health', { config: { anyHost: true } }, () => ({
+    app.get('/health', { config: { anyHost: true, uncounted: true } }, () => ({
       status: 'healthy',
       version,
       uptime_seconds: Math.floor((Date.now() - startedAt) / 1_000),

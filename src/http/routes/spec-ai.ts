@@ -44,8 +44,15 @@ const STATUS: Readonly<Record<string, number>> = {
   name_taken: 409,
   payload_too_large: 413,
   inbox_full: 429,
+  quota_exceeded: 429,
   rate_limited: 429,
   internal: 500,
+}
+
+/** As `ack` and `pong` of a connection: who is over its rate must not lose what it acknowledges, or be offline for it. */
+const isUncounted = (url: string): boolean => {
+  const name = findRoute(url)?.name
+  return name === 'acknowledge' || name === 'heartbeat'
 }
 
 const INVALID: ReadonlySet<string> = new Set(['invalid_agent', 'invalid_name', 'invalid_capability'])
@@ -142,20 +149,24 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       (_request, body, parsed) => parsed(null, body),
     )
     app.setErrorHandler((error, request, reply) => answerError(hub, error, request, reply))
-    app.all(INNER_URL, { bodyLimit: BODY_MAX_BYTES }, (request, reply) => {
-      const route = findRoute(request.originalUrl)
-      if (route === null) return reply.code(404).send()
-      const method = request.method === 'HEAD' ? 'GET' : request.method
-      if (method !== route.method) {
-        return reply
-          .code(405)
-          .header('allow', route.method === 'GET' ? 'GET,HEAD' : route.method)
-          .send()
-      }
-      const id = decodeId(route.rawId)
-      if (id === null) throw new Refusal(400, `Invalid URL: Invalid UTF-8 in \`${route.idName}\``)
-      return handlers[route.name]({ id, ip: request.ip, reply, body: () => readBody(request) })
-    })
+    app.all(
+      INNER_URL,
+      { bodyLimit: BODY_MAX_BYTES, config: { uncounted: isUncounted } },
+      (request, reply) => {
+        const route = findRoute(request.originalUrl)
+        if (route === null) return reply.code(404).send()
+        const method = request.method === 'HEAD' ? 'GET' : request.method
+        if (method !== route.method) {
+          return reply
+            .code(405)
+            .header('allow', route.method === 'GET' ? 'GET,HEAD' : route.method)
+            .send()
+        }
+        const id = decodeId(route.rawId)
+        if (id === null) throw new Refusal(400, `Invalid URL: Invalid UTF-8 in \`${route.idName}\``)
+        return handlers[route.name]({ id, ip: request.ip, reply, body: () => readBody(request) })
+      },
+    )
     done()
   }
 }

@@ -12,6 +12,7 @@ import type { Connection } from '../connection.ts'
 import { Delivery } from '../delivery.ts'
 import { Flight } from '../flight.ts'
 import type { Namespace } from '../namespace.ts'
+import { namespaceFull } from '../namespace-full.ts'
 import { demand, need, registering } from '../needs.ts'
 import type { Task } from '../../core/queues.ts'
 import { Session } from '../session.ts'
@@ -166,6 +167,9 @@ async function register(
         'forbidden',
         `agent ${show(agentId)} was registered by another principal than ${show(subject)}; choose another id`,
       )
+    }
+    if (result.outcome === 'full') {
+      throw namespaceFull(namespace)
     }
     if (result.hub === null) {
       throw new MeshError(

@@ -194,12 +194,14 @@ local function remove(id, first_key, reason, counted)
   for lane_place, lane in ipairs({ 'i', 'r' }) do
     for _, entry in ipairs(redis.call('XRANGE', KEYS[first_key + lane_place - 1], '-', '+')) do
       local number, text = string.sub(entry[1], 3), entry[2][2]
+      count_out(entry)
       local rejected = redis.call('HGET', KEYS[first_key + 4], lane .. number)
       if not is_receipt(text) then bury(DEAD, text, id, reason, rejected and string.match(rejected, '^%d+') or 0) end
       if receipted then end_receipt(receipts, lane .. number, id, 'dead_lettered', reason) end
       if entry[2][3] then redis.call('ZREM', EXPIRIES, lane .. number .. ':' .. id) end
     end
   end
+  keep_count()
   -- Who lives by heartbeats had copies of the log's entries.
   if not state.door then give_up_owed(id, KEYS[first_key + 2], reason) end
   local fields = link(id, redis.call('HGET', AGENTS, id), false, state.door)

@@ -13,7 +13,7 @@ for place, lane in ipairs({ KEYS[2], KEYS[3] }) do
     local entries = redis.call('XRANGE', lane, from, '+', 'COUNT', 100)
     for _, entry in ipairs(entries) do
       if wanted[message_id(entry[2][2]) or false] then
-        found[#found + 1] = { lane = lane, id = entry[1], place = letter .. string.sub(entry[1], 3) }
+        found[#found + 1] = { lane = lane, stored = entry, place = letter .. string.sub(entry[1], 3) }
         needs_receipt(receipts, found[#found].place)
       end
     end
@@ -22,10 +22,12 @@ for place, lane in ipairs({ KEYS[2], KEYS[3] }) do
 end
 if missing then return missing end
 for _, entry in ipairs(found) do
-  redis.call('XDEL', entry.lane, entry.id)
+  redis.call('XDEL', entry.lane, entry.stored[1])
+  count_out(entry.stored)
   redis.call('HDEL', rejections, entry.place)
   redis.call('ZREM', expiries, entry.place .. ':' .. agent)
   end_receipt(receipts, entry.place, agent, 'acked')
 end
+keep_count()
 tell_entries()
 return #found

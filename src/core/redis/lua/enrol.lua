@@ -3,20 +3,25 @@
 -- KEYS[22..27]  the agent's own keys; KEYS[28..33] those of the agent that is guessed to hold the name; then the lanes of senders
 -- ARGV[1..7]    as in _tasks.lua
 -- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] door  ARGV[11] time until its silence makes it offline (ms)
--- ARGV[12] guessed name holder or ''  ARGV[13] when a new id was first registered (ms), before the store lost it, or ''; then senders as in
---   _receipts.lua
--- Returns {'held'} | {'name_taken', holder} | {'holder', id}: the guess was wrong | {'registered', resumed 0/1, event texts …}
+-- ARGV[12] guessed name holder or ''  ARGV[13] when a new id was first registered (ms), before the store lost it, or ''
+-- ARGV[14] agents of the namespace (0: no limit); then senders as in _receipts.lua
+-- Returns {'held'} | {'name_taken', holder} | {'holder', id}: the guess was wrong | {'full'} | {'registered', resumed 0/1, event texts …}
 local id, registration, door, stale, holder_guess = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11]), ARGV[12]
+local agents_max = tonumber(ARGV[14])
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 if session and not is_of(door, session) then return { 'held' } end
 
 local fields = cjson.decode(registration)
 local holder = redis.call('HGET', NAMES, fields.name)
-if holder and holder ~= id then
+local replaced = holder and holder ~= id
+if replaced then
   -- Only one of the same door makes way for it: nobody ends others' agents from here.
   local other = load_state(holder)
   if other.status ~= 'offline' or other.door ~= door then return { 'name_taken', holder } end
+end
+if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
+if replaced then
   if holder ~= holder_guess then return { 'holder', holder } end
   needs_removal(holder, OTHER, true)
   if missing then return missing end

@@ -42,6 +42,7 @@ for _, number in ipairs(numbers) do
       local reason = surplus[number] and 'inbox_overflow' or 'expired'
       if not is_receipt(entry[2][2]) then bury(dead, entry[2][2], agent, reason, rejected and string.match(rejected, '^%d+') or 0) end
       redis.call('XDEL', lane, entry[1])
+      count_out(entry)
       redis.call('HDEL', rejections, place)
       if surplus[number] then end_receipt(receipts, place, agent, 'dead_lettered', reason) else end_receipt(receipts, place, agent, 'expired') end
       expired = expired + 1
@@ -49,6 +50,7 @@ for _, number in ipairs(numbers) do
     redis.call('ZREM', expiries, place .. ':' .. agent)
   end
 end
+keep_count()
 announce()
 tell_entries()
 return expired

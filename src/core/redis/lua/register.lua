@@ -5,13 +5,12 @@
 -- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] hub  ARGV[11] session hash  ARGV[12] proof hash or ''
 -- ARGV[13] '1': proved  ARGV[14] fence of a silent holder or ''  ARGV[15] producer or ''  ARGV[16] guessed name holder or ''
 -- ARGV[17] producers remembered  ARGV[18] slots of a producer  ARGV[19] when a new id was first registered (ms), before the store lost it, or ''
--- ARGV[20] owner, or '': nobody's; then senders as in _receipts.lua
+-- ARGV[20] owner, or '': nobody's  ARGV[21] agents of the namespace (0: no limit); then senders as in _receipts.lua
 -- Returns {'not_owner'} | {'held', hub (or '': it lives by heartbeats), fence} | {'name_taken', holder} | {'holder', id}: the guess was wrong |
---         {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
+--         {'full'} | {'registered', fence, resumed 0/1, displaced hub or '', its fence, producer base, pending, holding, marks, event texts …}
 local id, registration, hub, hash, proof = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local proved, silent_fence, producer, holder_guess = ARGV[13] == '1', ARGV[14], ARGV[15], ARGV[16]
-local producers_max, slots = tonumber(ARGV[17]), tonumber(ARGV[18])
-local owner = ARGV[20]
+local producers_max, slots, owner, agents_max = tonumber(ARGV[17]), tonumber(ARGV[18]), ARGV[20], tonumber(ARGV[21])
 local PRODUCERS = KEYS[OWN + 3]
 
 -- Where either is nobody's, ownership is not looked at.
@@ -31,9 +30,13 @@ end
 
 local fields = cjson.decode(registration)
 local holder = redis.call('HGET', NAMES, fields.name)
-if holder and holder ~= id then
+local replaced = holder and holder ~= id
+if replaced then
   local held = load_state(holder)
   if held.status ~= 'offline' or is_anothers(held) then return { 'name_taken', holder } end
+end
+if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
+if replaced then
   if holder ~= holder_guess then return { 'holder', holder } end
   needs_removal(holder, OTHER, true)
   if missing then return missing end

@@ -18,6 +18,8 @@ if not requeue or (max > 0 and count >= max) then
   if reason == '' then reason = 'max_attempts' end
   if not is_receipt(entry[2][2]) then bury(dead, entry[2][2], agent, reason, count) end
   redis.call('XDEL', lane, entry[1])
+  count_out(entry)
+  keep_count()
   redis.call('HDEL', rejections, place)
   redis.call('ZREM', expiries, place .. ':' .. agent)
   end_receipt(receipts, place, agent, 'dead_lettered', reason)

@@ -4,8 +4,8 @@
 --   a work queue the last six are tasks, states (hashes), waiting (zset, by lex), sizes (hash), agenda (zset), orphaned (hash)
 -- ARGV[1] PUBLISH or SPUBLISH  [2] channel prefix  [3] hub  [4] inboxMax  [5] broadcastMax  [6] bytes of text a signal carries
 -- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs  [11] producers keys  [12] queueMax  [13] retention (ms, 0: for ever)
--- ARGV[14] entries of an inbox of an agent that lives by heartbeats (0: no limit)  [15] their time to live (ms, 0: for ever); then
---   the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
+-- ARGV[14] entries of an inbox of an agent that lives by heartbeats (0: no limit)  [15] their time to live (ms, 0: for ever)
+-- ARGV[16] bytes in the namespace's inboxes (0: no limit); then the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
 --   its place, fence (or '@<door>:', who has no session), place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
 --   'a' lane text | 'A' lane text expiresAt name asLeader receipts | 'l' lane text expiresAt asLeader receipts (lane 0: no guess;
 --     receipts: place of the key, 0: no receipt) | 'm' all|group|capability value echo text expiresAt asLeader
@@ -18,7 +18,7 @@ local META, NAMES, SESSIONS, MEMBERS, BROADCASTS, EXPIRIES = KEYS[1], KEYS[2], K
 local PUBLISH, CHANNELS, HUB, INBOX_MAX, LOG_MAX = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local INLINE, SLOTS, agents, lanes, runs = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local PRODUCERS, QUEUE_MAX, RETENTION = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local BEATING_MAX, BEATING_TTL, IDS = tonumber(ARGV[14]), tonumber(ARGV[15]), 15
+local BEATING_MAX, BEATING_TTL, BYTES_MAX, IDS = tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16]), 16
 local call, sub, find = redis.call, string.sub, string.find
 
 local sessions = {}
@@ -51,8 +51,9 @@ local function leads(agent, term)
   return leader[1] == agent and leader[2] == term
 end
 
--- An entry at the end of a lane: its number, or the code of a refusal. `receipts`: place of the key, nil or 0: no receipt.
-local function append(lane, text, expires, receipts, sender)
+-- An entry at the end of a lane: its number, or the code of a refusal. `receipts`: place of the key, nil or 0: no receipt. `copy`: of a broadcast;
+-- it is counted, and never refused.
+local function append(lane, text, expires, receipts, sender, copy)
   local agent, letter = lane_agent[lane], lane_letter[lane]
   if not sessions[agent] then return nil, 'unknown_target' end
   local key = KEYS[6 + lane]
@@ -65,13 +66,14 @@ local function append(lane, text, expires, receipts, sender)
     local length = lane_length[lane] or call('XLEN', key)
     lane_length[lane] = length
     if length >= INBOX_MAX then return nil, 'inbox_full' end
-    lane_length[lane] = length + 1
   end
-  local number
+  if letter == 'i' and BYTES_MAX > 0 and not copy and inbox_held + #text > BYTES_MAX then return nil, 'quota_exceeded' end
+  if lane_length[lane] then lane_length[lane] = lane_length[lane] + 1 end
+  local field, number = count_in(BYTES_MAX, letter, text), nil
   if expires == '' then
-    number = sub(call('XADD', key, '0-*', 't', text), 3)
+    number = sub(call('XADD', key, '0-*', field, text), 3)
   else
-    number = sub(call('XADD', key, '0-*', 't', text, 'x', expires), 3)
+    number = sub(call('XADD', key, '0-*', field, text, 'x', expires), 3)
     call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[IDS + agent])
   end
   if receipts and receipts > 0 then
@@ -148,7 +150,7 @@ local function broadcast(from, of, value, echo, text, expires, named)
       for _, id in ipairs(ids) do to[id] = copied[id] end
     end
     for id, lane in pairs(to) do
-      if echo or id ~= from then append(lane, text, expires) end
+      if echo or id ~= from then append(lane, text, expires, nil, nil, true) end
     end
   end
   local fields = { 't', text, 'f', from, 'e', echo and '1' or '0', 'r', list, 'x', expires }
@@ -267,6 +269,7 @@ for _ = 1, runs do
   if last ~= before then call('HSET', producers_key, producer .. '#last', string.format('%.0f', last)) end
 end
 
+keep_count()
 if begun and next(begun) then
   local capabilities = {}
   for capability in pairs(begun) do capabilities[#capabilities + 1] = capability end

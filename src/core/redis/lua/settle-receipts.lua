@@ -22,10 +22,14 @@ each(function(_, place, _, _, _, receipts) needs_receipt(receipts, place) end)
 if missing then return missing end
 
 each(function(id, place, agent, lane, rejections, receipts)
+  if inbox_held > 0 then
+    for _, entry in ipairs(redis.call('XRANGE', lane, id, id)) do count_out(entry) end
+  end
   redis.call('XDEL', lane, id)
   redis.call('HDEL', rejections, place)
   redis.call('ZREM', EXPIRIES, place .. ':' .. agent)
   end_receipt(receipts, place, agent, 'acked')
 end)
+keep_count()
 tell_entries()
 return 0

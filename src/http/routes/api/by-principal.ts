@@ -1,9 +1,19 @@
+import type { FastifyRequest } from 'fastify'
 import { MeshError } from '../../../../protocol/errors.ts'
 import { authenticateHeader } from '../../../auth/credentials.ts'
 import { permissionText } from '../../../auth/permission.ts'
 import { may, mayEnter, owns } from '../../../auth/principal.ts'
 import type { Hub } from '../../../hub/hub.ts'
 import type { Authorize } from './authorize.ts'
+
+/** Whose rate a request counts in; null: nobody's. Where the token is not accepted, the operation says so. */
+export async function subjectOf({ authenticator }: Hub, { headers }: FastifyRequest): Promise<string | null> {
+  if (!authenticator.required || headers.authorization === undefined) return null
+  return authenticateHeader(authenticator, headers.authorization).then(
+    ({ subject }) => subject,
+    () => null,
+  )
+}
 
 /** Judges requests by the principal of their `Authorization` header; while authentication is off everybody may do everything. */
 export const byPrincipal =

@@ -30,6 +30,7 @@ const STATUS = {
   invalid_name: 422,
   invalid_capability: 422,
   inbox_full: 429,
+  quota_exceeded: 429,
   rate_limited: 429,
   store_unavailable: 503,
   draining: 503,

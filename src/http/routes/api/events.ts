@@ -1,9 +1,10 @@
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { MeshError } from '../../../../protocol/errors.ts'
 import type { Operations } from '../../../hub/operations.ts'
 import { EventStream, type EventStreamOptions } from './event-stream.ts'
 import { operation, type Operation } from './operation.ts'
+import { API_PATH } from './refusal.ts'
 import { eventPatterns, filters, namespace, toWhere } from './schemas.ts'
 
 /** Readers of one hub. */
@@ -18,6 +19,10 @@ function readLastEventId(header: string | string[] | undefined): number | null {
   const revision = /^\d{1,16}$/.test(String(header)) ? Number(header) : 0
   return Number.isSafeInteger(revision) ? revision : 0
 }
+
+/** Whether an `EventSource` asks for events. */
+export const isEventSource = ({ headers, routeOptions }: FastifyRequest): boolean =>
+  routeOptions.url === `${API_PATH}/events` && headers.accept?.includes('text/event-stream') === true
 
 /** The events of a namespace as they happen. */
 export function events(operations: Operations, options: EventStreamOptions): readonly Operation[] {
@@ -90,7 +95,7 @@ export function events(operations: Operations, options: EventStreamOptions): rea
         } catch (error) {
           // An EventSource gives up for good at any other status; it is to come back.
           const isPassing = error instanceof MeshError && error.retryable
-          if (!isPassing || !request.headers.accept?.includes('text/event-stream')) throw error
+          if (!isPassing || !isEventSource(request)) throw error
           opened().end(`${error.code}: ${error.message}`, error.retryAfterMs ?? 1_000)
         }
         return undefined as never

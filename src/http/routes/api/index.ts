@@ -6,11 +6,11 @@ import type { Hub } from '../../../hub/hub.ts'
 import { Operations } from '../../../hub/operations.ts'
 import { agents } from './agents.ts'
 import type { Authorize } from './authorize.ts'
-import { byPrincipal } from './by-principal.ts'
+import { byPrincipal, subjectOf } from './by-principal.ts'
 import { deadLetters } from './dead-letters.ts'
 import { errorAnswer, sendError } from './errors.ts'
-import type { EventStreamOptions } from './event-stream.ts'
-import { events } from './events.ts'
+import { EventStream, type EventStreamOptions } from './event-stream.ts'
+import { events, isEventSource } from './events.ts'
 import { hubs } from './hubs.ts'
 import { inbox } from './inbox.ts'
 import { leader } from './leader.ts'
@@ -29,9 +29,13 @@ export interface ApiOptions extends Partial<EventStreamOptions> {
 const HEARTBEAT_MS = 15_000
 const SLOW_MS = 10_000
 
+const streamOptions = ({ heartbeatMs = HEARTBEAT_MS, slowMs = SLOW_MS }: ApiOptions): EventStreamOptions => ({
+  heartbeatMs,
+  slowMs,
+})
+
 /** Every operation of the API. */
 function allOperations(operations: Operations, options: ApiOptions, version: string): readonly Operation[] {
-  const { heartbeatMs = HEARTBEAT_MS, slowMs = SLOW_MS } = options
   const served: Operation[] = [
     ...agents,
     ...inbox,
@@ -40,7 +44,7 @@ function allOperations(operations: Operations, options: ApiOptions, version: str
     ...queues,
     ...hubs,
     ...leader,
-    ...events(operations, { heartbeatMs, slowMs }),
+    ...events(operations, streamOptions(options)),
   ]
   let document: Record<string, unknown> | null = null
   served.push(
@@ -146,7 +150,17 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
       { parseAs: 'string', bodyLimit: hub.settings.maxMessageBytes },
       readJson,
     )
-    app.setErrorHandler((error, _request, reply) => sendError(reply, errorAnswer(error, false, onFault)))
+    app.addHook('onRequest', async (request) => {
+      request.principalKey = await subjectOf(hub, request)
+    })
+    app.setErrorHandler((error, request, reply) => {
+      if (!(error instanceof MeshError) || !error.retryable || !isEventSource(request))
+        return sendError(reply, errorAnswer(error, false, onFault))
+      reply.hijack()
+      const stream = new EventStream(reply.raw, reply.getHeaders(), streamOptions(options))
+      stream.end(`${error.code}: ${error.message}`, error.retryAfterMs ?? 1_000)
+      return reply
+    })
     app.setNotFoundHandler((request, reply) => sendError(reply, notFound(served, request, reply)))
     for (const one of served) add(app, one)
     done()

@@ -51,7 +51,15 @@ export const messages = [
     body,
     status: 202,
     answer: sendResult,
-    errors: ['unknown_target', 'agent_taken', 'no_capable_agent', 'no_leader', 'inbox_full', 'draining'],
+    errors: [
+      'unknown_target',
+      'agent_taken',
+      'no_capable_agent',
+      'no_leader',
+      'inbox_full',
+      'quota_exceeded',
+      'draining',
+    ],
     async handle({ query, body: message, operations, authorize }) {
       const { from } = message
       await authorize(...subjectOf(message.to, query.namespace))

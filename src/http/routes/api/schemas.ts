@@ -252,7 +252,7 @@ export const redriveResult = z
       .array(
         z.strictObject({
           position: z.string(),
-          code: z.enum(['unknown_target', 'inbox_full', 'not_a_message']),
+          code: z.enum(['unknown_target', 'inbox_full', 'quota_exceeded', 'not_a_message']),
         }),
       )
       .describe('What could not be stored again, and stays'),

@@ -1,0 +1,54 @@
+import type { FastifyInstance } from 'fastify'
+import { errorBody } from '../../protocol/error-table.ts'
+import { MeshError } from '../../protocol/errors.ts'
+import type { Hub } from '../hub/hub.ts'
+import { RateTable } from '../hub/rate-table.ts'
+import type { Addresses } from './addresses.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whose request it is, as `Connection.principalKey`, set by an `onRequest` hook; null: nobody's, and it counts for its address. */
+    principalKey: string | null
+  }
+  interface FastifyContextConfig {
+    /** Which of its requests are never refused for their rate: those that acknowledge or are a sign of life, or ask how the hub is. */
+    uncounted?: true | ((url: string) => boolean)
+  }
+}
+
+/**
+ * Answers 429 with Retry-After to requests over the rate of their principal, which they share with its connections, or of their address;
+ * before their body is read.
+ */
+export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Addresses): void {
+  const { ratePerSecond, rateBurst } = hub.settings
+  const byAddress = new RateTable(ratePerSecond, rateBurst)
+  app.decorateRequest('principalKey', null)
+  app.addHook('preParsing', (request, _reply, _payload, done) => {
+    const { uncounted = false } = request.routeOptions.config
+    if (uncounted === true || (uncounted !== false && uncounted(request.originalUrl))) {
+      done()
+      return
+    }
+    const { principalKey } = request
+    const now = Date.now()
+    const waitMs =
+      principalKey === null
+        ? byAddress.take(addresses.keyOf(request.raw), now)
+        : hub.principalRates.take(principalKey, now)
+    if (waitMs === 0) {
+      done()
+      return
+    }
+    const text = 'more requests came than are taken; come back later'
+    done(new MeshError('rate_limited', text, { retryAfterMs: waitMs }))
+  })
+  // A route with other words for its errors has a handler of its own.
+  app.setErrorHandler((error, _request, reply) => {
+    if (!(error instanceof MeshError) || error.code !== 'rate_limited') return reply.send(error)
+    return reply
+      .code(429)
+      .header('Retry-After', Math.ceil((error.retryAfterMs ?? 0) / 1_000))
+      .send({ error: errorBody(error) })
+  })
+}
