@@ -3,6 +3,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect } from 'vitest'
@@ -12,7 +13,8 @@ import { SECURITY_HEADERS } from '../../src/http/security-headers.ts'
 import type { HubServer } from '../../src/server.ts'
 import { connectAgent, openSocket } from '../support/agent.ts'
 import { bearer, fileOfTest, joinAs, withSecret } from '../support/authentication.ts'
-import { redisOfFile, startTestHub } from '../support/hubs.ts'
+import { startApp } from '../support/app.ts'
+import { redisOfFile, startHurriedHub, startTestHub } from '../support/hubs.ts'
 import { MxpSocket } from '../support/mxp-agent.ts'
 import { MxpUdp } from '../support/mxp-udp.ts'
 import { sendRaw } from '../support/raw-http.ts'
@@ -254,6 +256,43 @@ testLines('D', {
       expect(headers.has('access-control-allow-origin')).toBe(false)
     }
   },
+  async D16() {
+    // The times themselves are in test/http/limits.test.ts.
+    await using app = await startApp({ patience: { headersTimeout: 100, connectionsCheckingInterval: 50 } })
+    const { statuses, closed } = await sendRaw(app, 'GET /health HTTP/1.1\r\nHost: loc', 500)
+    expect(closed).toBe(true)
+    await using hurried = await startHurriedHub(50)
+    await using silent = await openSocket(hurried)
+    return [String(statuses[0]), 'hello', String((await silent.closed).code)]
+  },
+  async D17() {
+    await using limited = await startTestHub('memory', {
+      ratePerSecond: 1,
+      rateBurst: 1,
+      addressHandshakesPerSecond: 1,
+      namespaceAgentsMax: 1,
+    })
+    const statuses = [1, 2, 3].map(async () => (await fetch(`${limited.httpUrl}/registry/agents`)).status)
+    expect(await Promise.all(statuses)).toContain(429)
+    await using first = await connectAgent(limited, { id: 'first' })
+    await using second = await openSocket(limited)
+    const agent = { id: 'second', name: 'second', capabilities: ['nlp'] }
+    const refusal = await second.refusal({ type: 'hello', protocol: 1, agent })
+    expect(refusal.code).toMatch(/quota|full|rate_limited/)
+    await first.roundTrip()
+    const sockets = Array.from({ length: 20 }, () => openSocket(limited).then((socket) => socket.cut()))
+    const refused = (await Promise.allSettled(sockets)).filter((one) => one.status === 'rejected')
+    expect(refused.map(({ reason }) => String(reason)).join()).toContain('429')
+    return ['429']
+  },
+  async D18() {
+    const path = (name: string) => fileURLToPath(new URL(`../support/certificates/${name}`, import.meta.url))
+    await using secured = await startTestHub('memory', { tlsCert: path('one.crt'), tlsKey: path('one.key') })
+    expect(secured.url).toMatch(/^wss:/)
+    // Who speaks plainly to it is not answered by it.
+    const { statuses } = await sendRaw(secured, `GET /registry/agents HTTP/1.1\r\n${HOST}\r\n`)
+    expect(statuses).not.toContain(200)
+  },
 })
 
 testLines('N', {
@@ -322,5 +361,10 @@ testLines('N', {
     expect(health).toHaveProperty('version')
     expect(health).toHaveProperty('active_sessions')
     return ['/health']
+  },
+  async N9() {
+    const { text } = await sendRaw(hub, `GET /health HTTP/1.1\r\n${HOST}\r\n`)
+    expect(text).toContain('"status":"healthy"')
+    return ['--tls-cert']
   },
 })
