@@ -10,6 +10,7 @@ import type { Principal } from '../auth/principal.ts'
 import type { Speak } from '../hub/dialect.ts'
 import type { Hub } from '../hub/hub.ts'
 import { Admission } from './admission.ts'
+import { authenticate } from './authenticate.ts'
 import { Gate, type Refusal } from './gate.ts'
 import { guard } from './guard.ts'
 import { health } from './routes/health.ts'
@@ -52,6 +53,9 @@ export function createApp(
   })
   const gate = new Gate(hub.settings)
   guard(app, gate)
+  // What is not served is nobody's business either.
+  const knock = authenticate(hub)
+  app.addHook('onRequest', async (request, reply) => (request.is404 ? knock(request, reply) : undefined))
   // As axum answers what it does not serve, for clients that were made for it.
   app.setNotFoundHandler((request, reply) => {
     const [url = '/'] = request.originalUrl.split('?')
@@ -62,7 +66,7 @@ export function createApp(
   app.register(ready(hub))
   app.register(mesh(PATH))
   app.register(specAi(hub))
-  if (scrape !== null) app.register(metrics(scrape))
+  if (scrape !== null) app.register(metrics(hub, scrape))
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,

@@ -83,7 +83,7 @@ export class MxpRegistry {
     })
     if (result.outcome === 'name_taken')
       throw new RegistryError('AGENT_NAME_EXISTS', `Agent name already exists: ${agent.name}`)
-    if (result.outcome === 'held')
+    if (result.outcome !== 'registered')
       throw new RegistryError(
         'AGENT_ID_EXISTS',
         `Agent id belongs to an agent that is not of MXP: ${agent.id}`,
@@ -102,7 +102,7 @@ export class MxpRegistry {
       door: 'mxp',
       staleMs: this.#hub.settings.mxpStaleMs,
     })
-    if (result.outcome === 'unknown') {
+    if (result.outcome !== 'alive') {
       return respond(message, {
         ...heartbeat(agentId, Date.now()),
         success: false,

@@ -9,6 +9,7 @@ import type {
   Settlement,
   Unread,
 } from '../inboxes.ts'
+import { isOwnedBy } from './agent.ts'
 import { messageIdOf } from './endings.ts'
 import type { MemoryLane } from './lane.ts'
 import type { Namespaces } from './namespaces.ts'
@@ -48,9 +49,14 @@ export class MemoryInboxes implements Inboxes {
       .filter(({ inbox, replies, work }) => inbox || replies || work)
   }
 
-  async peek(name: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
+  async peek(
+    name: string,
+    { agentId, door, owner }: Member,
+    maxBytes: number,
+  ): Promise<readonly string[] | 'not_owner'> {
     const agent = this.#namespaces.find(name)?.agents.get(agentId)
     if (agent?.record.state.door !== door) return []
+    if (!isOwnedBy(agent, owner)) return 'not_owner'
     const now = this.#namespaces.settings.now()
     const texts: string[] = []
     let bytes = 0
@@ -65,10 +71,15 @@ export class MemoryInboxes implements Inboxes {
     return texts
   }
 
-  async acknowledge(name: string, { agentId, door }: Member, messageIds: readonly string[]): Promise<void> {
+  async acknowledge(
+    name: string,
+    { agentId, door, owner }: Member,
+    messageIds: readonly string[],
+  ): Promise<'done' | 'not_owner'> {
     const namespace = this.#namespaces.find(name)
     const agent = namespace?.agents.get(agentId)
-    if (namespace === undefined || agent?.record.state.door !== door) return
+    if (namespace === undefined || agent?.record.state.door !== door) return 'done'
+    if (!isOwnedBy(agent, owner)) return 'not_owner'
     const ids = new Set<string | null>(messageIds)
     const at = this.#namespaces.settings.now()
     for (const lane of [agent.inbox, agent.replies]) {
@@ -78,6 +89,7 @@ export class MemoryInboxes implements Inboxes {
         if (entry !== undefined) namespace.endings.settle(entry, agentId, at)
       }
     }
+    return 'done'
   }
 
   async settle(name: string, settlements: readonly Settlement[]): Promise<void> {

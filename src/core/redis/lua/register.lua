@@ -14,11 +14,8 @@ local producers_max, slots = tonumber(ARGV[17]), tonumber(ARGV[18])
 local owner = ARGV[20]
 local PRODUCERS = KEYS[OWN + 3]
 
--- Where either is nobody's, ownership is not looked at.
-local function is_anothers(state) return owner ~= '' and state.owner and state.owner ~= owner end
-
 local state = load_state(id)
-if state and is_anothers(state) then return { 'not_owner' } end
+if state and is_anothers(state, owner) then return { 'not_owner' } end
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
@@ -33,7 +30,7 @@ local fields = cjson.decode(registration)
 local holder = redis.call('HGET', NAMES, fields.name)
 if holder and holder ~= id then
   local held = load_state(holder)
-  if held.status ~= 'offline' or is_anothers(held) then return { 'name_taken', holder } end
+  if held.status ~= 'offline' or is_anothers(held, owner) then return { 'name_taken', holder } end
   if holder ~= holder_guess then return { 'holder', holder } end
   needs_removal(holder, OTHER, true)
   if missing then return missing end
