@@ -42,7 +42,9 @@ const HOST_NAME = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/i
 export const settingsSchema = z.object({
   host: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
   port: flag(0, 65_535, 7171, 'Port to listen on; 0 takes any free one.'),
-  insecureOpen: yes('Whether to listen beyond the loopback address without authentication.'),
+  insecureOpen: yes(
+    'Whether to listen beyond the loopback address without authentication, and to have the MXP registry over UDP, which has none, beyond it or beside authentication.',
+  ),
   tokensFile: file('JSON file of the tokens that are let in, read again when it changes.'),
   jwtSecretFile: file('File of the secret that JSON Web Tokens are signed with (HS256).'),
   jwtKeyFile: file('File of the public key, or keys, of JSON Web Tokens: PEM, JWK or JWK set.'),
