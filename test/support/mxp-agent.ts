@@ -41,9 +41,13 @@ export class MxpSocket implements AsyncDisposable {
     webSocket.on('error', () => undefined)
   }
 
-  static async open(hub: HubServer | string, protocols: readonly string[] = ['mxp.v1']): Promise<MxpSocket> {
+  static async open(
+    hub: HubServer | string,
+    protocols: readonly string[] = ['mxp.v1'],
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<MxpSocket> {
     const url = typeof hub === 'string' ? hub : hub.url
-    const socket = new MxpSocket(new WebSocket(url, [...protocols], { perMessageDeflate: false }))
+    const socket = new MxpSocket(new WebSocket(url, [...protocols], { perMessageDeflate: false, headers }))
     await new Promise<void>((resolve, reject) => {
       socket.webSocket.once('open', resolve)
       socket.webSocket.once('error', reject)
