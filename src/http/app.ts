@@ -12,10 +12,10 @@ import type { Hub } from '../hub/hub.ts'
 import { RateTable } from '../hub/rate-table.ts'
 import { Addresses } from './addresses.ts'
 import { Admission } from './admission.ts'
+import { doubledRefusal, Gate, type Refusal } from './gate.ts'
 import { api, type ApiOptions } from './routes/api/index.ts'
 import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
 import { authenticate } from './authenticate.ts'
-import { Gate, type Refusal } from './gate.ts'
 import { guard } from './guard.ts'
 import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
@@ -226,7 +226,7 @@ function refuse(
   request: IncomingMessage,
   subprotocols: readonly string[],
 ): string | null {
-  const refusal = gate.refusal(request.headers, request.url)
+  const refusal = doubledRefusal(request.rawHeaders) ?? gate.refusal(request.headers, request.url)
   if (refusal) return answer(`${refusal.status} ${REASONS[refusal.status]}`, refusal.text)
   const [path] = (request.url ?? '').split('?')
   if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)

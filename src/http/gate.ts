@@ -37,6 +37,9 @@ function nameOf(host: string | undefined): string | null {
   return match?.[1]?.toLowerCase().replace(/\.$/, '') ?? null
 }
 
+/** The name in a request's target, where that is a whole URL, as for proxies; null in all others. */
+const targetName = (url = ''): string | null => /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1] ?? null
+
 const isWeb = (origin: URL): boolean => origin.protocol === 'http:' || origin.protocol === 'https:'
 
 const parseOrigin = (origin: string): URL | null => (URL.canParse(origin) ? new URL(origin) : null)
@@ -71,16 +74,35 @@ export class Gate {
     return url !== null && isWeb(url) && this.#names.has(url.hostname)
   }
 
+  #isName(host: string | undefined): boolean {
+    const name = nameOf(host)
+    return name !== null && this.#names.has(name)
+  }
+
   /** Null: it may pass. */
   refusal(headers: IncomingHttpHeaders, url: string | undefined): Refusal | null {
-    const name = nameOf(headers.host)
-    if (name === null || !this.#names.has(name))
+    if (!this.#isName(headers.host) || !this.#isName(targetName(url) ?? headers.host))
       return { status: 403, text: 'This hub does not go by that name (Host); add it to --allowed-hosts' }
     const { origin } = headers
     if (origin !== undefined && !this.isListed(origin) && !this.#isOwn(origin))
       return { status: 403, text: 'Pages of that Origin may not use this hub; add it to --allowed-origins' }
     return tokenRefusal(url)
   }
+}
+
+/** What says who asks, and so has to be said once: who reads the other one would think of somebody else. */
+const SAID_ONCE: ReadonlySet<string> = new Set(['host', 'origin', 'authorization'])
+
+/** Refuses a request that says twice who asks. `rawHeaders`: names and values by turns, as they came. */
+export function doubledRefusal(rawHeaders: readonly string[]): Refusal | null {
+  const seen = new Set<string>()
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]?.toLowerCase() ?? ''
+    if (!SAID_ONCE.has(name)) continue
+    if (seen.has(name)) return { status: 400, text: `Send the header ${name} once, not twice` }
+    seen.add(name)
+  }
+  return null
 }
 
 /** Refuses a token in a URL, also where nothing else is asked. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Gate, tokenRefusal } from './gate.ts'
+import { doubledRefusal, type Gate, tokenRefusal } from './gate.ts'
 import { isApi, sendRefusal } from './routes/api/refusal.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
@@ -20,9 +20,10 @@ export function guard(app: FastifyInstance, gate: Gate): void {
     reply.headers(SECURITY_HEADERS)
     const { headers, raw } = request
     const refusal =
-      request.routeOptions.config.anyHost === true && headers.origin === undefined
+      doubledRefusal(raw.rawHeaders) ??
+      (request.routeOptions.config.anyHost === true && headers.origin === undefined
         ? tokenRefusal(raw.url)
-        : gate.refusal(headers, raw.url)
+        : gate.refusal(headers, raw.url))
     if (refusal) {
       if (isApi(request.url)) sendRefusal(refusal, reply)
       else reply.code(refusal.status).send({ error: refusal.text })

@@ -14,17 +14,37 @@ export interface Filter {
   readonly name: string | null
 }
 
+/** Alternatives (`||`) of a range: an agent is compared with each of them. */
+const ALTERNATIVES_MAX = 16
+/** Versions of which an answer is remembered: agents of a mesh have few, and one is asked of many. */
+const REMEMBERED_MAX = 64
+
 function parseRange(version: string): Range {
   try {
-    return new Range(version)
+    const range = new Range(version)
+    if (range.set.length <= ALTERNATIVES_MAX) return range
+    throw new RangeError(`${range.set.length} alternatives, at most ${ALTERNATIVES_MAX} are allowed`)
   } catch (cause) {
     throw new MeshError(
       'bad_frame',
-      `where.version ${show(version)} is no npm semver range; write one like "^1.2" or ">=1 <3"`,
+      `where.version ${show(version)} is no npm semver range; write one like "^1.2" or ">=1 <3", with at most ${ALTERNATIVES_MAX} alternatives`,
       {
         cause,
       },
     )
+  }
+}
+
+/** Whether versions are in a range. */
+function inRange(range: Range): (version: string) => boolean {
+  const known = new Map<string, boolean>()
+  return (version) => {
+    const before = known.get(version)
+    if (before !== undefined) return before
+    if (known.size === REMEMBERED_MAX) known.clear()
+    const now = range.test(version)
+    known.set(version, now)
+    return now
   }
 }
 
@@ -38,7 +58,7 @@ export function toFilter(where: Where | null | undefined, defaultStatus: readonl
   const statuses = new Set<AgentStatus>(where?.status ?? defaultStatus)
   const name = where?.name ?? null
   const group = where?.group ?? null
-  const range = where?.version == null ? null : parseRange(where.version)
+  const matchesVersion = where?.version == null ? null : inRange(parseRange(where.version))
   const metadata = Object.entries(where?.metadata ?? {})
   return {
     capabilities: all,
@@ -54,7 +74,9 @@ export function toFilter(where: Where | null | undefined, defaultStatus: readonl
       for (const [key, value] of metadata) {
         if (!Object.hasOwn(registration.metadata, key) || registration.metadata[key] !== value) return false
       }
-      return range === null || (registration.version !== null && range.test(registration.version))
+      return (
+        matchesVersion === null || (registration.version !== null && matchesVersion(registration.version))
+      )
     },
   }
 }

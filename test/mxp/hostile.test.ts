@@ -1,11 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encode, MXP_FLAGS, MXP_TYPES, type MxpMessage, type MxpType } from '../../src/mxp/index.ts'
-import type { Log } from '../../src/observability/log.ts'
-import { type HubServer, startHub } from '../../src/server.ts'
 import { connectAgent } from '../support/agent.ts'
 import { connectMxp, type MxpSocket } from '../support/mxp-agent.ts'
 import { freshId, MxpUdp } from '../support/mxp-udp.ts'
+import { startWatched } from '../support/watched.ts'
 
 const TYPES = Object.keys(MXP_TYPES) as MxpType[]
 const ANSWERS: readonly MxpType[] = ['Response', 'Ack', 'Error']
@@ -57,21 +56,6 @@ const messages: fc.Arbitrary<MxpMessage> = fc.record({
   traceId: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   payload: payloads,
 })
-
-/** A hub, and what it told as its own fault. */
-async function startWatched(): Promise<{ readonly hub: HubServer; readonly faults: unknown[] }> {
-  const faults: unknown[] = []
-  const nothing = (): void => undefined
-  const logger: Log = {
-    error: (...told: unknown[]) => void faults.push(told),
-    warn: nothing,
-    info: nothing,
-    debug: nothing,
-    child: () => logger,
-  }
-  const hub = await startHub({ port: 0, mxpUdpPort: 0, mxpUdpRatePerSecond: 0, ratePerSecond: 0, logger })
-  return { hub, faults }
-}
 
 describe('whatever comes', () => {
   it(
