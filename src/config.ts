@@ -55,7 +55,9 @@ export const settingsSchema = z.object({
     'PEM file of the certificate, with those between it and its authority, for TLS on the port; read again when it changes.',
   ),
   tlsKey: file('PEM file of the key to that certificate; read again when it changes.'),
-  insecureOpen: yes('Whether to listen beyond the loopback address without authentication.'),
+  insecureOpen: yes(
+    'Whether to listen beyond the loopback address without authentication, and to have the MXP registry over UDP, which has none, beyond it or beside authentication.',
+  ),
   tokensFile: file('JSON file of the tokens that are let in, read again when it changes.'),
   jwtSecretFile: file('File of the secret that JSON Web Tokens are signed with (HS256).'),
   jwtKeyFile: file('File of the public key, or keys, of JSON Web Tokens: PEM, JWK or JWK set.'),
@@ -329,7 +331,7 @@ const REDIS_FILES = ['redisCa', 'redisCert', 'redisKey'] as const
 
 /** Where settings would let in other people than was meant. */
 function accessConflictsOf(settings: Settings): string[] {
-  const { host, insecureOpen, jwtAlgorithms } = settings
+  const { host, insecureOpen, jwtAlgorithms, mxpUdpPort, mxpUdpHost } = settings
   const conflicts: string[] = []
   const sources = KEY_SOURCES.filter((name) => settings[name] !== undefined)
   if (!isAuthenticated(settings) && !isLoopback(host) && !insecureOpen)
@@ -340,7 +342,24 @@ function accessConflictsOf(settings: Settings): string[] {
         `without authentication whoever reaches this port may read and send everything; set ${bothNames('tokensFile')} or one of ${KEY_SOURCES.map(flagOf).join(', ')}, or say ${flagOf('insecureOpen')}`,
       ),
     )
-  if (insecureOpen && isAuthenticated(settings))
+  const hasUdp = mxpUdpPort !== undefined
+  if (hasUdp && !insecureOpen && isAuthenticated(settings))
+    conflicts.push(
+      issueText(
+        'mxpUdpPort',
+        mxpUdpPort,
+        `the MXP registry over UDP asks for no proof, so it does not go with authentication; leave it out, or say ${bothNames('insecureOpen')} as well: then whoever reaches that port may register, find and unregister there`,
+      ),
+    )
+  if (hasUdp && !insecureOpen && !isAuthenticated(settings) && !isLoopback(mxpUdpHost))
+    conflicts.push(
+      issueText(
+        'mxpUdpHost',
+        mxpUdpHost,
+        `the MXP registry over UDP asks for no proof: whoever reaches it may register, find and unregister there; leave it on a loopback address, or say ${bothNames('insecureOpen')}`,
+      ),
+    )
+  if (insecureOpen && isAuthenticated(settings) && !hasUdp)
     conflicts.push(`${bothNames('insecureOpen')} does not go with authentication; leave one of them out`)
   if (sources.length > 1)
     conflicts.push(`${sources.map(bothNames).join(' and ')} do not go together; set one of them`)

@@ -44,6 +44,29 @@ describe('a hub that is reached from elsewhere', () => {
     )
   })
 
+  it.each([{ tokensFile: 'file' }, { jwtSecretFile: 'file' }, { jwksUrl: 'https://id.example/keys' }])(
+    'with %j does not open the MXP registry, which asks for no proof, unless it is told to',
+    (authentication) => {
+      const settings = { ...authentication, mxpUdpPort: 9000 }
+      expect(problem(settings)).toContain('--mxp-udp-port (MESHWIRE_MXP_UDP_PORT) is 9000')
+      expect(problem(settings)).toContain('--insecure-open')
+      expect(problem({ ...settings, insecureOpen: true })).toBe('')
+      expect(problem({ ...settings, mxpUdpHost: '0.0.0.0', insecureOpen: true })).toBe('')
+      expect(problem(authentication)).toBe('')
+    },
+  )
+
+  it('without authentication has the MXP registry on loopback only, unless it is told otherwise', () => {
+    for (const mxpUdpHost of ['0.0.0.0', '::', '10.0.0.1', 'hub.example']) {
+      const settings = { mxpUdpHost, mxpUdpPort: 9000 }
+      expect(problem(settings)).toContain(`--mxp-udp-host (MESHWIRE_MXP_UDP_HOST) is "${mxpUdpHost}"`)
+      expect(problem(settings)).toContain('--insecure-open')
+      expect(problem({ ...settings, insecureOpen: true })).toBe('')
+      expect(problem({ mxpUdpHost })).toBe('')
+    }
+    expect(problem({ mxpUdpHost: '::1', mxpUdpPort: 0 })).toBe('')
+  })
+
   it('starts with --insecure-open, without a value too', async () => {
     const args = [
       MAIN,

@@ -65,6 +65,8 @@ export type RejectResult =
 export interface Member {
   readonly agentId: string
   readonly door: Door
+  /** Who has to be its owner; null or absent: ownership is not looked at. */
+  readonly owner?: string | null
 }
 
 /**
@@ -94,11 +96,11 @@ export interface Inboxes {
   depth(namespace: string, agentId: string): Promise<Readonly<Record<Lane, LaneDepth>> | null>
   /**
    * The texts that wait for a member, in order; nothing is taken. What is over `httpInboxMax` or too old counts as gone. About `maxBytes` of the oldest
-   * at most, one at least.
+   * at most, one at least. `not_owner`: the member is another's, or nobody's.
    */
-  peek(namespace: string, member: Member, maxBytes: number): Promise<readonly string[]>
-  /** Deletes a member's messages by their ids; unknown ones are ignored. Repeating it is safe. */
-  acknowledge(namespace: string, member: Member, messageIds: readonly string[]): Promise<void>
+  peek(namespace: string, member: Member, maxBytes: number): Promise<readonly string[] | 'not_owner'>
+  /** Deletes a member's messages by their ids; unknown ones are ignored. Repeating it is safe. `not_owner`: nothing was deleted. */
+  acknowledge(namespace: string, member: Member, messageIds: readonly string[]): Promise<'done' | 'not_owner'>
   /** Deletes entries; unknown ones are ignored. Repeating it is safe. */
   settle(namespace: string, settlements: readonly Settlement[]): Promise<void>
   /** Counts a rejection; with the last one allowed, or without `requeue`, the entry goes to the dead letters (its `reason`, else `max_attempts`). */

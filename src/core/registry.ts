@@ -11,6 +11,8 @@ export interface AgentState {
   readonly connected: boolean
   /** Of an agent that lives by heartbeats (see `Registry.enrol`), the door they come in by; else absent. */
   readonly door?: Door
+  /** Whose it is (see `RegisterRequest.owner`); absent: nobody's. */
+  readonly owner?: string
   /** The hub that has its connection, or had the last one. */
   readonly hub: string | null
   /** Milliseconds since 1970; kept when the id registers again. */
@@ -124,6 +126,8 @@ export interface EnrolRequest {
   readonly staleMs: number
   /** As in {@link RegisterRequest}. */
   readonly registeredAt?: number | null
+  /** As in {@link RegisterRequest}. */
+  readonly owner?: string | null
 }
 
 export type EnrolResult =
@@ -135,10 +139,12 @@ export type EnrolResult =
     }
   /** The id is not one of this door: nothing was changed. */
   | { readonly outcome: 'held' }
-  /** `holder` has the name and is not offline, or not of this door. */
+  /** `holder` has the name and is not offline, or not of this door, or has another owner. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
   /** As in {@link RegisterResult}. */
   | { readonly outcome: 'full' }
+  /** The agent is registered, and has another owner: nothing was changed. */
+  | { readonly outcome: 'not_owner' }
 
 export interface BeatRequest {
   readonly agentId: string
@@ -149,6 +155,8 @@ export interface BeatRequest {
   readonly status?: 'online' | 'degraded' | null
   /** Null leaves the reason, `""` clears it. */
   readonly statusReason?: string | null
+  /** Who has to be its owner; null or absent: ownership is not looked at. */
+  readonly owner?: string | null
 }
 
 export type BeatResult =
@@ -163,6 +171,8 @@ export type BeatResult =
     }
   /** No agent of this door has the id. */
   | { readonly outcome: 'unknown' }
+  /** One has, and it is another's, or nobody's: nothing was changed. */
+  | { readonly outcome: 'not_owner' }
 
 export interface UpdateRequest {
   readonly agentId: string
@@ -187,6 +197,8 @@ export interface LeaveRequest {
   readonly fence: number | null
   /** Only an agent leaves that lives by heartbeats of this door. */
   readonly door?: Door
+  /** With a door: who has to be the agent's owner; null or absent: ownership is not looked at. */
+  readonly owner?: string | null
   readonly departure: Departure
   readonly graceMs: number
   /** How far this session pushed, added to what `register` returned; null where it is not known. */
@@ -208,6 +220,9 @@ export interface ReclaimRequest {
 export type ChangeResult =
   | { readonly outcome: 'changed'; readonly events: readonly RegistryEvent[] }
   | { readonly outcome: 'fenced' }
+
+/** `not_owner`: an agent of the door has the id, and it is another's, or nobody's; nothing was changed. */
+export type LeaveResult = ChangeResult | { readonly outcome: 'not_owner' }
 
 export interface RegistrySnapshot {
   /**
@@ -251,8 +266,8 @@ export interface Registry {
    * Registers an agent that lives by heartbeats and holds no connection, or refreshes its registration, with the events of `register`. It has no
    * session, so it claims no work and reads no log: copies of broadcasts go to its inbox while it is not offline. When `staleMs` have gone by without
    * a sign of life `due` names it and `expire` makes it offline; for the retention period a heartbeat brings it back. An id that is registered
-   * otherwise stays as it is (`held`), and so does whoever has the name and is not an offline agent of the same door. A later `register` may take an id
-   * over that is offline.
+   * otherwise stays as it is (`held`), and so does whoever has the name and is not an offline agent of the same door and of no other owner. A later `register` may take an id
+   * over that is offline. `not_owner` comes before `held`.
    */
   enrol(namespace: string, request: EnrolRequest): Promise<EnrolResult>
   /**
@@ -263,7 +278,7 @@ export interface Registry {
   /** Events: `agent.updated` if `registration` is given or a reason alone changed, then `agent.status_changed` if the status did. */
   update(namespace: string, request: UpdateRequest): Promise<ChangeResult>
   /** Repeating it is safe. Events: `agent.updated` (not connected), `agent.status_changed`, `agent.unregistered`, as they apply. */
-  leave(namespace: string, request: LeaveRequest): Promise<ChangeResult>
+  leave(namespace: string, request: LeaveRequest): Promise<LeaveResult>
   /**
    * Makes a session live again that somebody declared lost (`leave` with `lost`) while its hub still has its connection: its hub gave no
    * sign of life for a while. Nothing changes where it is live on that hub. Events: `agent.updated`, then `agent.status_changed`

@@ -13,6 +13,10 @@ export interface Sender {
    * always the latter. Sends of it have no `seq`, and the outcome of a broadcast names its recipients.
    */
   readonly door?: Door | 'operator'
+  /** With a door: who has to be the owner of an id that is registered; null or absent: ownership is not looked at. */
+  readonly owner?: string | null
+  /** With a door: the id has to be registered; who sends may not speak for it otherwise. */
+  readonly registered?: boolean
   /** Null: this client numbers nothing. */
   readonly producer: string | null
 }

@@ -15,6 +15,7 @@ import { Admission } from './admission.ts'
 import { doubledRefusal, Gate, type Refusal } from './gate.ts'
 import { api, type ApiOptions } from './routes/api/index.ts'
 import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
+import { authenticate } from './authenticate.ts'
 import { guard } from './guard.ts'
 import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
@@ -96,6 +97,9 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   guard(app, gate)
   const addresses = new Addresses(hub.settings.trustedProxies)
   limitRequests(app, hub, addresses)
+  // What is not served is nobody's business either.
+  const knock = authenticate(hub)
+  app.addHook('onRequest', async (request, reply) => (request.is404 ? knock(request, reply) : undefined))
   // As axum answers what it does not serve, for clients that were made for it.
   app.setNotFoundHandler((request, reply) => {
     const [url = '/'] = request.originalUrl.split('?')
@@ -106,7 +110,7 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   app.register(ready(hub))
   app.register(mesh(PATH))
   app.register(specAi(hub))
-  if (scrape !== null) app.register(metrics(scrape))
+  if (scrape !== null) app.register(metrics(hub, scrape))
   app.register(api(hub, version, options.api), { prefix: API_PATH })
   const server = new WebSocketServer({
     noServer: true,

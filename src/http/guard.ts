@@ -5,7 +5,7 @@ import { SECURITY_HEADERS } from './security-headers.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Answered by whatever name the hub was found: what a load balancer asks by address, and tells nothing of agents. */
+    /** Answered by whatever name the hub was found: what is asked for by address, as load balancers and Prometheus do. */
     readonly anyHost?: boolean
   }
 }

@@ -7,7 +7,7 @@ import type { Addresses } from './addresses.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whose request it is, as `Connection.principalKey`, set by an `onRequest` hook; null: nobody's, and it counts for its address. */
+    /** Whose request it is, the subject of its principal, set by an `onRequest` hook; null: nobody's, and it counts for its address. */
     principalKey: string | null
   }
   interface FastifyContextConfig {

@@ -21,6 +21,10 @@ export interface DoorMessage {
   readonly id: string
   /** An agent of this door, or an id that nobody has. */
   readonly source: string
+  /** Who has to own the source where it is registered; null: ownership is not looked at. */
+  readonly owner: string | null
+  /** Whether the source may be an id that nobody has. */
+  readonly isFree: boolean
   /** Null: everybody but the source. */
   readonly target: string | null
   readonly messageType: string
@@ -42,6 +46,9 @@ export interface Beaten {
   readonly leader: string | null
 }
 
+const notOwner = (agentId: string, owner: string | null): MeshError =>
+  new MeshError('forbidden', `agent ${show(agentId)} was registered by another principal than ${show(owner)}`)
+
 /** Rejects with `store_unavailable` where `work` takes too long; it may still be done. */
 export async function promptly<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
@@ -62,7 +69,8 @@ export async function promptly<T>(work: Promise<T>): Promise<T> {
 
 /**
  * Where agents without a connection come in: one door of this hub into one namespace. Everything it does it does for agents of this door
- * only, which the store sees to. All of it rejects with MeshError `store_unavailable` within a few seconds where the store does not answer.
+ * only, and where an `owner` is given (the subject of a token; null while authentication is off), for those that were registered by that one, which the
+ * store sees to: else MeshError `forbidden`. All of it rejects with MeshError `store_unavailable` within a few seconds where the store does not answer.
  */
 export class Doorway {
   readonly #hub: Hub
@@ -98,19 +106,24 @@ export class Doorway {
    * Registers an agent, or refreshes it; this hub's registry shows it then.
    * @throws MeshError `agent_taken` where the id is not of this door, `name_taken`, `quota_exceeded`
    */
-  enrol(agentId: string, registration: Registration): Promise<Replica> {
-    return promptly(this.#enrol(agentId, registration))
+  enrol(agentId: string, registration: Registration, owner: string | null): Promise<Replica> {
+    return promptly(this.#enrol(agentId, registration, owner))
   }
 
-  async #enrol(agentId: string, registration: Registration): Promise<Replica> {
+  async #enrol(agentId: string, registration: Registration, owner: string | null): Promise<Replica> {
     const namespace = await this.#open()
+    // Where the store has lost it, it is still its owner's.
+    const before = namespace.former(agentId)?.state.owner ?? owner
+    if (owner !== null && before !== owner) throw notOwner(agentId, owner)
     const result = await this.#hub.core.registry.enrol(this.#namespace, {
       agentId,
       registration,
       door: this.#door,
       staleMs: this.#staleMs,
       registeredAt: namespace.registeredBefore(agentId),
+      owner: before,
     })
+    if (result.outcome === 'not_owner') throw notOwner(agentId, owner)
     if (result.outcome === 'held') {
       const text = `agent ${show(agentId)} is not one of this door; choose another id`
       throw new MeshError('agent_taken', text)
@@ -128,21 +141,23 @@ export class Doorway {
   }
 
   /** A sign of life. Answers whether the agent is known, and who leads (null: nobody). */
-  beat(agentId: string, beat: Beat): Promise<Beaten> {
-    return promptly(this.#beat(agentId, beat))
+  beat(agentId: string, beat: Beat, owner: string | null): Promise<Beaten> {
+    return promptly(this.#beat(agentId, beat, owner))
   }
 
-  async #beat(agentId: string, { statusReason, metrics }: Beat): Promise<Beaten> {
+  async #beat(agentId: string, { statusReason, metrics }: Beat, owner: string | null): Promise<Beaten> {
     const namespace = await this.#open()
     const { registry } = this.#hub.core
-    const request = { agentId, door: this.#door, staleMs: this.#staleMs, statusReason }
+    const request = { agentId, door: this.#door, staleMs: this.#staleMs, statusReason, owner }
     let result = await registry.beat(this.#namespace, request)
     const former = result.outcome === 'unknown' ? namespace.former(agentId) : null
     if (former?.state.door === this.#door) {
+      if (owner !== null && former.state.owner !== owner) throw notOwner(agentId, owner)
       // It will not register again: where the store has lost it, this hub has not.
-      await this.#enrol(agentId, former.registration)
+      await this.#enrol(agentId, former.registration, owner)
       result = await registry.beat(this.#namespace, request)
     }
+    if (result.outcome === 'not_owner') throw notOwner(agentId, owner)
     if (result.outcome === 'unknown') {
       await namespace.catchUp()
       return { known: false, leader: leaderOf(namespace.replica) }
@@ -154,23 +169,28 @@ export class Doorway {
   }
 
   /** Unregisters an agent of this door; answers whether there was one. */
-  leave(agentId: string): Promise<boolean> {
-    return promptly(this.#leave(agentId))
+  leave(agentId: string, owner: string | null): Promise<boolean> {
+    return promptly(this.#leave(agentId, owner))
   }
 
-  async #leave(agentId: string): Promise<boolean> {
+  async #leave(agentId: string, owner: string | null): Promise<boolean> {
     const namespace = await this.#open()
     const result = await this.#hub.core.registry.leave(this.#namespace, {
       agentId,
       fence: null,
       door: this.#door,
+      owner,
       departure: 'unregister',
       graceMs: 0,
       marks: null,
     })
+    if (result.outcome === 'not_owner') throw notOwner(agentId, owner)
     const former = namespace.former(agentId)
+    const wasHere = former?.state.door === this.#door
+    if (result.outcome === 'fenced' && wasHere && owner !== null && former.state.owner !== owner)
+      throw notOwner(agentId, owner)
     namespace.forgetFormer(agentId)
-    if (result.outcome === 'fenced') return former?.state.door === this.#door
+    if (result.outcome === 'fenced') return wasHere
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     return true
@@ -178,7 +198,7 @@ export class Doorway {
 
   /**
    * Stores a message; answers who will get it.
-   * @throws MeshError `unknown_target`, `forbidden` where the source is an agent of another door, `inbox_full`, `quota_exceeded`, `payload_too_large`
+   * @throws MeshError `unknown_target`, `forbidden` where the source is an agent of another door or owner, `inbox_full`, `quota_exceeded`, `payload_too_large`
    */
   send(message: DoorMessage): Promise<readonly string[]> {
     return promptly(this.#send(message))
@@ -186,14 +206,22 @@ export class Doorway {
 
   async #send(message: DoorMessage): Promise<readonly string[]> {
     const namespace = await this.#open()
-    const { id, source, target, messageType, customType, payload, correlationId } = message
+    const { id, source, owner, isFree, target, messageType, customType, payload, correlationId } = message
     const to = target === null ? ({ all: true } as const) : { agent: target }
     const frame = { messageType, correlationId }
     const way = route({ type: 'send', ref: 0, to, payload: null, ...frame }, namespace.replica)
     const from = JSON.stringify(source)
     const text = messageText(id, from, way, frame, payload, Date.now(), null, null, customType)
     this.#checkSize(namespace, target, text)
-    const sender = { agentId: source, fence: 0, hub: namespace.hub, producer: null, door: this.#door }
+    const sender = {
+      agentId: source,
+      fence: 0,
+      hub: namespace.hub,
+      producer: null,
+      door: this.#door,
+      owner,
+      registered: !isFree,
+    }
     const send = new DoorSend(sender, way.to, text)
     namespace.commit.add(send)
     const outcome = await send.outcome
@@ -212,7 +240,12 @@ export class Doorway {
         }
         throw new MeshError(outcome.code, ERRORS[outcome.code].sentence)
       case 'fenced':
-        throw new MeshError('forbidden', `agent ${show(source)} is not one of this door`)
+        throw new MeshError(
+          'forbidden',
+          owner === null
+            ? `agent ${show(source)} is not one of this door`
+            : `agent ${show(source)} was not registered at this door by ${show(owner)}`,
+        )
       case 'queued':
       case 'counted':
       case 'duplicate':
@@ -236,16 +269,21 @@ export class Doorway {
   }
 
   /** The frames that wait for an agent of this door, in order; nothing is taken. */
-  async peek(agentId: string, maxBytes: number): Promise<readonly string[]> {
-    const member = { agentId, door: this.#door }
-    return promptly(this.#open().then(() => this.#hub.core.inboxes.peek(this.#namespace, member, maxBytes)))
+  async peek(agentId: string, maxBytes: number, owner: string | null): Promise<readonly string[]> {
+    const member = { agentId, door: this.#door, owner }
+    const { inboxes } = this.#hub.core
+    const texts = await promptly(this.#open().then(() => inboxes.peek(this.#namespace, member, maxBytes)))
+    if (texts === 'not_owner') throw notOwner(agentId, owner)
+    return texts
   }
 
   /** Takes messages out of the inbox of an agent of this door. */
-  async acknowledge(agentId: string, messageIds: readonly string[]): Promise<void> {
-    const member = { agentId, door: this.#door }
-    await promptly(
-      this.#open().then(() => this.#hub.core.inboxes.acknowledge(this.#namespace, member, messageIds)),
+  async acknowledge(agentId: string, messageIds: readonly string[], owner: string | null): Promise<void> {
+    const member = { agentId, door: this.#door, owner }
+    const { inboxes } = this.#hub.core
+    const outcome = await promptly(
+      this.#open().then(() => inboxes.acknowledge(this.#namespace, member, messageIds)),
     )
+    if (outcome === 'not_owner') throw notOwner(agentId, owner)
   }
 }

@@ -169,7 +169,7 @@ export class Operations {
     const leave = { agentId, fence: null, departure: 'unregister' as const, graceMs: 0, marks: null }
     const result = await promptly(this.#hub.core.registry.leave(name, leave))
     namespace.forgetFormer(agentId)
-    if (result.outcome === 'fenced') throw unknownAgent(name, agentId)
+    if (result.outcome !== 'changed') throw unknownAgent(name, agentId)
     namespace.onEvents(result.events)
     await promptly(namespace.reached(result.events.at(-1)?.revision ?? 0))
   }

@@ -173,7 +173,7 @@ export class Session {
     while (!this.namespace.closed) {
       try {
         const result = await core.registry.leave(this.namespace.name, request)
-        if (result.outcome === 'fenced') return null
+        if (result.outcome !== 'changed') return null
         // What could not be deleted is gone with the agent; numbers begin anew should it come back.
         if (departure === 'unregister') this.namespace.settler.drop(this.#delivery.settled)
         this.namespace.onEvents(result.events)

@@ -84,12 +84,12 @@ export class MxpRegistry {
     })
     if (result.outcome === 'name_taken')
       throw new RegistryError('AGENT_NAME_EXISTS', `Agent name already exists: ${agent.name}`)
-    if (result.outcome === 'held')
+    if (result.outcome === 'full') throw namespaceFull(namespace)
+    if (result.outcome !== 'registered')
       throw new RegistryError(
         'AGENT_ID_EXISTS',
         `Agent id belongs to an agent that is not of MXP: ${agent.id}`,
       )
-    if (result.outcome === 'full') throw namespaceFull(namespace)
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     if (agent.isExample)
@@ -104,7 +104,7 @@ export class MxpRegistry {
       door: 'mxp',
       staleMs: this.#hub.settings.mxpStaleMs,
     })
-    if (result.outcome === 'unknown') {
+    if (result.outcome !== 'alive') {
       return respond(message, {
         ...heartbeat(agentId, Date.now()),
         success: false,

@@ -10,18 +10,24 @@ import { type RedisServer, startRedis } from '../support/redis.ts'
 const agent = fc.constantFrom('ann', 'ben', 'cid', 'dee')
 const door = fc.constantFrom('http' as const, 'http' as const, 'mxp' as const)
 const name = fc.constantFrom('', '', 'n-1', 'n-2')
+/** Null: authentication is off. */
+const owner = fc.constantFrom(null, null, 'o', 'o', 'o:1')
 const LIMITS = { httpInboxMax: 3, inboxMax: 2, namespaceAgentsMax: 3, namespaceInboxBytesMax: 700 }
 
 const kind = <Kind extends string>(value: Kind) => fc.constant(value)
 const step = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: kind('enrol'), agent, door, name, silent: fc.boolean() }) },
-  { weight: 3, arbitrary: fc.record({ kind: kind('register'), agent, name, proved: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: kind('enrol'), agent, door, name, owner, silent: fc.boolean() }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: kind('register'), agent, name, owner, proved: fc.boolean() }) },
   {
     weight: 3,
     arbitrary: fc.record({
       kind: kind('beat'),
       agent,
       door,
+      owner,
       silent: fc.boolean(),
       reason: fc.constantFrom(null, '', 'hot'),
     }),
@@ -33,6 +39,7 @@ const step = fc.oneof(
       kind: kind('leave'),
       agent,
       door: fc.option(door),
+      owner,
       departure: fc.constantFrom('lost' as const, 'keep' as const, 'unregister' as const),
     }),
   },
@@ -42,11 +49,13 @@ const step = fc.oneof(
       kind: kind('send'),
       from: agent,
       door: fc.option(door),
+      owner,
+      registered: fc.boolean(),
       to: fc.option(agent),
       of: fc.constantFrom('all' as const, 'capability' as const),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ kind: kind('acknowledge'), agent, door, index: fc.nat(3) }) },
+  { weight: 2, arbitrary: fc.record({ kind: kind('acknowledge'), agent, door, owner, index: fc.nat(3) }) },
 )
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
 
@@ -67,34 +76,39 @@ class Driver {
     const namespace = this.#namespace
     switch (step.kind) {
       case 'enrol': {
-        const { agent: agentId, door: from, silent } = step
+        const { agent: agentId, door: from, owner: by, silent } = step
         const given = registration(step.name || agentId, { transport: from })
         const staleMs = silent ? 0 : NEVER_MS
-        const result = await registry.enrol(namespace, { agentId, registration: given, door: from, staleMs })
+        const request = { agentId, registration: given, door: from, staleMs, owner: by }
+        const result = await registry.enrol(namespace, request)
         if (result.outcome !== 'registered') return result
         return [result.resumed, result.events.map(({ event, agentId: id }) => [event, id])]
       }
       case 'register': {
-        const { agent: agentId, proved } = step
+        const { agent: agentId, proved, owner: by } = step
         // What is over a bound counts as pending until it goes.
         await inboxes.expireAbsent(namespace, 100)
         const result = await registry.register(
           namespace,
-          registerRequest(agentId, { fields: { name: step.name || agentId }, proved }),
+          registerRequest(agentId, { fields: { name: step.name || agentId }, proved, owner: by }),
         )
         if (result.outcome === 'held') return [result.outcome, result.hub]
         if (result.outcome !== 'registered') return result
         this.#fences.set(agentId, result.fence)
         const { resumed, pending, events } = result
-        // What is over a bound goes a little later in one store than in the other.
-        const waiting = Math.min(pending, LIMITS.httpInboxMax)
-        return [resumed, waiting, events.map(({ event, agentId: id }) => [event, id])]
+        return [resumed, pending, events.map(({ event, agentId: id }) => [event, id])]
       }
       case 'beat': {
-        const { agent: agentId, door: from, silent, reason: statusReason } = step
+        const { agent: agentId, door: from, owner: by, silent, reason: statusReason } = step
         const staleMs = silent ? 0 : NEVER_MS
-        const result = await registry.beat(namespace, { agentId, door: from, staleMs, statusReason })
-        if (result.outcome === 'unknown') return result
+        const result = await registry.beat(namespace, {
+          agentId,
+          door: from,
+          staleMs,
+          statusReason,
+          owner: by,
+        })
+        if (result.outcome !== 'alive') return result
         return [result.leader, result.events.map(({ event }) => event)]
       }
       case 'expire': {
@@ -108,17 +122,17 @@ class Driver {
         return events
       }
       case 'leave': {
-        const { agent: agentId, door: from, departure } = step
-        const request = { agentId, fence: null, departure, graceMs: 0, marks: null }
+        const { agent: agentId, door: from, owner: by, departure } = step
+        const request = { agentId, fence: null, departure, graceMs: 0, marks: null, owner: by }
         const result = await registry.leave(namespace, from === null ? request : { ...request, door: from })
-        return result.outcome === 'fenced'
+        return result.outcome !== 'changed'
           ? result
           : result.events.map(({ event, agentId: id }) => [event, id])
       }
       case 'send': {
-        const { from, door: by, to, of } = step
+        const { from, door: by, owner: mine, registered, to, of } = step
         const session = { agentId: from, fence: this.#fences.get(from) ?? 1, hub: 'hub-1', producer: null }
-        const sender: Sender = by === null ? session : { ...session, door: by }
+        const sender: Sender = by === null ? session : { ...session, door: by, owner: mine, registered }
         const members = { kind: 'members', of, value: 'nlp', echo: false } as const
         const target: Destination = to === null ? (of === 'all' ? toAll() : members) : toAgent(to)
         const send = sendOf(sender, target, `m-${(this.#sent += 1)}`)
@@ -130,13 +144,13 @@ class Driver {
         return { ...outcome, agentIds: outcome.agentIds?.toSorted() }
       }
       case 'acknowledge': {
-        const member = { agentId: step.agent, door: step.door }
+        const member = { agentId: step.agent, door: step.door, owner: step.owner }
         const texts = await inboxes.peek(namespace, member, 1_000_000)
+        if (texts === 'not_owner') return [texts, await inboxes.acknowledge(namespace, member, ['m-1'])]
         const ids = texts
           .slice(step.index, step.index + 1)
           .map((text) => (JSON.parse(text) as { id: string }).id)
-        await inboxes.acknowledge(namespace, member, ids)
-        return ids
+        return [ids, await inboxes.acknowledge(namespace, member, ids)]
       }
     }
   }
@@ -145,13 +159,13 @@ class Driver {
   async look(): Promise<unknown> {
     const { agents, leader } = await this.#core.registry.snapshot(this.#namespace)
     const seen = agents.map(async ({ id, registration: { name: called }, state }) => {
-      const { status, statusReason, connected, hub, door: by } = state
+      const { status, statusReason, connected, hub, door: by, owner: mine } = state
       const texts = await this.#core.inboxes.peek(
         this.#namespace,
         { agentId: id, door: by ?? 'http' },
         1_000_000,
       )
-      return [id, { called, status, statusReason, connected, hub, by, texts }] as const
+      return [id, { called, status, statusReason, connected, hub, by, mine, texts }] as const
     })
     const letters = await this.#core.deadLetters.list(this.#namespace, null, 1_000)
     return {

@@ -62,6 +62,8 @@ const door = (agentId: string): Sender => ({
 const peek = (core: Core, agentId: string, maxBytes = 1_000_000) =>
   core.inboxes.peek(NS, { agentId, door: 'http' }, maxBytes)
 
+const GONE = { fence: null, departure: 'unregister', graceMs: 0, marks: null, door: 'http' } as const
+
 /** Stores a send; who gets copies of a broadcast may have to be found out first. */
 async function tell(core: Core, from: Sender, to: Destination, id: string): Promise<SendOutcome> {
   const outcome = await store(core, sendOf(from, to, id))
@@ -180,6 +182,99 @@ export function heartbeatsSuite({ openCore }: CoreFactory): void {
       expect(await core.registry.enrol(NS, enrolRequest('alice'))).toEqual({ outcome: 'held' })
       expect(await core.registry.enrol(NS, enrolRequest('m1'))).toEqual({ outcome: 'held' })
       expect(await lengthOf(core, 'alice')).toBe(1)
+    })
+
+    test('one is its first owner’s while it is registered: nobody else acts for it, at whatever hub', async () => {
+      const core = await openCore()
+      const mine = { owner: 'team' }
+      await enrol(core, 'h1', mine)
+      expect(await stateOf(core, 'h1')).toMatchObject(mine)
+      await tell(core, door('x'), toAll(), 'a')
+      const { revision } = await core.registry.snapshot(NS)
+      for (const owner of ['mallory', 'team:1', 'tea']) {
+        const member = { agentId: 'h1', door: 'http', owner } as const
+        const notOwner = { outcome: 'not_owner' }
+        expect(await core.registry.enrol(NS, enrolRequest('h1', { owner }))).toEqual(notOwner)
+        expect(await beat(core, 'h1', { owner, statusReason: 'mine' })).toEqual(notOwner)
+        expect(await core.inboxes.peek(NS, member, 1_000)).toBe('not_owner')
+        expect(await core.inboxes.acknowledge(NS, member, ['a'])).toBe('not_owner')
+        const left = { ...GONE, agentId: 'h1', owner }
+        expect(await core.registry.leave(NS, left)).toEqual(notOwner)
+        expect(await store(core, sendOf({ ...door('h1'), owner }, toAll(), 'b'))).toEqual({
+          outcome: 'fenced',
+        })
+        const session = registerRequest('h1', { owner, proved: true })
+        expect(await core.registry.register(NS, session)).toEqual(notOwner)
+      }
+      expect((await core.registry.snapshot(NS)).revision).toBe(revision)
+      // A beat and a registration keep whose it is.
+      expect(await beat(core, 'h1', mine)).toMatchObject({ outcome: 'alive' })
+      expect(await enrol(core, 'h1', mine)).toMatchObject({ resumed: true })
+      const member = { agentId: 'h1', door: 'http', ...mine } as const
+      expect(await core.inboxes.peek(NS, member, 1_000)).toEqual([frame('a')])
+      expect(await core.inboxes.acknowledge(NS, member, ['a'])).toBe('done')
+      expect(await peek(core, 'h1')).toEqual([])
+      expect(await tell(core, { ...door('h1'), ...mine }, toAll(), 'b')).toMatchObject({
+        outcome: 'broadcast',
+      })
+      expect((await core.registry.snapshot(NS)).beats.get('h1')).toBeGreaterThan(Date.now() - 60_000)
+      expect(await core.registry.leave(NS, { ...GONE, agentId: 'h1', ...mine })).toMatchObject({
+        outcome: 'changed',
+      })
+      expect(await enrol(core, 'h1', { owner: 'mallory' })).toMatchObject({ resumed: false })
+    })
+
+    test('nobody’s is no owner’s until one registers it, and then stays that one’s', async () => {
+      const core = await openCore()
+      await enrol(core, 'h1')
+      expect(await beat(core, 'h1', { owner: 'team' })).toEqual({ outcome: 'not_owner' })
+      await enrol(core, 'h1', { owner: 'team' })
+      await enrol(core, 'h1')
+      expect(await beat(core, 'h1', { owner: 'team' })).toMatchObject({ outcome: 'alive' })
+      expect(await beat(core, 'h1', { owner: 'other' })).toEqual({ outcome: 'not_owner' })
+    })
+
+    test('not_owner comes before held; of ids that nobody has, and of other doors, owners are not asked', async () => {
+      const core = await openCore()
+      await join(core, 'alice', { owner: 'alice' })
+      const owner = 'mallory'
+      expect(await core.registry.enrol(NS, enrolRequest('alice', { owner }))).toEqual({
+        outcome: 'not_owner',
+      })
+      expect(await core.registry.enrol(NS, enrolRequest('alice', { owner: 'alice' }))).toEqual({
+        outcome: 'held',
+      })
+      for (const agentId of ['alice', 'nobody']) {
+        expect(await beat(core, agentId, { owner })).toEqual({ outcome: 'unknown' })
+        expect(await core.inboxes.peek(NS, { agentId, door: 'http', owner }, 1_000)).toEqual([])
+        expect(await core.inboxes.acknowledge(NS, { agentId, door: 'http', owner }, ['a'])).toBe('done')
+        expect(await core.registry.leave(NS, { ...GONE, agentId, owner })).toEqual({ outcome: 'fenced' })
+      }
+    })
+
+    test('the name of a silent one is its owner’s', async () => {
+      const core = await openCore()
+      const bob = registration('bob', { transport: 'http' })
+      await enrol(core, 'h1', { owner: 'team', registration: bob })
+      await silence(core, 'h1')
+      const foreign = enrolRequest('h2', { owner: 'mallory', registration: bob })
+      expect(await core.registry.enrol(NS, foreign)).toEqual({ outcome: 'name_taken', holder: 'h1' })
+      const heir = await enrol(core, 'h3', { owner: 'team', registration: bob })
+      expect(kindsOf(heir.events).slice(0, 2)).toEqual(['agent.unregistered', 'agent.registered'])
+    })
+
+    test('a source that has to be registered is refused where it is not', async () => {
+      const core = await openCore()
+      await enrol(core, 'h1', { owner: 'team' })
+      const stranger = { ...door('stranger'), owner: 'team' }
+      const must = { registered: true }
+      expect(await store(core, sendOf({ ...stranger, ...must }, toAgent('h1'), 'a'))).toEqual({
+        outcome: 'fenced',
+      })
+      expect(await store(core, sendOf(stranger, toAgent('h1'), 'b'))).toMatchObject({ outcome: 'stored' })
+      const own = { ...door('h1'), owner: 'team', ...must }
+      expect(await store(core, sendOf(own, toAgent('h1'), 'c'))).toMatchObject({ outcome: 'stored' })
+      expect(await peek(core, 'h1')).toEqual([frame('b'), frame('c')])
     })
 
     test('a door ends nobody for the sake of a name but an offline agent of its own', async () => {

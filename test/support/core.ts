@@ -113,13 +113,13 @@ export const updateOf = (joined: Joined, fields: Partial<UpdateRequest>): Update
 })
 
 /** Ends the session for good reason or none; by default the connection is lost, for long. */
-export function leave(
+export async function leave(
   core: Core,
   joined: Joined,
   request: Partial<LeaveRequest> = {},
 ): Promise<ChangeResult> {
   const { agentId, fence } = joined.sender
-  return core.registry.leave(NS, {
+  const result = await core.registry.leave(NS, {
     agentId,
     fence,
     departure: 'lost',
@@ -127,6 +127,8 @@ export function leave(
     marks: null,
     ...request,
   })
+  if (result.outcome === 'not_owner') throw new Error(`${agentId} has another owner`)
+  return result
 }
 
 export function eventsOf(result: ChangeResult): readonly RegistryEvent[] {

@@ -47,7 +47,7 @@ export class MxpSocket implements AsyncDisposable {
     headers: Readonly<Record<string, string>> = {},
   ): Promise<MxpSocket> {
     const url = typeof hub === 'string' ? hub : hub.url
-    const socket = new MxpSocket(new WebSocket(url, [...protocols], { headers, perMessageDeflate: false }))
+    const socket = new MxpSocket(new WebSocket(url, [...protocols], { perMessageDeflate: false, headers }))
     await new Promise<void>((resolve, reject) => {
       socket.webSocket.once('open', resolve)
       socket.webSocket.once('error', reject)

@@ -60,9 +60,12 @@ const JSON_HEADERS = { 'content-type': 'application/json' }
 /** What spec-ai's clients do, request by request: they put ids into paths as they are. */
 export class MeshClient {
   readonly #url: string
+  readonly #extra: Readonly<Record<string, string>>
 
-  constructor(hub: Pick<HubServer, 'httpUrl'>) {
+  /** @param extra headers of every request, such as what `http://TOKEN@host` is made of */
+  constructor(hub: Pick<HubServer, 'httpUrl'>, extra: Readonly<Record<string, string>> = {}) {
     this.#url = hub.httpUrl
+    this.#extra = extra
   }
 
   /** Any request; a body that is no string is sent as JSON. */
@@ -72,9 +75,9 @@ export class MeshClient {
     body?: unknown,
     headers: Readonly<Record<string, string>> = JSON_HEADERS,
   ): Promise<Answer<Body>> {
-    const init: RequestInit = { method, signal: AbortSignal.timeout(10_000) }
+    const init: RequestInit = { method, signal: AbortSignal.timeout(10_000), headers: this.#extra }
     if (body !== undefined) {
-      init.headers = headers
+      init.headers = { ...headers, ...this.#extra }
       init.body = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
     }
     const response = await fetch(this.#url + path, init)

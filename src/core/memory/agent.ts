@@ -22,8 +22,6 @@ export class MemoryAgent implements Scheduled, Holder {
   /** Of an agent that lives by heartbeats: the latest one, milliseconds since 1970. */
   beatAt = 0
   sessionHash = ''
-  /** The subject of the token that it was registered with first; null: nobody's. */
-  owner: string | null = null
   /** When the state must change next, milliseconds since 1970; read only while it is scheduled. */
   deadline = 0
   slot = -1
@@ -80,3 +78,7 @@ export class MemoryAgent implements Scheduled, Holder {
     }
   }
 }
+
+/** Whether somebody may act for an agent; `owner` null or absent: ownership is not looked at. */
+export const isOwnedBy = ({ record }: MemoryAgent, owner: string | null | undefined): boolean =>
+  owner == null || record.state.owner === owner

@@ -10,6 +10,7 @@ import type {
   Settlement,
   Unread,
 } from '../inboxes.ts'
+import { isOwnedBy } from './agent.ts'
 import { messageIdOf } from './endings.ts'
 import type { MemoryLane } from './lane.ts'
 import type { Namespaces } from './namespaces.ts'
@@ -54,9 +55,14 @@ export class MemoryInboxes implements Inboxes {
     return agent === undefined ? null : { inbox: depthOf(agent.inbox), replies: depthOf(agent.replies) }
   }
 
-  async peek(name: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
+  async peek(
+    name: string,
+    { agentId, door, owner }: Member,
+    maxBytes: number,
+  ): Promise<readonly string[] | 'not_owner'> {
     const agent = this.#namespaces.find(name)?.agents.get(agentId)
     if (agent?.record.state.door !== door) return []
+    if (!isOwnedBy(agent, owner)) return 'not_owner'
     const now = this.#namespaces.settings.now()
     const texts: string[] = []
     let bytes = 0
@@ -71,10 +77,15 @@ export class MemoryInboxes implements Inboxes {
     return texts
   }
 
-  async acknowledge(name: string, { agentId, door }: Member, messageIds: readonly string[]): Promise<void> {
+  async acknowledge(
+    name: string,
+    { agentId, door, owner }: Member,
+    messageIds: readonly string[],
+  ): Promise<'done' | 'not_owner'> {
     const namespace = this.#namespaces.find(name)
     const agent = namespace?.agents.get(agentId)
-    if (namespace === undefined || agent?.record.state.door !== door) return
+    if (namespace === undefined || agent?.record.state.door !== door) return 'done'
+    if (!isOwnedBy(agent, owner)) return 'not_owner'
     const ids = new Set<string | null>(messageIds)
     const at = this.#namespaces.settings.now()
     for (const lane of [agent.inbox, agent.replies]) {
@@ -84,6 +95,7 @@ export class MemoryInboxes implements Inboxes {
         if (entry !== undefined) namespace.endings.settle(entry, agentId, at)
       }
     }
+    return 'done'
   }
 
   async settle(name: string, settlements: readonly Settlement[]): Promise<void> {

@@ -112,7 +112,7 @@ export class Namespace {
     change: Change,
     id: string,
     registration: Registration,
-    whereabouts: Pick<AgentState, 'connected' | 'hub' | 'door'>,
+    whereabouts: Pick<AgentState, 'connected' | 'hub' | 'door' | 'owner'>,
   ): MemoryAgent {
     const state: AgentState = {
       status: 'online',

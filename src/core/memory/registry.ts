@@ -7,6 +7,7 @@ import type {
   EnrolResult,
   EventsSince,
   LeaveRequest,
+  LeaveResult,
   ReclaimRequest,
   RegisterRequest,
   RegisterResult,
@@ -15,7 +16,7 @@ import type {
   RegistrySnapshot,
   UpdateRequest,
 } from '../registry.ts'
-import type { MemoryAgent } from './agent.ts'
+import { isOwnedBy, type MemoryAgent } from './agent.ts'
 import type { Change, Namespace } from './namespace.ts'
 import type { Namespaces } from './namespaces.ts'
 
@@ -48,15 +49,15 @@ export class MemoryRegistry implements Registry {
     const change = namespace.begin()
     const displaced = known === undefined ? null : displace(namespace, known)
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
-    const agent = known ?? namespace.add(change, agentId, registration, { connected: true, hub })
+    const whereabouts = { connected: true, hub, ...ownerOf(known, request) }
+    const agent = known ?? namespace.add(change, agentId, registration, whereabouts)
     namespace.leaveDoor(agent)
     if (known !== undefined) {
-      namespace.update(change, known, registration, { connected: true, hub })
+      namespace.update(change, known, registration, whereabouts)
       if (known.record.state.status === 'offline') namespace.setStatus(change, known, 'online', null)
     }
     agent.fence = agent.record.state.revision
     agent.sessionHash = request.sessionHash
-    agent.owner ??= request.owner ?? null
     namespace.deadlines.remove(agent)
     agent.inbox.watch(false)
     agent.replies.watch(false)
@@ -81,17 +82,19 @@ export class MemoryRegistry implements Registry {
     const namespace = this.#namespaces.open(name)
     const { agentId, registration, door, staleMs } = request
     const known = namespace.agents.get(agentId)
+    if (known !== undefined && isAnothers(known, request)) return { outcome: 'not_owner' }
     if (known !== undefined && known.record.state.door !== door) return { outcome: 'held' }
     const holder = namespace.holderOf(registration.name)
     if (holder !== undefined && holder !== known) {
       const { status, door: other } = holder.record.state
-      if (status !== 'offline' || other !== door) return { outcome: 'name_taken', holder: holder.id }
+      if (status !== 'offline' || other !== door || isAnothers(holder, request))
+        return { outcome: 'name_taken', holder: holder.id }
     }
     if (known === undefined && this.#isFull(namespace, holder)) return { outcome: 'full' }
 
     const change = namespace.begin()
     if (holder !== undefined && holder !== known) namespace.unregister(change, holder, 'unregistered')
-    const whereabouts = { connected: false, hub: null, door }
+    const whereabouts = { connected: false, hub: null, door, ...ownerOf(known, request) }
     const agent = known ?? namespace.add(change, agentId, registration, whereabouts)
     if (known !== undefined) {
       namespace.update(change, known, registration, whereabouts)
@@ -117,6 +120,7 @@ export class MemoryRegistry implements Registry {
     const namespace = this.#namespaces.find(name)
     const agent = namespace?.agents.get(request.agentId)
     if (namespace === undefined || agent?.record.state.door !== request.door) return { outcome: 'unknown' }
+    if (!isOwnedBy(agent, request.owner)) return { outcome: 'not_owner' }
     const change = namespace.begin()
     agent.beatAt = change.at
     this.#schedule(namespace, agent, change.at + request.staleMs)
@@ -151,12 +155,13 @@ export class MemoryRegistry implements Registry {
     return { outcome: 'changed', events: change.events }
   }
 
-  async leave(name: string, request: LeaveRequest): Promise<ChangeResult> {
+  async leave(name: string, request: LeaveRequest): Promise<LeaveResult> {
     const namespace = this.#namespaces.find(name)
     const agent = namespace?.agents.get(request.agentId)
     if (namespace === undefined || agent === undefined) return FENCED
     if (request.fence !== null && request.fence !== agent.fence) return FENCED
     if (request.door !== undefined && request.door !== agent.record.state.door) return FENCED
+    if (request.door !== undefined && !isOwnedBy(agent, request.owner)) return { outcome: 'not_owner' }
 
     const change = namespace.begin()
     const { registration, state } = agent.record
@@ -273,8 +278,18 @@ export class MemoryRegistry implements Registry {
 }
 
 /** Where either is nobody's, ownership is not looked at. */
-function isAnothers({ owner }: MemoryAgent, request: RegisterRequest): boolean {
-  return owner !== null && request.owner != null && owner !== request.owner
+function isAnothers({ record }: MemoryAgent, request: Pick<RegisterRequest, 'owner'>): boolean {
+  const { owner } = record.state
+  return owner !== undefined && request.owner != null && owner !== request.owner
+}
+
+/** Whose an agent is from now on: its first owner's. */
+function ownerOf(
+  known: MemoryAgent | undefined,
+  request: Pick<RegisterRequest, 'owner'>,
+): { owner?: string } {
+  const owner = known?.record.state.owner ?? request.owner ?? null
+  return owner === null ? {} : { owner }
 }
 
 function isHeld(agent: MemoryAgent, request: RegisterRequest): boolean {

@@ -1,6 +1,6 @@
 import type { BroadcastEntry } from '../broadcasts.ts'
 import type { Send, SendOutcome, Sender, Sends } from '../sends.ts'
-import type { MemoryAgent } from './agent.ts'
+import { isOwnedBy, type MemoryAgent } from './agent.ts'
 import { messageIdOf } from './endings.ts'
 import type { Namespace } from './namespace.ts'
 import type { Namespaces } from './namespaces.ts'
@@ -126,8 +126,9 @@ function addressee(
 }
 
 function isLive(agent: MemoryAgent | undefined, sender: Sender): boolean {
-  if (sender.door !== undefined) return agent === undefined || agent.record.state.door === sender.door
-  if (agent === undefined) return false
+  if (agent === undefined) return sender.door !== undefined && sender.registered !== true
+  if (sender.door !== undefined)
+    return agent.record.state.door === sender.door && isOwnedBy(agent, sender.owner)
   return agent.fence === sender.fence && agent.record.state.connected
 }
 

@@ -8,7 +8,6 @@ interface StateText {
   readonly connected: boolean
   readonly hub?: string
   readonly door?: Door
-  /** Only lua/register.lua looks at it. */
   readonly owner?: string
   readonly registeredAt: string
   readonly revision: string
@@ -21,6 +20,7 @@ export function parseState(text: string): AgentState {
     statusReason: state.reason ?? null,
     connected: state.connected,
     ...(state.door ? { door: state.door } : {}),
+    ...(state.owner ? { owner: state.owner } : {}),
     hub: state.hub ?? null,
     registeredAt: Number(state.registeredAt),
     revision: Number(state.revision),

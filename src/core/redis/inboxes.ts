@@ -95,26 +95,30 @@ export class RedisInboxes implements Inboxes {
     return { inbox: toDepth(entries, oldest), replies: toDepth(replies, oldestReply) }
   }
 
-  async peek(namespace: string, { agentId, door }: Member, maxBytes: number): Promise<readonly string[]> {
+  async peek(
+    namespace: string,
+    { agentId, door, owner }: Member,
+    maxBytes: number,
+  ): Promise<readonly string[] | 'not_owner'> {
     const keys = this.#store.keys.of(namespace)
     return (await this.#store.run(
       keys,
       'peek',
       [keys.sessions, keys.lane(agentId, 'inbox'), keys.lane(agentId, 'replies')],
-      [agentId, door, this.#store.limits.httpInboxMax, maxBytes],
-    )) as string[]
+      [agentId, door, this.#store.limits.httpInboxMax, maxBytes, owner ?? ''],
+    )) as string[] | 'not_owner'
   }
 
   async acknowledge(
     namespace: string,
-    { agentId, door }: Member,
+    { agentId, door, owner }: Member,
     messageIds: readonly string[],
-  ): Promise<void> {
-    if (messageIds.length === 0) return
+  ): Promise<'done' | 'not_owner'> {
+    if (messageIds.length === 0 && owner == null) return 'done'
     // What is over the bound is gone; room that an acknowledgement makes must not bring it back.
     if (this.#store.limits.httpInboxMax > 0) await this.#expire(namespace, agentId, 'inbox', [0], false)
     const keys = this.#store.keys.of(namespace)
-    await runWithSenders(
+    const count = await runWithSenders(
       this.#store,
       'acknowledge',
       keys,
@@ -126,8 +130,9 @@ export class RedisInboxes implements Inboxes {
         keys.receipts(agentId),
         keys.expiries,
       ],
-      [this.#store.connections.publishCommand, keys.root, agentId, door, ...new Set(messageIds)],
+      [this.#store.connections.publishCommand, keys.root, agentId, door, owner ?? '', ...new Set(messageIds)],
     )
+    return count === -1 ? 'not_owner' : 'done'
   }
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {

@@ -49,7 +49,7 @@ export class NamespaceKeys {
   get state(): string {
     return `${this.root}state`
   }
-  /** hash: agent → `<fence> <hub, or - while not connected> <session hash>`; of one that lives by heartbeats `<fence> - @<door>:<latest heartbeat, ms>` */
+  /** hash: agent → `<fence> <hub, or - while not connected> <session hash>`; of one that lives by heartbeats `<fence> - @<door>:<latest heartbeat, ms>`, with `:<owner>` where it has one */
   get sessions(): string {
     return `${this.root}sessions`
   }

@@ -8,6 +8,7 @@ import type {
   EnrolResult,
   EventsSince,
   LeaveRequest,
+  LeaveResult,
   PushMarks,
   ReclaimRequest,
   RegisterRequest,
@@ -90,11 +91,12 @@ export class RedisRegistry implements Registry {
           request.staleMs,
           holder,
           request.registeredAt ?? '',
+          request.owner ?? '',
           this.#store.limits.namespaceAgentsMax,
         ],
       )) as string[]
       const [outcome, ...rest] = reply
-      if (outcome === 'held' || outcome === 'full') return { outcome }
+      if (outcome === 'held' || outcome === 'full' || outcome === 'not_owner') return { outcome }
       if (outcome === 'name_taken') return { outcome, holder: rest[0] ?? '' }
       if (outcome === 'registered') {
         const [resumed, ...events] = rest
@@ -114,8 +116,10 @@ export class RedisRegistry implements Registry {
       request.status ?? '',
       request.statusReason == null ? 0 : 1,
       request.statusReason ?? '',
+      request.owner ?? '',
     ])) as string[] | null
     if (reply === null) return { outcome: 'unknown' }
+    if (reply[0] === 'not_owner') return { outcome: 'not_owner' }
     const [at, leader, ...events] = reply
     return { outcome: 'alive', at: Number(at), leader: leader || null, events: events.map(parseEvent) }
   }
@@ -134,7 +138,7 @@ export class RedisRegistry implements Registry {
     return parseChange(reply as string[] | null)
   }
 
-  async leave(namespace: string, request: LeaveRequest): Promise<ChangeResult> {
+  async leave(namespace: string, request: LeaveRequest): Promise<LeaveResult> {
     const keys = this.#store.keys.of(namespace)
     const { marks } = request
     const reply = await runWithSenders(
@@ -151,8 +155,10 @@ export class RedisRegistry implements Registry {
         marks ? 1 : 0,
         marks ? `${marks.inbox};${marks.replies};${marks.broadcasts}` : '',
         request.door ?? '',
+        request.owner ?? '',
       ],
     )
+    if (reply === 'not_owner') return { outcome: 'not_owner' }
     return parseChange(reply as string[] | null)
   }
 

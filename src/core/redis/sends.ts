@@ -75,7 +75,8 @@ class SendCall {
   #beginRun({ sender, seq }: Send): void {
     const producers = seq === null ? 0 : this.#place(this.#producers, this.#keys.producers(sender.agentId))
     this.#countAt = this.#runs.length + 5
-    const fence = sender.door === undefined ? sender.fence : `@${sender.door}:`
+    const { door, registered, owner } = sender
+    const fence = door === undefined ? sender.fence : `@${door}:${registered ? '!' : ''}${owner ?? ''}`
     this.#runs.push(this.#agent(sender.agentId), fence, producers, sender.producer ?? '', seq ?? 0, 0)
     this.#runCount++
     this.#sender = sender

@@ -2,8 +2,12 @@ import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastif
 import { toForeignRegistration } from '../../../protocol/foreign-agent.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
+import { may, owns, type Principal } from '../../auth/principal.ts'
 import { Doorway } from '../../hub/doorway.ts'
 import type { Hub } from '../../hub/hub.ts'
+import { demand, type Need, need, registering } from '../../hub/needs.ts'
+import { demandNamespace } from '../../hub/standing.ts'
+import { authenticate, principalOf } from '../authenticate.ts'
 import { DataError, readAcknowledge, readHeartbeat, readRegister, readSend } from '../spec-ai/bodies.ts'
 import { type Json, JsonSyntaxError, parseJson } from '../spec-ai/json-text.ts'
 import { meshOf, toAddress } from '../spec-ai/members.ts'
@@ -55,18 +59,23 @@ const isUncounted = (url: string): boolean => {
   return name === 'acknowledge' || name === 'heartbeat'
 }
 
+const permits = (principal: Principal, { verb, subject }: Need): boolean => may(principal, verb, subject)
+
 const INVALID: ReadonlySet<string> = new Set(['invalid_agent', 'invalid_name', 'invalid_capability'])
 
 /**
  * spec-ai's mesh API (docs/http-api.md), for its clients as they are. Who joins here lives by heartbeats, and is one of the mesh: agents with
- * a connection, on any hub, see it, and it sees them. It acts for ids that registered here and for no others.
+ * a connection, on any hub, see it, and it sees them. It acts for ids that registered here and for no others, and with authentication on only for those
+ * that were registered by the same principal: their ids are no subject's, so whoever registers one owns it.
  */
 export function specAi(hub: Hub): FastifyPluginCallback {
   const { httpNamespace, httpStaleMs, httpMessageKinds } = hub.settings
+  const leading = need('lead', 'namespace', httpNamespace)
+  const discovering = need('discover', 'namespace', httpNamespace)
   const doorway = new Doorway(hub, 'http', httpNamespace, httpStaleMs)
 
   const handlers: Record<Route['name'], (call: Call) => Promise<FastifyReply>> = {
-    async register({ body, ip, reply }) {
+    async register({ body, ip, principal, reply }) {
       const given = readRegister(body())
       const { instanceId, hostname, port } = given
       if (hostname.length > LIMITS.stringChars) {
@@ -83,35 +92,43 @@ export function specAi(hub: Hub): FastifyPluginCallback {
         },
         'http',
       )
-      const { leader, instances } = meshOf(await doorway.enrol(instanceId, registration))
+      demand(principal, registering(instanceId, registration.capabilities))
+      const eligible = {
+        ...registration,
+        leaderEligible: registration.leaderEligible && permits(principal, leading),
+      }
+      const { leader, instances } = meshOf(await doorway.enrol(instanceId, eligible, principal.subject))
+      const isLooking = permits(principal, discovering)
       return sendJson(reply, 200, {
         success: true,
         instance_id: instanceId,
         is_leader: leader === instanceId,
         leader_id: leader,
-        peers: instances,
+        peers: isLooking ? instances : instances.filter((one) => one.instance_id === instanceId),
       })
     },
 
-    async agents({ reply }) {
+    async agents({ principal, reply }) {
+      demand(principal, [discovering])
       const { leader, instances } = meshOf(await doorway.registry())
       return sendJson(reply, 200, { instances, leader_id: leader })
     },
 
-    async heartbeat({ id, body, reply }) {
+    async heartbeat({ id, body, principal, reply }) {
       const { status, metrics } = readHeartbeat(body())
+      demand(principal, [need('register', 'agent', id)])
       // Cut where no pair of surrogates is.
       const statusReason = status.slice(0, LIMITS.stringChars).replace(/\p{Surrogate}$/u, '')
-      const { known, leader } = await doorway.beat(id, { statusReason, metrics })
+      const { known, leader } = await doorway.beat(id, { statusReason, metrics }, principal.subject)
       const answer = { acknowledged: known, leader_id: leader, should_sync: false }
       return sendJson(reply, known ? 200 : 404, answer)
     },
 
-    async deregister({ id, reply }) {
-      return reply.code((await doorway.leave(id)) ? 204 : 404).send()
+    async deregister({ id, principal, reply }) {
+      return reply.code((await doorway.leave(id, principal.subject)) ? 204 : 404).send()
     },
 
-    async send({ id: source, body, reply }) {
+    async send({ id: source, body, principal, reply }) {
       const { target, type, payload, correlationId } = readSend(body())
       if (source.length > LIMITS.targetMaxChars) {
         throw new MeshError(
@@ -119,9 +136,12 @@ export function specAi(hub: Hub): FastifyPluginCallback {
           `Source instance id is longer than ${LIMITS.targetMaxChars} characters`,
         )
       }
+      demand(principal, [target === null ? need('broadcast', 'role', 'all') : need('send', 'agent', target)])
+      const { subject: owner } = principal
+      const from = { source, owner, isFree: owns(principal, source) }
       const id = messageId()
       const recipients = await doorway
-        .send({ id, source, target, payload, correlationId, ...toOurs(type) })
+        .send({ id, ...from, target, payload, correlationId, ...toOurs(type) })
         .catch((error: unknown) => {
           if (!(error instanceof MeshError) || error.code !== 'unknown_target') throw error
           throw new MeshError('unknown_target', `Target instance '${target}' not found`)
@@ -129,14 +149,14 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       return sendJson(reply, 200, { message_id: id, status: 'queued', delivered_to: recipients })
     },
 
-    async messages({ id, reply }) {
-      const frames = await doorway.peek(id, PEEK_BYTES)
+    async messages({ id, principal, reply }) {
+      const frames = await doorway.peek(id, PEEK_BYTES, principal.subject)
       const messages = frames.map((frame) => toAgentMessage(frame, id, httpMessageKinds))
       return sendText(reply, 200, `{"messages":[${messages.join(',')}]}`)
     },
 
-    async acknowledge({ id, body, reply }) {
-      await doorway.acknowledge(id, readAcknowledge(body()))
+    async acknowledge({ id, body, principal, reply }) {
+      await doorway.acknowledge(id, readAcknowledge(body()), principal.subject)
       return reply.code(204).send()
     },
   }
@@ -147,6 +167,10 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       '*',
       { parseAs: 'buffer', bodyLimit: BODY_MAX_BYTES },
       (_request, body, parsed) => parsed(null, body),
+    )
+    app.addHook(
+      'onRequest',
+      authenticate(hub, (principal) => demandNamespace(principal, httpNamespace)),
     )
     app.setErrorHandler((error, request, reply) => answerError(hub, error, request, reply))
     app.all(
@@ -164,7 +188,14 @@ export function specAi(hub: Hub): FastifyPluginCallback {
         }
         const id = decodeId(route.rawId)
         if (id === null) throw new Refusal(400, `Invalid URL: Invalid UTF-8 in \`${route.idName}\``)
-        return handlers[route.name]({ id, ip: request.ip, reply, body: () => readBody(request) })
+        const { ip } = request
+        return handlers[route.name]({
+          id,
+          ip,
+          principal: principalOf(request),
+          reply,
+          body: () => readBody(request),
+        })
       },
     )
     done()
@@ -184,6 +215,7 @@ interface Call {
   readonly id: string
   /** The peer's address, as its connection has it. */
   readonly ip: string
+  readonly principal: Principal
   readonly reply: FastifyReply
   /** @throws Refusal, JsonSyntaxError */
   readonly body: () => Json

@@ -162,7 +162,9 @@ export class MxpDialect implements Dialect {
     if (session) return this.#registerAgain(message, session.agentId, id, registration)
     this.#registration = registration
     const { namespace = settings.mxpNamespace, session: proof, window, producer } = payload
-    const agent = { id, name: registration.name }
+    const { name, leaderEligible } = registration
+    // Said only where it is asked for: then it is refused to who may not lead.
+    const agent = { id, name, ...(leaderEligible && { leaderEligible }) }
     // What follows has to wait for the welcome.
     this.#connection.hold(REGISTERING)
     const hello = { protocol: 1, namespace, session: proof, window, producer, agent }

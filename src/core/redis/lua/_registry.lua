@@ -115,7 +115,10 @@ local function split_session(text)
 end
 
 -- Of an agent that lives by heartbeats: what stands where others have the hash of their session.
-local function beat_mark(door) return '@' .. door .. ':' .. int(now) end
+local function beat_mark(door, state) return '@' .. door .. ':' .. int(now) .. (state.owner and ':' .. state.owner or '') end
+
+-- Whether an agent is another owner's than who registers: where either is nobody's, ownership is not looked at.
+local function is_anothers(state, owner) return owner ~= '' and state.owner and state.owner ~= owner end
 
 -- Whether a session stands for an agent that lives by heartbeats of this door.
 local function is_of(door, session) return session and string.sub(session.hash, 1, #door + 2) == '@' .. door .. ':' end

@@ -2,16 +2,17 @@
 -- KEYS[1..21] as in _registry.lua
 -- ARGV[1..7]  as in _tasks.lua
 -- ARGV[8] agent id  ARGV[9] door  ARGV[10] time until its silence makes it offline (ms)  ARGV[11] status or ''  ARGV[12] '1': the reason is given
--- ARGV[13] reason; then senders: none
--- Returns false where no agent lives by heartbeats of this door under that id, else {clock (ms), leader or '', event texts …}
+-- ARGV[13] reason  ARGV[14] who has to own the agent, or '': not looked at; then senders: none
+-- Returns false where no agent lives by heartbeats of this door under that id | {'not_owner'} | {clock (ms), leader or '', event texts …}
 local id, door, stale, status, reason_given, reason = ARGV[8], ARGV[9], tonumber(ARGV[10]), ARGV[11], ARGV[12] == '1', ARGV[13]
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 if not is_of(door, session) then return false end
-redis.call('HSET', SESSIONS, id, session.fence .. ' - ' .. beat_mark(door))
+local state = load_state(id)
+if ARGV[14] ~= '' and state.owner ~= ARGV[14] then return { 'not_owner' } end
+redis.call('HSET', SESSIONS, id, session.fence .. ' - ' .. beat_mark(door, state))
 redis.call('ZADD', DEADLINES, int(now + stale), id)
 
-local state = load_state(id)
 local old = state.status
 local after = status ~= '' and status or (old == 'offline' and 'online' or old)
 local changed = false

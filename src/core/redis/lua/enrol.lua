@@ -4,11 +4,13 @@
 -- ARGV[1..7]    as in _tasks.lua
 -- ARGV[8] agent id  ARGV[9] registration (JSON)  ARGV[10] door  ARGV[11] time until its silence makes it offline (ms)
 -- ARGV[12] guessed name holder or ''  ARGV[13] when a new id was first registered (ms), before the store lost it, or ''
--- ARGV[14] agents of the namespace (0: no limit); then senders as in _receipts.lua
--- Returns {'held'} | {'name_taken', holder} | {'holder', id}: the guess was wrong | {'full'} | {'registered', resumed 0/1, event texts …}
+-- ARGV[14] owner, or '': nobody's  ARGV[15] agents of the namespace (0: no limit); then senders as in _receipts.lua
+-- Returns {'not_owner'} | {'held'} | {'name_taken', holder} | {'holder', id}: the guess was wrong | {'full'} | {'registered', resumed 0/1, event texts …}
 local id, registration, door, stale, holder_guess = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11]), ARGV[12]
-local agents_max = tonumber(ARGV[14])
+local owner, agents_max = ARGV[14], tonumber(ARGV[15])
 
+local state = load_state(id)
+if state and is_anothers(state, owner) then return { 'not_owner' } end
 local session = split_session(redis.call('HGET', SESSIONS, id))
 if session and not is_of(door, session) then return { 'held' } end
 
@@ -18,7 +20,7 @@ local replaced = holder and holder ~= id
 if replaced then
   -- Only one of the same door makes way for it: nobody ends others' agents from here.
   local other = load_state(holder)
-  if other.status ~= 'offline' or other.door ~= door then return { 'name_taken', holder } end
+  if other.status ~= 'offline' or other.door ~= door or is_anothers(other, owner) then return { 'name_taken', holder } end
 end
 if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
 if replaced then
@@ -28,7 +30,6 @@ if replaced then
   remove(holder, OTHER, 'unregistered', true)
 end
 
-local state = load_state(id)
 local resumed = state and 1 or 0
 if state then
   local before = link(id, redis.call('HGET', AGENTS, id), false, door)
@@ -42,12 +43,13 @@ redis.call('HSET', NAMES, fields.name, id)
 redis.call('HSET', AGENTS, id, registration)
 redis.call('ZADD', DEADLINES, int(now + stale), id)
 state.connected, state.door, state.eligible, state.ephemeral = false, door, fields.leaderEligible, false
+if owner ~= '' then state.owner = state.owner or owner end
 change(resumed == 1 and 'agent.updated' or 'agent.registered', id, state)
 if state.status == 'offline' then
   state.status, state.reason = 'online', nil
   change('agent.status_changed', id, state, 'offline', 'online')
 end
-redis.call('HSET', SESSIONS, id, state.revision .. ' - ' .. beat_mark(door))
+redis.call('HSET', SESSIONS, id, state.revision .. ' - ' .. beat_mark(door, state))
 elect()
 tell()
 return { 'registered', resumed, unpack(emitted) }

@@ -1,9 +1,11 @@
 -- What waits for an agent that lives by heartbeats.
 -- KEYS[1] sessions (hash) 2 inbox 3 replies (streams)
 -- ARGV[1] agent id  [2] door  [3] entries the inbox holds (0: no limit)  [4] bytes of texts, about
--- Returns texts
+-- ARGV[5] who has to own the agent, or '': not looked at
+-- Returns texts, or 'not_owner'
 local session = redis.call('HGET', KEYS[1], ARGV[1])
 if not session or not string.find(session, ' - @' .. ARGV[2] .. ':', 1, true) then return {} end
+if ARGV[5] ~= '' and string.match(session, '^%d+ %- @%w+:%d+:(%S+)$') ~= ARGV[5] then return 'not_owner' end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local max, room = tonumber(ARGV[3]), tonumber(ARGV[4])

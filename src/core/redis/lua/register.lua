@@ -13,11 +13,8 @@ local proved, silent_fence, producer, holder_guess = ARGV[13] == '1', ARGV[14], 
 local producers_max, slots, owner, agents_max = tonumber(ARGV[17]), tonumber(ARGV[18]), ARGV[20], tonumber(ARGV[21])
 local PRODUCERS = KEYS[OWN + 3]
 
--- Where either is nobody's, ownership is not looked at.
-local function is_anothers(state) return owner ~= '' and state.owner and state.owner ~= owner end
-
 local state = load_state(id)
-if state and is_anothers(state) then return { 'not_owner' } end
+if state and is_anothers(state, owner) then return { 'not_owner' } end
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
@@ -33,7 +30,7 @@ local holder = redis.call('HGET', NAMES, fields.name)
 local replaced = holder and holder ~= id
 if replaced then
   local held = load_state(holder)
-  if held.status ~= 'offline' or is_anothers(held) then return { 'name_taken', holder } end
+  if held.status ~= 'offline' or is_anothers(held, owner) then return { 'name_taken', holder } end
 end
 if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
 if replaced then

@@ -6,7 +6,7 @@
 -- ARGV[7] slots of a producer  [8] agents  [9] lanes  [10] runs  [11] producers keys  [12] queueMax  [13] retention (ms, 0: for ever)
 -- ARGV[14] entries of an inbox of an agent that lives by heartbeats (0: no limit)  [15] their time to live (ms, 0: for ever)
 -- ARGV[16] bytes in the namespace's inboxes (0: no limit); then the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
---   its place, fence (or '@<door>:', who has no session), place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
+--   its place, fence (or '@<door>:' of who has no session, then '!' where it has to be registered, then its owner or '': not looked at), place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
 --   'a' lane text | 'A' lane text expiresAt name asLeader receipts | 'l' lane text expiresAt asLeader receipts (lane 0: no guess;
 --     receipts: place of the key, 0: no receipt) | 'm' all|group|capability value echo text expiresAt asLeader
 --   'q' capability text expiresAt asLeader '1': fail where nobody has it, '1': receipt | 't' recipients asLeader | 'r' code
@@ -177,8 +177,13 @@ for _ = 1, runs do
   local free = sub(fence, 1, 1) == '@'
   local fenced
   if free then
-    -- Nobody speaks for an agent of another door.
-    fenced = session and not find(session, ' - ' .. fence, 1, true)
+    -- Nobody speaks for an agent of another door, or owner.
+    local door, must, owner = string.match(fence, '^(@%w+:)(!?)(%S*)$')
+    if session then
+      fenced = not find(session, ' - ' .. door, 1, true) or (owner ~= '' and string.match(session, '^%d+ %- @%w+:%d+:(%S+)$') ~= owner)
+    else
+      fenced = must == '!'
+    end
   else
     fenced = not session or sub(session, 1, #fence + 1) ~= fence .. ' ' or find(session, ' - ', #fence + 1, true) == #fence + 1
   end

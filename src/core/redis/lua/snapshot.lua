@@ -5,7 +5,7 @@ local time = redis.call('TIME')
 redis.call('HSETNX', KEYS[1], 'revision', string.format('%.0f', (tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)) * 1000))
 local beats, sessions = {}, redis.call('HGETALL', KEYS[4])
 for i = 1, #sessions, 2 do
-  local at = string.match(sessions[i + 1], '^%d+ %- @%w+:(%d+)$')
+  local at = string.match(sessions[i + 1], '^%d+ %- @%w+:(%d+):?%S*$')
   if at then
     beats[#beats + 1] = sessions[i]
     beats[#beats + 1] = at
