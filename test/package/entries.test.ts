@@ -53,7 +53,7 @@ describe('the tarball', () => {
     const expected =
       /^(?:dist\/.*\.(?:js|d\.ts|lua)|docs\/(?:[\w-]+\.md|grafana-dashboard\.json)|examples\/.*\.(?:mjs|md|py))$/
     const others = paths.filter((path) => !expected.test(path))
-    expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'])
+    expect(others.toSorted()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json'])
     const { size, unpackedSize } = project.report
     console.log(`tarball: ${paths.length} files, ${size} bytes packed, ${unpackedSize} bytes unpacked`)
     expect(size).toBeLessThan(512 * 1024)
