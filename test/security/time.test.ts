@@ -9,6 +9,13 @@ import { connectAgent, connectObserver } from '../support/agent.ts'
 import { startWatched } from '../support/watched.ts'
 
 const CHARS = 256
+
+/** What this process has computed, milliseconds: a busy machine makes it no more. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
 const filled = (part: string): string => part.repeat(Math.floor(CHARS / part.length))
 
 /** Made to have a parser try again and again, as long as they may be. */
@@ -65,28 +72,28 @@ describe('a semver range', () => {
   it('costs next to nothing for each of thousands of agents, whatever it is', () => {
     const records = VERSIONS.map(agent)
     for (const version of RANGES) {
-      const begun = performance.now()
+      const begun = cpuMs()
       try {
         const filter = toFilter({ version }, ['online'])
         for (let i = 0; i < 10_000; i++) filter.matches(records[i % records.length] as AgentRecord)
       } catch (error) {
         expect(error).toMatchObject({ code: 'bad_frame' })
       }
-      expect(performance.now() - begun, version).toBeLessThan(250)
+      expect(cpuMs() - begun, version).toBeLessThan(1_000)
     }
   })
 
   it('costs little even where every agent has a version of its own that was made to be slow', () => {
     const records = Array.from({ length: 2_000 }, (_, i) => agent(`1.0.${i}-${'a.'.repeat(118)}a`))
     for (const version of RANGES) {
-      const begun = performance.now()
+      const begun = cpuMs()
       try {
         const filter = toFilter({ version }, ['online'])
         for (const record of records) filter.matches(record)
       } catch (error) {
         expect(error).toMatchObject({ code: 'bad_frame' })
       }
-      expect(performance.now() - begun, version).toBeLessThan(600)
+      expect(cpuMs() - begun, version).toBeLessThan(1_500)
     }
   })
 
@@ -117,13 +124,13 @@ describe('a semver range', () => {
 describe('a permission', () => {
   it('takes no time that grows with what it is compared to', () => {
     const texts = ['*a', 'a*', '*', 'ab*', '**a', '(a+)+', '[a-z]*', '.*'].map(filled)
-    const begun = performance.now()
+    const begun = cpuMs()
     for (const text of texts)
       for (const value of [filled('a'), `${filled('a').slice(1)}b`, filled('ab'), filled('(a+)+')]) {
         for (let i = 0; i < 200; i++) compilePattern(text)(value)
         expect(parsePermission(`send:name=${text.slice(0, 240)}`).matches('b')).toBeTypeOf('boolean')
       }
-    expect(performance.now() - begun).toBeLessThan(1_000)
+    expect(cpuMs() - begun).toBeLessThan(2_000)
   })
 })
 
