@@ -34,7 +34,7 @@ describe('bytes that are no WebSocket', () => {
 
   it.each([
     ['an upgrade to a path that is no URL', '404', HANDSHAKE.replace('/mesh', '//')],
-    ['an upgrade to a host that is none', '404', HANDSHAKE.replace('/mesh', 'http://[')],
+    ['an upgrade to a host that is none', '403', HANDSHAKE.replace('/mesh', 'http://[')],
     ['an upgrade to elsewhere', '404', HANDSHAKE.replace('/mesh', '/%00%ff/../mesh')],
     ['an upgrade to another protocol', '426', HANDSHAKE.replace('Upgrade: websocket', 'Upgrade: h2c')],
     ['an upgrade without a key', '400', HANDSHAKE.replace(/Sec-WebSocket-Key.*\r\n/, '')],
