@@ -15,10 +15,8 @@ let pages: Pages
 
 beforeAll(async () => {
   // A name of somebody else that leads here, as after DNS rebinding.
-  ;[chromium, pages] = await Promise.all([
-    startChromium('--host-resolver-rules=MAP evil.example 127.0.0.1'),
-    startPages(),
-  ])
+  pages = await startPages()
+  chromium = await startChromium('--host-resolver-rules=MAP evil.example 127.0.0.1')
 })
 afterAll(async () => {
   await chromium[Symbol.asyncDispose]()

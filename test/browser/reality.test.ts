@@ -16,7 +16,9 @@ let chromium: Chromium
 let pages: Pages
 
 beforeAll(async () => {
-  ;[chromium, pages] = await Promise.all([startChromium(), startPages()])
+  // The browser last: what fails before it leaves none behind.
+  pages = await startPages()
+  chromium = await startChromium()
 })
 afterAll(async () => {
   await chromium[Symbol.asyncDispose]()

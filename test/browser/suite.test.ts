@@ -14,7 +14,9 @@ let page: Page
 let world: HubWorld | null = null
 
 beforeAll(async () => {
-  ;[chromium, pages] = await Promise.all([startChromium(), startPages()])
+  // The browser last: what fails before it leaves none behind.
+  pages = await startPages()
+  chromium = await startChromium()
   page = await chromium.window.newPage()
   const act = (name: 'cut' | 'capture', parameter: Capture): Promise<void> | undefined =>
     world?.[name](parameter)
