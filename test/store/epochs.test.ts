@@ -182,6 +182,42 @@ test('after all was lost, agents keep the time they were first registered at, an
   expect(await core.registry.due(NS, 10)).toEqual([])
 })
 
+test('a server that followed another one for a while is not the same any more: it has what that one had', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  const other = await startRedis()
+  onTestFinished(() => other.stop())
+  const [client, copy] = [new Redis(redis.url), new Redis(other.url)]
+  for (const one of [client, copy]) {
+    one.on('error', () => undefined)
+    onTestFinished(() => one.disconnect())
+  }
+  const follow = async (one: Redis, leader: string): Promise<void> => {
+    const { hostname, port } = new URL(leader)
+    await one.replicaof(hostname, Number(port))
+    await expect
+      .poll(() => one.info('replication'), { interval: 20, timeout: 10_000 })
+      .toContain('master_link_status:up')
+  }
+  const { core } = await openHub(redis.url, 'hub-1')
+  const alice = await join(core, 'alice')
+  const before = await core.registry.snapshot(NS)
+  await follow(copy, redis.url)
+  await copy.replicaof('NO', 'ONE')
+  // Only the first one has it, and then follows the one that has not.
+  await store(core, sendOf(alice.sender, toAgent('alice'), 'lost'))
+  await follow(client, other.url)
+  await client.replicaof('NO', 'ONE')
+  await client.call('CLIENT', 'KILL', 'TYPE', 'normal')
+  const epoch = (): Promise<string | null> =>
+    core.registry.snapshot(NS).then(
+      (found) => found.epoch,
+      () => null,
+    )
+  await expect.poll(epoch, { interval: 20, timeout: 5_000 }).not.toBeNull()
+  expect(await epoch()).not.toBe(before.epoch)
+})
+
 test('a core that nobody is subscribed on goes on after the store was restarted: it knows nothing of before', async () => {
   const redis = await startRedis()
   onTestFinished(() => redis.stop())

@@ -70,7 +70,9 @@ export class ServerNode {
   }
 
   #meet(info: string): void {
-    const serverId = infoValue(info, 'run_id') ?? ''
+    // A primary that followed another one for a while has a new replication id: it is the same process, with what that one had.
+    const [runId, replicationId] = [infoValue(info, 'run_id') ?? '', infoValue(info, 'master_replid') ?? '']
+    const serverId = `${runId}:${replicationId}`
     const changed = this.#serverId !== '' && serverId !== this.#serverId
     this.#serverId = serverId
     const { target, address } = this.#options
@@ -89,7 +91,7 @@ export class ServerNode {
     await Promise.all([this.#commands.connect(), this.subscriber.connect()])
   }
 
-  /** Which process answers: the server's run id; `""` while none does. */
+  /** Which process answers, and since when it is the primary: run and replication id; `""` while none does. */
   get serverId(): string {
     return this.#commands.ready ? this.#serverId : ''
   }
