@@ -115,24 +115,25 @@ export class RedisInboxes implements Inboxes {
     messageIds: readonly string[],
   ): Promise<'done' | 'not_owner'> {
     if (messageIds.length === 0 && owner == null) return 'done'
-    // What is over the bound is gone; room that an acknowledgement makes must not bring it back.
-    if (this.#store.limits.httpInboxMax > 0) await this.#expire(namespace, agentId, 'inbox', [0], false)
     const keys = this.#store.keys.of(namespace)
-    const count = await runWithSenders(
-      this.#store,
-      'acknowledge',
-      keys,
-      [
-        keys.sessions,
-        keys.lane(agentId, 'inbox'),
-        keys.lane(agentId, 'replies'),
-        keys.rejections(agentId),
-        keys.receipts(agentId),
-        keys.expiries,
-      ],
-      [this.#store.connections.publishCommand, keys.root, agentId, door, owner ?? '', ...new Set(messageIds)],
-    )
-    return count === -1 ? 'not_owner' : 'done'
+    const scriptKeys = [
+      keys.sessions,
+      keys.lane(agentId, 'inbox'),
+      keys.lane(agentId, 'replies'),
+      keys.rejections(agentId),
+      keys.receipts(agentId),
+      keys.expiries,
+    ]
+    const { connections, limits } = this.#store
+    const args = [connections.publishCommand, keys.root, agentId, door, owner ?? '', limits.httpInboxMax]
+    for (;;) {
+      const reply = await runWithSenders(this.#store, 'acknowledge', keys, scriptKeys, [
+        ...args,
+        ...new Set(messageIds),
+      ])
+      if (reply !== -2) return reply === -1 ? 'not_owner' : 'done'
+      await this.#expire(namespace, agentId, 'inbox', [0], false)
+    }
   }
 
   async settle(namespace: string, settlements: readonly Settlement[]): Promise<void> {

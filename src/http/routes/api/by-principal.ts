@@ -2,14 +2,25 @@ import type { FastifyRequest } from 'fastify'
 import { MeshError } from '../../../../protocol/errors.ts'
 import { authenticateHeader } from '../../../auth/credentials.ts'
 import { permissionText } from '../../../auth/permission.ts'
-import { may, mayEnter, owns } from '../../../auth/principal.ts'
+import { may, mayEnter, owns, type Principal } from '../../../auth/principal.ts'
 import type { Hub } from '../../../hub/hub.ts'
 import type { Authorize } from './authorize.ts'
 
+const principals = new WeakMap<FastifyRequest, Promise<Principal>>()
+
+/** Who asks; the token of a request is looked at once. */
+function principalOf({ authenticator }: Hub, request: FastifyRequest): Promise<Principal> {
+  const known = principals.get(request)
+  if (known) return known
+  const principal = authenticateHeader(authenticator, request.headers.authorization)
+  principals.set(request, principal)
+  return principal
+}
+
 /** Whose rate a request counts in; null: nobody's. Where the token is not accepted, the operation says so. */
-export async function subjectOf({ authenticator }: Hub, { headers }: FastifyRequest): Promise<string | null> {
-  if (!authenticator.required || headers.authorization === undefined) return null
-  return authenticateHeader(authenticator, headers.authorization).then(
+export async function subjectOf(hub: Hub, request: FastifyRequest): Promise<string | null> {
+  if (!hub.authenticator.required || request.headers.authorization === undefined) return null
+  return principalOf(hub, request).then(
     ({ subject }) => subject,
     () => null,
   )
@@ -17,9 +28,9 @@ export async function subjectOf({ authenticator }: Hub, { headers }: FastifyRequ
 
 /** Judges requests by the principal of their `Authorization` header; while authentication is off everybody may do everything. */
 export const byPrincipal =
-  ({ authenticator }: Hub): Authorize =>
-  async ({ headers }, verb, { kind, value, namespace }) => {
-    const principal = await authenticateHeader(authenticator, headers.authorization)
+  (hub: Hub): Authorize =>
+  async (request, verb, { kind, value, namespace }) => {
+    const principal = await principalOf(hub, request)
     if (!mayEnter(principal, namespace))
       throw new MeshError('forbidden', `this token is not for namespace ${JSON.stringify(namespace)}`)
     const isOwn = verb !== 'register' || owns(principal, value)
