@@ -217,3 +217,20 @@ local function remove(id, first_key, reason, counted)
   redis.call('ZREM', ELECTABLE, id)
   redis.call('ZREM', DEADLINES, id)
 end
+
+-- Makes an agent's name its own: an offline holder of it for whom `makes_way` holds is unregistered. To be called before the first write.
+-- Returns what the script has to answer instead of going on, or nil.
+local function take_name(id, name, session, holder_guess, agents_max, makes_way)
+  local holder = redis.call('HGET', NAMES, name)
+  local replaced = holder and holder ~= id
+  if replaced then
+    local state = load_state(holder)
+    if state.status ~= 'offline' or not makes_way(state) then return { 'name_taken', holder } end
+  end
+  if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
+  if not replaced then return nil end
+  if holder ~= holder_guess then return { 'holder', holder } end
+  needs_removal(holder, OTHER, true)
+  if missing then return missing end
+  remove(holder, OTHER, 'unregistered', true)
+end

@@ -15,20 +15,9 @@ local session = split_session(redis.call('HGET', SESSIONS, id))
 if session and not is_of(door, session) then return { 'held' } end
 
 local fields = cjson.decode(registration)
-local holder = redis.call('HGET', NAMES, fields.name)
-local replaced = holder and holder ~= id
-if replaced then
-  -- Only one of the same door makes way for it: nobody ends others' agents from here.
-  local other = load_state(holder)
-  if other.status ~= 'offline' or other.door ~= door or is_anothers(other, owner) then return { 'name_taken', holder } end
-end
-if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
-if replaced then
-  if holder ~= holder_guess then return { 'holder', holder } end
-  needs_removal(holder, OTHER, true)
-  if missing then return missing end
-  remove(holder, OTHER, 'unregistered', true)
-end
+-- Only one of the same door makes way for it: nobody ends others' agents from here.
+local refused = take_name(id, fields.name, session, holder_guess, agents_max, function(other) return other.door == door and not is_anothers(other, owner) end)
+if refused then return refused end
 
 local resumed = state and 1 or 0
 if state then

@@ -26,19 +26,8 @@ if session and not live and not proved and string.sub(session.hash, 1, 1) == '@'
 end
 
 local fields = cjson.decode(registration)
-local holder = redis.call('HGET', NAMES, fields.name)
-local replaced = holder and holder ~= id
-if replaced then
-  local held = load_state(holder)
-  if held.status ~= 'offline' or is_anothers(held, owner) then return { 'name_taken', holder } end
-end
-if not session and agents_max > 0 and redis.call('HLEN', SESSIONS) - (replaced and 1 or 0) >= agents_max then return { 'full' } end
-if replaced then
-  if holder ~= holder_guess then return { 'holder', holder } end
-  needs_removal(holder, OTHER, true)
-  if missing then return missing end
-  remove(holder, OTHER, 'unregistered', true)
-end
+local refused = take_name(id, fields.name, session, holder_guess, agents_max, function(other) return not is_anothers(other, owner) end)
+if refused then return refused end
 
 local resumed = state and 1 or 0
 if state then
