@@ -7,11 +7,13 @@ const flag = (min: number, max: number, preset: number, description: string) =>
 const file = (description: string) => z.string().min(1).optional().describe(description)
 
 const yes = (description: string) =>
-  z.preprocess(
-    // What a flag without a value, and a variable, say.
-    (value) => (typeof value === 'string' ? (YES_OR_NO.get(value.toLowerCase()) ?? value) : value),
-    z.boolean().default(false).describe(description),
-  )
+  z
+    .preprocess(
+      // What a flag without a value, and a variable, say.
+      (value) => (typeof value === 'string' ? (YES_OR_NO.get(value.toLowerCase()) ?? value) : value),
+      z.boolean().default(false),
+    )
+    .describe(description)
 
 const YES_OR_NO: ReadonlyMap<string, boolean> = new Map([
   ['true', true],
@@ -24,16 +26,18 @@ const YES_OR_NO: ReadonlyMap<string, boolean> = new Map([
 
 /** Several, with commas between in flags and variables. */
 const list = <Item extends z.ZodType<string>>(item: Item, description: string) =>
-  z.preprocess(
-    (value) =>
-      typeof value === 'string'
-        ? value
-            .split(',')
-            .map((one) => one.trim())
-            .filter((one) => one !== '')
-        : value,
-    z.array(item).default([]).describe(description),
-  )
+  z
+    .preprocess(
+      (value) =>
+        typeof value === 'string'
+          ? value
+              .split(',')
+              .map((one) => one.trim())
+              .filter((one) => one !== '')
+          : value,
+      z.array(item).default([]),
+    )
+    .describe(description)
 
 /** An address, or a network like 10.0.0.0/8. */
 function isNetwork(text: string): boolean {

@@ -47,9 +47,12 @@ describe('meshwire start', () => {
     expect(line.toString()).toMatch(/, MXP registry on UDP port \d+ /)
   })
 
-  it('tells flags, variables and defaults in its help', async () => {
+  it('tells flags, what they are for, variables and defaults in its help', async () => {
     const { code, output } = await runNode([MAIN, 'start', '--help'])
     expect(code).toBe(0)
-    expect(output.replaceAll(/\s+/g, ' ')).toContain('[MESHWIRE_PORT, default 7171]')
+    const help = output.replaceAll(/\s+/g, ' ')
+    expect(help).toContain('[MESHWIRE_PORT, default 7171]')
+    expect(help).toContain('--allowed-origins <value> Web origins that may use this hub')
+    expect(help).not.toContain('undefined')
   })
 })
