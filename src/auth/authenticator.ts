@@ -10,7 +10,7 @@ export interface Authenticator {
    * @throws MeshError `unauthorized` where it is missing or not accepted; `internal`, which is retryable, where that cannot be found out now
    */
   authenticate(token: string | null): Promise<Principal>
-  /** What a principal from `authenticate` is now: another one where its token's entry has changed, null where the token counts no more. */
+  /** What a principal from `authenticate` is now: another one of the same subject where its token's entry has changed, null where the token counts no more. */
   current(principal: Principal): Principal | null
   /** Calls back when `current` may answer otherwise than before; one listener. */
   onChange(listener: () => void): void

@@ -63,8 +63,10 @@ export class StaticTokens implements Authenticator {
     return found
   }
 
-  current({ tokenId }: Principal): Principal | null {
-    return tokenId === null ? null : this.#find(Buffer.from(tokenId, 'hex'))
+  current({ tokenId, subject }: Principal): Principal | null {
+    const principal = tokenId === null ? null : this.#find(Buffer.from(tokenId, 'hex'))
+    // What this one has is its own: who is somebody else now has to come as that one.
+    return principal?.subject === subject ? principal : null
   }
 
   onChange(listener: () => void): void {

@@ -168,6 +168,14 @@ export class Doorway {
     return { known: true, leader: result.leader ?? leaderOf(namespace.replica) }
   }
 
+  /** Who may lead no more does not: nothing else of its registration changes. Answers who leads then (null: nobody). */
+  async stepBack(agentId: string, owner: string | null): Promise<string | null> {
+    const { replica } = await promptly(this.#open())
+    const record = replica.get(agentId)?.record
+    if (record?.state.door !== this.#door || !record.registration.leaderEligible) return leaderOf(replica)
+    return leaderOf(await this.enrol(agentId, { ...record.registration, leaderEligible: false }, owner))
+  }
+
   /** Unregisters an agent of this door; answers whether there was one. */
   leave(agentId: string, owner: string | null): Promise<boolean> {
     return promptly(this.#leave(agentId, owner))

@@ -56,6 +56,19 @@ function demandStanding(connection: Connection, principal: Principal): void {
   demand(principal, needs)
 }
 
+/** A stream to an agent that may not be sent to any more ends, for both. */
+function endStreams({ namespace, session }: Connection, principal: Principal): void {
+  if (!namespace || !session) return
+  for (const source of [...(namespace.streams.find(session)?.sources.values() ?? [])]) {
+    try {
+      demand(principal, [need('send', 'agent', source.to)])
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error
+      source.refuse({ code: error.code, message: error.message })
+    }
+  }
+}
+
 /** Who may lead no more does not: nothing else of the registration changes. */
 async function stepBack(connection: Connection, principal: Principal): Promise<void> {
   const { namespace, session } = connection
@@ -70,7 +83,7 @@ async function stepBack(connection: Connection, principal: Principal): Promise<v
 
 /**
  * The connection goes on as this principal, and is closed 4403 where it has something that this one may not have: its agent, a capability, a
- * subscription. Never rejects.
+ * subscription. Of its streams those end that it could not open now. Never rejects.
  */
 export async function adopt(connection: Connection, principal: Principal): Promise<void> {
   connection.principal = principal
@@ -83,6 +96,7 @@ export async function adopt(connection: Connection, principal: Principal): Promi
     return
   }
   try {
+    endStreams(connection, principal)
     await stepBack(connection, principal)
   } catch (error) {
     connection.onFailure(error)

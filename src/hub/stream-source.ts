@@ -86,7 +86,7 @@ export class StreamSource {
       return
     }
     if (seq !== this.#taken) {
-      this.#refuse({ code: 'bad_frame', message: `the chunk has seq ${seq}; the next is ${this.#taken}` })
+      this.refuse({ code: 'bad_frame', message: `the chunk has seq ${seq}; the next is ${this.#taken}` })
       return
     }
     let text: string
@@ -94,7 +94,7 @@ export class StreamSource {
       text = payloadText(payload, connection.hub.maxPayloadBytes)
     } catch (error) {
       if (!(error instanceof MeshError)) throw error
-      this.#refuse({ code: error.code, message: error.message })
+      this.refuse({ code: error.code, message: error.message })
       return
     }
     const weight = weightOf(text)
@@ -186,12 +186,8 @@ export class StreamSource {
 
   /** It was not opened, or the receiver or its hub is gone, or chunks were lost on the way. */
   over(error: StreamError): void {
-    if (this.#ref !== null) {
-      const code = Object.hasOwn(ERRORS, error.code) ? (error.code as ErrorCode) : 'unknown_target'
-      this.#owner.session.connection.fail(this.#ref, new MeshError(code, error.message))
-    } else if (this.#ending === null) {
-      this.#tellEnd(error)
-    }
+    if (this.#ref !== null) this.#failOpening(error)
+    else if (this.#ending === null) this.#tellEnd(error)
     this.#remove()
   }
 
@@ -201,10 +197,17 @@ export class StreamSource {
     this.#abandon({ code: 'peer_gone', message })
   }
 
-  /** The hub ends it for both: the sender broke a rule. */
-  #refuse(error: StreamError): void {
-    this.#tellEnd(error)
+  /** The hub ends it for both: the sender broke a rule, or may not send to the receiver any more. */
+  refuse(error: StreamError): void {
+    if (this.#ref === null) this.#tellEnd(error)
+    else this.#failOpening(error)
     this.#abandon(error)
+  }
+
+  #failOpening({ code, message }: StreamError): void {
+    if (this.#ref === null) return
+    const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'unknown_target'
+    this.#owner.session.connection.fail(this.#ref, new MeshError(known, message))
   }
 
   #abandon(error: StreamError): void {

@@ -119,8 +119,10 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       demand(principal, [need('register', 'agent', id)])
       // Cut where no pair of surrogates is.
       const statusReason = status.slice(0, LIMITS.stringChars).replace(/\p{Surrogate}$/u, '')
-      const { known, leader } = await doorway.beat(id, { statusReason, metrics }, principal.subject)
-      const answer = { acknowledged: known, leader_id: leader, should_sync: false }
+      const { subject: owner } = principal
+      const { known, leader } = await doorway.beat(id, { statusReason, metrics }, owner)
+      const leads = known && !permits(principal, leading) ? await doorway.stepBack(id, owner) : leader
+      const answer = { acknowledged: known, leader_id: leads, should_sync: false }
       return sendJson(reply, known ? 200 : 404, answer)
     },
 

@@ -193,9 +193,10 @@ export class MxpDialect implements Dialect {
     return this.#registration
   }
 
-  merge(registration: Registration, _fields: AgentFields): Registration {
-    // By which it is elected, and whether it outlives its connection, it says once.
-    const { ephemeral, leaderEligible } = registration
+  merge(registration: Registration, fields: AgentFields): Registration {
+    // By which it is elected, and whether it outlives its connection, it says once; who may not lead any more the hub says.
+    const { ephemeral } = registration
+    const leaderEligible = fields.leaderEligible ?? registration.leaderEligible
     return { ...(this.#registration ?? registration), ephemeral, leaderEligible }
   }
 
