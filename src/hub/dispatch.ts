@@ -81,7 +81,10 @@ function refOf(frame: Record<string, unknown>): Ref | undefined {
   return Number.isSafeInteger(ref) ? (ref as number) : undefined
 }
 
-/** Says what is wrong with a frame: the field, its value, the rule. */
+/** Fields whose values prove who somebody is: what is told of a frame ends up in logs. */
+const SECRETS: ReadonlySet<unknown> = new Set(['token', 'session'])
+
+/** Says what is wrong with a frame: the field, its value unless that is a secret, the rule. */
 function explain(
   type: string,
   frame: Record<string, unknown>,
@@ -93,10 +96,9 @@ function explain(
   for (const key of path)
     value =
       typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
+  const shown = SECRETS.has(path[0]) ? 'wrong' : show(value)
   const where =
-    path.length > 0
-      ? `${path.join('.')} is ${value === undefined ? 'missing' : show(value)}`
-      : 'the frame is wrong'
+    path.length > 0 ? `${path.join('.')} is ${value === undefined ? 'missing' : shown}` : 'the frame is wrong'
   return new MeshError('bad_frame', `${type}: ${where}; ${issue?.message ?? 'see the protocol'}`, {
     details: issue?.path,
   })

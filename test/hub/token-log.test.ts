@@ -49,3 +49,25 @@ describe('the log', () => {
     for (const secret of [...parts, listed, SECRET]) expect(log).not.toContain(secret)
   })
 })
+
+describe('an error', () => {
+  it.each([
+    ['hello', { token: `${SECRET}${'x'.repeat(20_000)}` }],
+    ['hello', { token: [SECRET] }],
+    ['hello', { token: 'a token of the right shape', session: { session: SECRET } }],
+    ['hello', { session: SECRET.repeat(20) }],
+    ['auth', { token: { token: SECRET } }],
+    ['auth', { token: `${SECRET}${'x'.repeat(20_000)}` }],
+  ])(
+    'of %s shows nothing of a token or a session: it ends up in the log of its client',
+    async (type, fields) => {
+      await using hub = await startHub({ port: 0, logLevel: 'silent' })
+      await using socket = await openSocket(hub)
+      if (type === 'auth') await socket.answer({ type: 'hello', protocol: 1 })
+      const { code, message } = await socket.refusal({ type, protocol: 1, ...fields })
+      expect(code).toBe('bad_frame')
+      expect(message).toMatch(/^(hello|auth): (token|session) is wrong; /)
+      expect(message).not.toContain(SECRET.slice(0, 12))
+    },
+  )
+})
