@@ -21,7 +21,7 @@ const LOOK_EVERY_MS = 10_000
 export interface RemoteKeysOptions {
   readonly url: string
   readonly onError: (error: Error) => void
-  /** Milliseconds since 1970. */
+  /** Milliseconds of a clock that nobody puts back. */
   readonly now?: () => number
   readonly timeoutMs?: number
 }
@@ -59,7 +59,7 @@ export class RemoteKeys implements SigningKeys {
   #looks = LOOKS_MAX
   #lookedAt = 0
 
-  constructor({ url, onError, now = Date.now, timeoutMs = TIMEOUT_MS }: RemoteKeysOptions) {
+  constructor({ url, onError, now = () => performance.now(), timeoutMs = TIMEOUT_MS }: RemoteKeysOptions) {
     this.#url = url
     this.#onError = onError
     this.#now = now

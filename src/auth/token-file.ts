@@ -19,7 +19,13 @@ const entrySchema = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{64}$/i, 'must be 64 hexadecimal digits')
     .optional(),
-  token: z.string().min(16, 'must have at least 16 characters').max(16_384).optional(),
+  token: z
+    .string()
+    .min(16, 'must have at least 16 characters')
+    .max(16_384)
+    // RFC 6750, 2.1: what `Authorization: Bearer` carries.
+    .regex(/^[A-Za-z0-9._~+/=-]*$/, 'must be of A-Z a-z 0-9 . _ ~ + / = -, which headers carry')
+    .optional(),
   sub: z.string(),
   namespaces: z.union([z.string(), z.array(z.string())]).optional(),
   permissions: z.union([z.array(z.string()), z.record(z.string(), z.unknown())]).optional(),
@@ -82,8 +88,9 @@ export interface TokenFile {
 
 /** What changes when a file is written or replaced, also where its path leads over links that now lead elsewhere. */
 export async function versionOf(path: string): Promise<string> {
-  const { ino, size, mtimeMs } = await stat(path)
-  return `${ino} ${size} ${mtimeMs}`
+  // What copies a file may keep its length and the time of its contents; that of its last change of any kind is the system's own.
+  const { ino, size, mtimeMs, ctimeMs } = await stat(path)
+  return `${ino} ${size} ${mtimeMs} ${ctimeMs}`
 }
 
 /** @throws TokenFileError, or what reading a file throws */

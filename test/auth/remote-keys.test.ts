@@ -1,5 +1,5 @@
 import type { JWSHeaderParameters } from 'jose'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { JwtTokens } from '../../src/auth/jwt.ts'
 import { RemoteKeys } from '../../src/auth/remote-keys.ts'
 import { keyPair, signed, startIssuer } from '../support/tokens.ts'
@@ -106,6 +106,25 @@ describe('keys of an issuer', () => {
     issuer.answer = (response, keys) => void response.end(keys)
     clock.now += 2_000
     expect(await has({ kid: 'k1' })).toBe(1)
+  })
+
+  it('are asked for again as ever where the clock of the machine is put back', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const issuer = await startIssuer()
+    await issuer.publish({ pair: await keyPair('ES256'), kid: 'k1' })
+    const keys = new RemoteKeys({ url: issuer.url, onError: () => undefined })
+    const found = async (): Promise<number> => (await keys.candidates({ alg: 'ES256', kid: 'k1' })).length
+    issuer.answer = (response) => void response.writeHead(500).end()
+    await expect(found()).rejects.toMatchObject({ code: 'internal' })
+    issuer.answer = (response, text) => void response.end(text)
+    vi.setSystemTime(Date.now() - 60 * MINUTE_MS)
+    vi.advanceTimersByTime(2_000)
+    expect(await found()).toBe(1)
+    vi.setSystemTime(Date.now() - 60 * MINUTE_MS)
+    vi.advanceTimersByTime(11 * MINUTE_MS)
+    await issuer.publish()
+    expect(await found()).toBe(0)
   })
 
   it('of an issuer that is down stay for an hour, then nobody is let in', async () => {

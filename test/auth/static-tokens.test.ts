@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdtemp, rename, rm, symlink, unlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rename, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -83,6 +83,7 @@ describe('a file of tokens', () => {
     ['a subject that can begin no agent id', JSON.stringify([{ token: TOKEN, sub: 'b ot' }])],
     ['a namespace that is none', JSON.stringify([{ token: TOKEN, sub: 'bot', namespaces: ['Default'] }])],
     ['a token that is too short', '[{"token":"short","sub":"bot"}]'],
+    ['a token that no header carries', '[{"token":"correct-horse battery staple","sub":"bot"}]'],
     ['the same token twice', JSON.stringify([TOKEN, TOKEN].map((token) => ({ token, sub: 'bot' })))],
     ['an expiry that is no time', JSON.stringify([{ token: TOKEN, sub: 'bot', expiresAt: 'soon' }])],
   ])('with %s is refused as a whole, and what is said shows no token', (_, text) => {
@@ -132,6 +133,18 @@ describe('a file of tokens', () => {
     await write(JSON.stringify([{ token: `new-${TOKEN}`, sub: 'bot' }]))
     await tokens.look()
     await expect(tokens.authenticate(TOKEN)).rejects.toMatchObject({ code: 'unauthorized' })
+  })
+
+  it('that changes in place, by something that keeps its length and time, is read again', async () => {
+    const { tokens, path } = await opened([{ token: TOKEN, sub: 'bot' }])
+    const text = await readFile(path, 'utf8')
+    for (const now of [text, text.replace(TOKEN, TOKEN.toUpperCase())]) {
+      await writeFile(path, now)
+      await utimes(path, 1_000_000_000, 1_000_000_000)
+      await tokens.look()
+    }
+    await expect(tokens.authenticate(TOKEN)).rejects.toMatchObject({ code: 'unauthorized' })
+    expect(await tokens.authenticate(TOKEN.toUpperCase())).toMatchObject({ subject: 'bot' })
   })
 
   it('that is another one behind a link is noticed', async () => {
