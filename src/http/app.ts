@@ -12,7 +12,7 @@ import type { Hub } from '../hub/hub.ts'
 import { RateTable } from '../hub/rate-table.ts'
 import { Addresses } from './addresses.ts'
 import { Admission } from './admission.ts'
-import { doubledRefusal, Gate, type Refusal } from './gate.ts'
+import { doubledRefusal, Gate } from './gate.ts'
 import { api, type ApiOptions } from './routes/api/index.ts'
 import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
 import { authenticate } from './authenticate.ts'
@@ -23,10 +23,14 @@ import { mesh } from './routes/mesh.ts'
 import { metrics } from './routes/metrics.ts'
 import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
+import { rawAnswer, SECURITY_LINES, unreadableAnswer } from './raw-answer.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { originForm } from './target.ts'
 import { type Pair, TLS } from './tls-files.ts'
 
 const PATH = '/mesh'
+/** Of WebSocket: 13 is that of RFC 6455, and 8 a draft that differs in nothing here. */
+const VERSIONS: ReadonlySet<string | undefined> = new Set(['8', '13'])
 const STATUS_START = 'HTTP/1.1 '.length
 
 /** An id of 256 characters, each of up to nine once it is in a URL. */
@@ -69,6 +73,8 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   const { dialects = new Map<string, Speak>(), scrape = null, pair, patience } = options
   const subprotocols = [SUBPROTOCOL, ...dialects.keys()]
   const limits = { ...PATIENCE, ...patience }
+  // Who sends no Host is answered by the guard, as everybody else.
+  const server = { ...limits, requireHostHeader: false }
   const common = {
     forceCloseConnections: true,
     // Fastify sets these on its server itself, over those below.
@@ -76,7 +82,12 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
     keepAliveTimeout: KEEP_ALIVE_MS,
     bodyLimit: hub.settings.maxMessageBytes,
     routerOptions: { maxParamLength: PARAM_CHARS },
-    rewriteUrl: ({ url = '/' }: { readonly url?: string | undefined }) => rewriteSpecAiUrl(url),
+    rewriteUrl: ({ url = '/' }: { readonly url?: string | undefined }) => rewriteSpecAiUrl(originForm(url)),
+    clientErrorHandler: (error: NodeJS.ErrnoException, socket: Socket) => {
+      const text = unreadableAnswer(error)
+      if (text !== null && socket.writable) socket.write(text)
+      socket.destroy()
+    },
     // What no route is looked up for has no hooks either.
     frameworkErrors: (error: FastifyError, { url }: { readonly url: string }, reply: FastifyReply) => {
       if (isApi(url)) void sendFrameworkError(error, reply.headers(SECURITY_HEADERS))
@@ -90,19 +101,24 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   // Whatever carries it, its users see the same app.
   const app = (
     pair
-      ? fastify({ ...common, https: { ...limits, ...TLS, ...pair } })
-      : fastify({ ...common, http: limits })
+      ? fastify({ ...common, https: { ...server, ...TLS, ...pair } })
+      : fastify({ ...common, http: server })
   ) as FastifyInstance
+  app.server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+    response.writeHead(417, { ...SECURITY_HEADERS, connection: 'close' }).end()
+  })
   const gate = new Gate(hub.settings)
   guard(app, gate)
   const addresses = new Addresses(hub.settings.trustedProxies)
   limitRequests(app, hub, addresses)
   // What is not served is nobody's business either.
   const knock = authenticate(hub)
-  app.addHook('onRequest', async (request, reply) => (request.is404 ? knock(request, reply) : undefined))
+  app.addHook('onRequest', async (request, reply) =>
+    request.is404 && !isApi(request.url) ? knock(request, reply) : undefined,
+  )
   // As axum answers what it does not serve, for clients that were made for it.
   app.setNotFoundHandler((request, reply) => {
-    const [url = '/'] = request.originalUrl.split('?')
+    const [url = '/'] = originForm(request.originalUrl).split('?')
     if (request.method === 'GET' || !app.hasRoute({ method: 'GET', url })) return reply.code(404).send()
     return reply.code(405).header('allow', 'GET,HEAD').send()
   })
@@ -112,7 +128,7 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   app.register(specAi(hub))
   if (scrape !== null) app.register(metrics(hub, scrape))
   app.register(api(hub, version, options.api), { prefix: API_PATH })
-  const server = new WebSocketServer({
+  const webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: hub.settings.maxMessageBytes,
     // Frames are joined and written by ourselves (hub/outbox.ts); compressing each costs more than it saves.
@@ -120,6 +136,8 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
     clientTracking: false,
     handleProtocols: (offered) => subprotocols.find((one) => offered.has(one)) ?? false,
   })
+  webSockets.on('headers', (lines) => lines.push(...SECURITY_LINES))
+  webSockets.on('wsClientError', (error, socket) => refuseWith(hub, socket, rawAnswer(400, error.message)))
   const perAddress = hub.settings.addressHandshakesPerSecond
   const handshakes = new RateTable(perAddress, Math.max(1, perAddress * ADDRESS_BURST_S))
   const admission = new Admission(hub.settings.handshakesPerSecond)
@@ -155,7 +173,7 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
               return
             }
             socket.off('error', destroy)
-            server.handleUpgrade(request, socket, head, (webSocket) =>
+            webSockets.handleUpgrade(request, socket, head, (webSocket) =>
               hub.accept(webSocket, { principal, speak: dialects.get(webSocket.protocol) }),
             )
           },
@@ -177,15 +195,11 @@ async function identify({ authenticator }: Hub, { headers }: IncomingMessage): P
 
 function unidentifiedAnswer(hub: Hub, error: unknown): string {
   if (error instanceof MeshError && error.code === 'unauthorized')
-    return answer('401 Unauthorized', error.message, 'WWW-Authenticate: Bearer\r\n')
+    return rawAnswer(401, error.message, { 'WWW-Authenticate': 'Bearer' })
   if (error instanceof MeshError)
-    return answer(
-      '503 Service Unavailable',
-      error.message,
-      `Retry-After: ${Math.ceil((error.retryAfterMs ?? 0) / 1_000)}\r\n`,
-    )
+    return rawAnswer(503, error.message, { 'Retry-After': Math.ceil((error.retryAfterMs ?? 0) / 1_000) })
   hub.log.error({ err: error }, 'authentication failed')
-  return answer('500 Internal Server Error', 'The hub failed at this request; try again')
+  return rawAnswer(500, 'The hub failed at this request; try again')
 }
 
 /**
@@ -194,7 +208,7 @@ function unidentifiedAnswer(hub: Hub, error: unknown): string {
  */
 function answerPlainly(app: FastifyInstance, request: IncomingMessage, socket: Duplex): void {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    end(socket, answer('501 Not Implemented', 'This hub upgrades to websocket only; ask without Upgrade'))
+    end(socket, rawAnswer(501, 'This hub upgrades to websocket only; ask without Upgrade'))
     return
   }
   const response = new ServerResponse(request)
@@ -226,43 +240,30 @@ function refuse(
   request: IncomingMessage,
   subprotocols: readonly string[],
 ): string | null {
-  const refusal = doubledRefusal(request.rawHeaders) ?? gate.refusal(request.headers, request.url)
-  if (refusal) return answer(`${refusal.status} ${REASONS[refusal.status]}`, refusal.text)
-  const [path] = (request.url ?? '').split('?')
-  if (path !== PATH) return answer('404 Not Found', `WebSockets are at ${PATH}`)
+  const { headers, url = '/', method } = request
+  const refusal = doubledRefusal(request.rawHeaders) ?? gate.refusal(headers, url)
+  if (refusal) return rawAnswer(refusal.status, refusal.text)
+  const [path] = originForm(url).split('?')
+  if (path !== PATH) return rawAnswer(404, `WebSockets are at ${PATH}`)
+  if (method !== 'GET') return rawAnswer(405, 'Ask for a WebSocket by GET', { Allow: 'GET' })
+  if (!VERSIONS.has(headers['sec-websocket-version']))
+    return rawAnswer(426, 'This hub speaks version 13 of WebSocket', { 'Sec-WebSocket-Version': 13 })
   if (hub.draining) return drainingAnswer()
-  const offered = request.headers['sec-websocket-protocol']
+  const offered = headers['sec-websocket-protocol']
   if (offered !== undefined && !offered.split(',').some((one) => subprotocols.includes(one.trim()))) {
     const known = subprotocols.join(' and ')
-    return answer('400 Bad Request', `This hub speaks ${known} over WebSocket; offer one of them, or none`)
+    return rawAnswer(400, `This hub speaks ${known} over WebSocket; offer one of them, or none`)
   }
   return null
 }
 
-const REASONS: Readonly<Record<Refusal['status'], string>> = { 400: 'Bad Request', 403: 'Forbidden' }
-
-const SECURITY_LINES = Object.entries(SECURITY_HEADERS)
-  .map(([name, value]) => `${name}: ${value}\r\n`)
-  .join('')
-
 const drainingAnswer = (): string =>
-  answer('503 Service Unavailable', 'This hub is shutting down; connect to another one', 'Retry-After: 0\r\n')
+  rawAnswer(503, 'This hub is shutting down; connect to another one', { 'Retry-After': 0 })
 
 const busyAnswer = (retryAfterS: number): string =>
-  answer(
-    '503 Service Unavailable',
-    'This hub takes no more connections now; come back later',
-    `Retry-After: ${retryAfterS}\r\n`,
-  )
+  rawAnswer(503, 'This hub takes no more connections now; come back later', { 'Retry-After': retryAfterS })
 
 const tooManyAnswer = (retryAfterS: number): string =>
-  answer(
-    '429 Too Many Requests',
-    'More connections come from this address than this hub takes; come back later',
-    `Retry-After: ${retryAfterS}\r\n`,
-  )
-
-function answer(status: string, text: string, headers = ''): string {
-  const body = `${text}\n`
-  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n${SECURITY_LINES}${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
-}
+  rawAnswer(429, 'More connections come from this address than this hub takes; come back later', {
+    'Retry-After': retryAfterS,
+  })

@@ -21,7 +21,7 @@ const answer = (reply: FastifyReply, status: number, { code, message }: MeshErro
     .send(Buffer.from(JSON.stringify({ code, error: message })))
 
 /**
- * For `onRequest`, so before the body is read: finds out who asks, or answers 401, 403 (where `permit` throws) or 503.
+ * For `onRequest`, so before the body is read: finds out who asks, or answers 401, 403 (where `permit` throws) or 503; over the rate 429.
  * @param permit what is asked of everybody here; throws MeshError `forbidden`
  */
 export function authenticate(
@@ -31,11 +31,12 @@ export function authenticate(
   return async (request, reply) => {
     try {
       const principal = await authenticateHeader(authenticator, request.headers.authorization)
+      request.principalKey = principal.subject
       permit(principal)
       principals.set(request, principal)
-      request.principalKey = principal.subject
       return undefined
     } catch (error) {
+      request.takeRate()
       if (!(error instanceof MeshError)) {
         log.error({ err: error }, 'authentication failed')
         return answer(reply, 500, new MeshError('internal', 'the hub failed at this request; try again'))

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { authorityOf } from './target.ts'
 
 /** What a gate is told; as in src/config.ts. */
 export interface GateSettings {
@@ -37,9 +38,6 @@ function nameOf(host: string | undefined): string | null {
   return match?.[1]?.toLowerCase().replace(/\.$/, '') ?? null
 }
 
-/** The name in a request's target, where that is a whole URL, as for proxies; null in all others. */
-const targetName = (url = ''): string | null => /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1] ?? null
-
 const isWeb = (origin: URL): boolean => origin.protocol === 'http:' || origin.protocol === 'https:'
 
 const parseOrigin = (origin: string): URL | null => (URL.canParse(origin) ? new URL(origin) : null)
@@ -64,6 +62,11 @@ export class Gate {
     this.#origins = new Set(allowedOrigins.map(normal))
   }
 
+  /** Whether any origin is listed. */
+  get isCrossOrigin(): boolean {
+    return this.#origins.size > 0
+  }
+
   /** Whether an origin is listed, so that its pages may read what is answered (CORS). */
   isListed(origin: string | undefined): boolean {
     return origin !== undefined && this.#origins.has(normal(origin))
@@ -81,7 +84,7 @@ export class Gate {
 
   /** Null: it may pass. */
   refusal(headers: IncomingHttpHeaders, url: string | undefined): Refusal | null {
-    if (!this.#isName(headers.host) || !this.#isName(targetName(url) ?? headers.host))
+    if (!this.#isName(headers.host) || !this.#isName(authorityOf(url ?? '') ?? headers.host))
       return { status: 403, text: 'This hub does not go by that name (Host); add it to --allowed-hosts' }
     const { origin } = headers
     if (origin !== undefined && !this.isListed(origin) && !this.#isOwn(origin))
@@ -104,6 +107,10 @@ export function doubledRefusal(rawHeaders: readonly string[]): Refusal | null {
   }
   return null
 }
+
+/** Refuses a request without the `Host` that HTTP/1.1 has (RFC 9112, 3.2), also where any is taken. */
+export const hostlessRefusal = (httpVersion: string, host: string | undefined): Refusal | null =>
+  host === undefined && httpVersion !== '1.0' ? { status: 400, text: 'Send the header host' } : null
 
 /** Refuses a token in a URL, also where nothing else is asked. */
 export function tokenRefusal(url: string | undefined): Refusal | null {

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { doubledRefusal, type Gate, tokenRefusal } from './gate.ts'
+import { doubledRefusal, type Gate, hostlessRefusal, tokenRefusal } from './gate.ts'
 import { isApi, sendRefusal } from './routes/api/refusal.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
@@ -18,12 +18,14 @@ const CORS_MAX_AGE_S = 600
 export function guard(app: FastifyInstance, gate: Gate): void {
   app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done) => {
     reply.headers(SECURITY_HEADERS)
-    const { headers, raw } = request
+    if (gate.isCrossOrigin) reply.header('vary', 'Origin')
+    const { headers, raw, originalUrl } = request
     const refusal =
+      hostlessRefusal(raw.httpVersion, headers.host) ??
       doubledRefusal(raw.rawHeaders) ??
       (request.routeOptions.config.anyHost === true && headers.origin === undefined
-        ? tokenRefusal(raw.url)
-        : gate.refusal(headers, raw.url))
+        ? tokenRefusal(originalUrl)
+        : gate.refusal(headers, originalUrl))
     if (refusal) {
       if (isApi(request.url)) sendRefusal(refusal, reply)
       else reply.code(refusal.status).send({ error: refusal.text })
@@ -31,7 +33,7 @@ export function guard(app: FastifyInstance, gate: Gate): void {
     }
     const { origin } = headers
     if (origin === undefined || !gate.isListed(origin)) return done()
-    reply.headers({ 'access-control-allow-origin': origin, vary: 'Origin' })
+    reply.header('access-control-allow-origin', origin)
     if (request.method !== 'OPTIONS' || headers['access-control-request-method'] === undefined) return done()
     reply
       .code(204)

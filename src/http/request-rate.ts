@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { errorBody } from '../../protocol/error-table.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Hub } from '../hub/hub.ts'
@@ -9,6 +9,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Whose request it is, the subject of its principal, set by an `onRequest` hook; null: nobody's, and it counts for its address. */
     principalKey: string | null
+    /** Counts it in the rate of whose it is. For requests that are answered before the hook that counts all others. @throws MeshError `rate_limited` */
+    takeRate(): void
   }
   interface FastifyContextConfig {
     /** Which of its requests are never refused for their rate: those that acknowledge or are a sign of life, or ask how the hub is. */
@@ -24,24 +26,21 @@ export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Address
   const { ratePerSecond, rateBurst } = hub.settings
   const byAddress = new RateTable(ratePerSecond, rateBurst)
   app.decorateRequest('principalKey', null)
-  app.addHook('preParsing', (request, _reply, _payload, done) => {
-    const { uncounted = false } = request.routeOptions.config
-    if (uncounted === true || (uncounted !== false && uncounted(request.originalUrl))) {
-      done()
-      return
-    }
-    const { principalKey } = request
+  app.decorateRequest('takeRate', function (this: FastifyRequest) {
+    const { principalKey } = this
     const now = Date.now()
     const waitMs =
       principalKey === null
-        ? byAddress.take(addresses.keyOf(request.raw), now)
+        ? byAddress.take(addresses.keyOf(this.raw), now)
         : hub.principalRates.take(principalKey, now)
-    if (waitMs === 0) {
-      done()
-      return
-    }
+    if (waitMs === 0) return
     const text = 'more requests came than are taken; come back later'
-    done(new MeshError('rate_limited', text, { retryAfterMs: waitMs }))
+    throw new MeshError('rate_limited', text, { retryAfterMs: waitMs })
+  })
+  app.addHook('preParsing', async (request) => {
+    const { uncounted = false } = request.routeOptions.config
+    if (uncounted === true || (uncounted !== false && uncounted(request.originalUrl))) return
+    request.takeRate()
   })
   // A route with other words for its errors has a handler of its own.
   app.setErrorHandler((error, _request, reply) => {

@@ -274,6 +274,14 @@ testLines('D', {
     })
     const statuses = [1, 2, 3].map(async () => (await fetch(`${limited.httpUrl}/registry/agents`)).status)
     expect(await Promise.all(statuses)).toContain(429)
+    await using closed = await startTestHub('memory', {
+      ...(await withSecret()),
+      ratePerSecond: 1,
+      rateBurst: 1,
+    })
+    const knock = async () =>
+      (await fetch(`${closed.httpUrl}/registry/agents`, { headers: bearer('bad') })).status
+    expect([await knock(), await knock()]).toEqual([401, 429])
     await using first = await connectAgent(limited, { id: 'first' })
     await using second = await openSocket(limited)
     const agent = { id: 'second', name: 'second', capabilities: ['nlp'] }

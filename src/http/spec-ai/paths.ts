@@ -1,3 +1,5 @@
+import { originForm } from '../target.ts'
+
 /** What is asked for, and the id that the path names. */
 export interface Route {
   readonly name: 'register' | 'agents' | 'heartbeat' | 'deregister' | 'send' | 'acknowledge' | 'messages'
@@ -30,7 +32,7 @@ export const isSpecAiUrl = (url: string): boolean => OURS.test(url)
 
 /** The route of a URL, whatever the method; null: there is none. An empty segment is none, nor is one too many. */
 export function findRoute(url: string): Route | null {
-  const [path = ''] = url.split('?')
+  const [path = ''] = originForm(url).split('?')
   const given = path.slice(1).split('/')
   for (const [name, method, ...segments] of PATTERNS) {
     if (segments.length !== given.length) continue

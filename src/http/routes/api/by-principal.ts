@@ -8,22 +8,13 @@ import type { Authorize } from './authorize.ts'
 
 const principals = new WeakMap<FastifyRequest, Promise<Principal>>()
 
-/** Who asks; the token of a request is looked at once. */
-function principalOf({ authenticator }: Hub, request: FastifyRequest): Promise<Principal> {
+/** Who asks; the token of a request is looked at once. @throws MeshError `unauthorized`, or `internal` where that cannot be found out now */
+export function principalOf({ authenticator }: Hub, request: FastifyRequest): Promise<Principal> {
   const known = principals.get(request)
   if (known) return known
   const principal = authenticateHeader(authenticator, request.headers.authorization)
   principals.set(request, principal)
   return principal
-}
-
-/** Whose rate a request counts in; null: nobody's. Where the token is not accepted, the operation says so. */
-export async function subjectOf(hub: Hub, request: FastifyRequest): Promise<string | null> {
-  if (!hub.authenticator.required || request.headers.authorization === undefined) return null
-  return principalOf(hub, request).then(
-    ({ subject }) => subject,
-    () => null,
-  )
 }
 
 /** Judges requests by the principal of their `Authorization` header; while authentication is off everybody may do everything. */

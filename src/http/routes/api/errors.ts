@@ -106,7 +106,8 @@ export function errorAnswer(
     retryable = false
   } else {
     const ours = isProtocol(code) ? code : 'internal'
-    status = STATUS[ours]
+    // One that says when to come back is no fault: the keys of tokens cannot be had.
+    status = ours === 'internal' && retryAfterMs !== null ? 503 : STATUS[ours]
     ;({ remedy } = ERRORS[ours])
     ;({ retryable } = known)
   }

@@ -6,7 +6,7 @@ import type { Hub } from '../../../hub/hub.ts'
 import { Operations } from '../../../hub/operations.ts'
 import { agents } from './agents.ts'
 import type { Authorize } from './authorize.ts'
-import { byPrincipal, subjectOf } from './by-principal.ts'
+import { byPrincipal, principalOf } from './by-principal.ts'
 import { deadLetters } from './dead-letters.ts'
 import { errorAnswer, sendError } from './errors.ts'
 import { EventStream, type EventStreamOptions } from './event-stream.ts'
@@ -54,6 +54,7 @@ function allOperations(operations: Operations, options: ApiOptions, version: str
       path: '/openapi.json',
       tag: 'about',
       summary: 'This document',
+      isPublic: true,
       answer: z.record(z.string(), z.unknown()),
       handle: () => Promise.resolve((document ??= { ...openApi(served, version) })),
     }),
@@ -138,6 +139,7 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
       method: one.method.toUpperCase(),
       url: one.path.replace(/\{(\w+)\}/g, ':$1'),
       // A stream has no head of its own.
+      config: { isPublic: one.isPublic ?? false },
       exposeHeadRoute: one.method === 'get' && one.mediaType === undefined,
       handler: (request, reply) => answer(one, request, reply),
     })
@@ -150,8 +152,15 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
       { parseAs: 'string', bodyLimit: hub.settings.maxMessageBytes },
       readJson,
     )
+    // Who nobody knows is told nothing but what the API is, and nothing of what he sent is read.
     app.addHook('onRequest', async (request) => {
-      request.principalKey = await subjectOf(hub, request)
+      if (request.routeOptions.config.isPublic === true) return
+      try {
+        request.principalKey = (await principalOf(hub, request)).subject
+      } catch (error) {
+        request.takeRate()
+        throw error
+      }
     })
     app.setErrorHandler((error, request, reply) => {
       if (!(error instanceof MeshError) || !error.retryable || !isEventSource(request))

@@ -32,7 +32,7 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
   422: 'A value of the body is wrong',
   429: 'Too much; Retry-After says when to try again',
   500: 'The hub failed',
-  503: 'The store does not answer, or this hub is shutting down; Retry-After says when to try again',
+  503: 'The store does not answer, the keys that tokens are signed with cannot be had, or this hub is shutting down; Retry-After says when to try again',
 }
 
 /** A schema as JSON Schema: those that have an id as components, which are added to `components`. */

@@ -6,6 +6,13 @@ import type { ApiErrorCode } from './errors.ts'
 
 const NONE = z.object({})
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answered whoever asks. */
+    readonly isPublic?: boolean
+  }
+}
+
 /** What a handler has: the request, read and judged, and what it may do. */
 export interface Call<Params, Query, Body> {
   readonly params: Params
@@ -36,6 +43,8 @@ export interface Operation {
   readonly mediaType?: string
   /** Header parameters, by name. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Answered whoever asks, and without asking who; default false. */
+  readonly isPublic?: boolean
   /** Besides those that any operation may meet. */
   readonly errors: readonly ApiErrorCode[]
   /** The answer; undefined where it has answered itself, or there is nothing to say. */
