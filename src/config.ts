@@ -329,7 +329,7 @@ const isAuthenticated = (settings: Settings): boolean =>
   settings.tokensFile !== undefined || KEY_SOURCES.some((name) => settings[name] !== undefined)
 
 const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
 const REDIS_FILES = ['redisCa', 'redisCert', 'redisKey'] as const
 

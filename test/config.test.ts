@@ -20,17 +20,22 @@ const problem = (input: Parameters<typeof parseSettings>[0]): string => {
 }
 
 describe('a hub that is reached from elsewhere', () => {
-  it.each(['0.0.0.0', '::', '10.0.0.5', 'hub.example', '127.0.0.1.evil.example', '1270.0.0.1'])(
-    'on %s does not start without authentication, unless it is told to',
-    (host) => {
-      expect(problem({ host })).toContain(`--host (MESHWIRE_HOST) is "${host}": without authentication`)
-      expect(problem({ host })).toContain('--insecure-open')
-      expect(problem({ host, insecureOpen: true })).toBe('')
-      for (const name of ['tokensFile', 'jwtSecretFile', 'jwtKeyFile'])
-        expect(problem({ host, [name]: 'file' })).toBe('')
-      expect(problem({ host, jwksUrl: 'https://id.example/keys' })).toBe('')
-    },
-  )
+  it.each([
+    '0.0.0.0',
+    '::',
+    '10.0.0.5',
+    'hub.example',
+    '127.0.0.1.evil.example',
+    '1270.0.0.1',
+    '127.999.0.1',
+  ])('on %s does not start without authentication, unless it is told to', (host) => {
+    expect(problem({ host })).toContain(`--host (MESHWIRE_HOST) is "${host}": without authentication`)
+    expect(problem({ host })).toContain('--insecure-open')
+    expect(problem({ host, insecureOpen: true })).toBe('')
+    for (const name of ['tokensFile', 'jwtSecretFile', 'jwtKeyFile'])
+      expect(problem({ host, [name]: 'file' })).toBe('')
+    expect(problem({ host, jwksUrl: 'https://id.example/keys' })).toBe('')
+  })
 
   it.each(['127.0.0.1', 'localhost', '::1', '127.1.2.3'])('does on %s', (host) => {
     expect(problem({ host })).toBe('')

@@ -11,6 +11,9 @@ const TOKEN_MAX_CHARS = 16_384
 /** Keys without `kid` that a token is tried with. */
 const TRIED_MAX = 8
 
+const isEarly = ({ claim, reason }: errors.JWTClaimValidationFailed): boolean =>
+  claim === 'nbf' && reason === 'check_failed'
+
 export interface JwtOptions {
   readonly keys: SigningKeys
   /** What a token may be signed with. */
@@ -84,6 +87,8 @@ export class JwtTokens implements Authenticator {
   #reason(error: unknown): string {
     if (error instanceof ClaimError) return error.message
     if (error instanceof errors.JWTExpired) return 'it has expired; fetch a new one'
+    if (error instanceof errors.JWTClaimValidationFailed && isEarly(error))
+      return 'it does not count yet (nbf); wait, or set the clocks'
     if (error instanceof errors.JWTClaimValidationFailed)
       return error.reason === 'missing'
         ? `its claim ${error.claim} is missing`

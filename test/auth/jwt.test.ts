@@ -63,6 +63,8 @@ describe('a signed token', () => {
     await refused(tokens, await tokenFor('bot', { aud: 'mesh' })).toThrow('claim iss is missing')
     await refused(tokens, await tokenFor('bot', { ...good, expiresIn: -6 })).toThrow('expired')
     await refused(tokens, await tokenFor('bot', { ...good, expiresIn: null })).toThrow('claim exp is missing')
+    await refused(tokens, await tokenFor('bot', { ...good, countsIn: 7 })).toThrow('does not count yet')
+    expect((await tokens.authenticate(await tokenFor('bot', { ...good, countsIn: 3 }))).subject).toBe('bot')
     await refused(tokens, await tokenFor('b ot', good)).toThrow('sub must be')
   })
 

@@ -22,6 +22,8 @@ export interface TokenFields {
   readonly kid?: string
   readonly iss?: string
   readonly aud?: string
+  /** Seconds from now. */
+  readonly countsIn?: number
   /** Seconds from now; null: none. */
   readonly expiresIn?: number | null
 }
@@ -31,11 +33,12 @@ export async function signed(
   key: KeyPair['privateKey'] | Uint8Array,
   fields: TokenFields = {},
 ): Promise<string> {
-  const { sub = 'bot', ns, mesh = '*', alg = 'HS256', kid, iss, aud, expiresIn = 3_600 } = fields
+  const { sub = 'bot', ns, mesh = '*', alg = 'HS256', kid, iss, aud, countsIn, expiresIn = 3_600 } = fields
   const token = new SignJWT({ ...(ns !== undefined && { ns }), mesh, sub })
   token.setProtectedHeader({ alg, ...(kid !== undefined && { kid }) })
   if (iss !== undefined) token.setIssuer(iss)
   if (aud !== undefined) token.setAudience(aud)
+  if (countsIn !== undefined) token.setNotBefore(Math.floor(Date.now() / 1_000) + countsIn)
   if (expiresIn !== null) token.setExpirationTime(Math.floor(Date.now() / 1_000) + expiresIn)
   return token.sign(key)
 }
