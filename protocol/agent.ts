@@ -74,6 +74,10 @@ const SEMVER =
 /** Levels of a value that are shown: JSON.stringify fails at values that JSON.parse could still read. */
 const SHOWN_LEVELS = 8
 
+/** Whether an agent id is the own one of whoever has this subject: that, or that and `:` in front of anything. */
+export const isOwnId = (subject: string, agentId: string): boolean =>
+  agentId === subject || agentId.startsWith(`${subject}:`)
+
 /** Shows a value in an error message: as JSON, cut where it is long. */
 export function show(value: unknown): string {
   if (!nestsWithin(value, SHOWN_LEVELS)) return `nested deeper than ${SHOWN_LEVELS} levels`

@@ -1,3 +1,4 @@
+import { isOwnId } from '../../protocol/agent.ts'
 import type { Pattern } from './pattern.ts'
 import { parsePermission, type Permission, type Subject, type Verb } from './permission.ts'
 
@@ -36,7 +37,6 @@ export function may({ permissions }: Principal, action: Verb, { kind, value }: S
 export const mayEnter = ({ namespaces }: Principal, namespace: string): boolean =>
   namespaces.some((matches) => matches(namespace))
 
-/** Whether an agent id is a principal's own: its subject, or that and `:` in front of anything. */
-export function owns({ subject }: Principal, agentId: string): boolean {
-  return subject === null || agentId === subject || agentId.startsWith(`${subject}:`)
-}
+/** Whether an agent id is a principal's own; while authentication is off every one is. */
+export const owns = ({ subject }: Principal, agentId: string): boolean =>
+  subject === null || isOwnId(subject, agentId)

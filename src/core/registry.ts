@@ -74,8 +74,8 @@ export interface RegisterRequest {
   /** The newcomer is proved by other means (a token's subject). */
   readonly proved: boolean
   /**
-   * Whose the agent is: the subject of a token. An agent keeps its first owner while it is registered, and with it its name. Null or absent (authentication
-   * is off): nobody's, and nobody's ownership is looked at.
+   * Whose the agent is: the subject of a token. An agent keeps its first owner while it is registered, and with it its name; only where the id is not
+   * that one's own (`isOwnId`), it goes to whose own it is. Null or absent (authentication is off): nobody's, and nobody's ownership is looked at.
    */
   readonly owner?: string | null
   /** The fence of a holder that a probe found silent: that one may be displaced without proof. */
@@ -113,7 +113,7 @@ export type RegisterResult =
   | { readonly outcome: 'held'; readonly hub: string | null; readonly fence: number }
   /** `holder`, which is not offline or has another owner, has the name. */
   | { readonly outcome: 'name_taken'; readonly holder: string }
-  /** The agent is registered, and has another owner. */
+  /** The agent is registered, and stays another owner's. */
   | { readonly outcome: 'not_owner' }
   /** The namespace has `namespaceAgentsMax` agents, and this would be another one. */
   | { readonly outcome: 'full' }
@@ -143,7 +143,7 @@ export type EnrolResult =
   | { readonly outcome: 'name_taken'; readonly holder: string }
   /** As in {@link RegisterResult}. */
   | { readonly outcome: 'full' }
-  /** The agent is registered, and has another owner: nothing was changed. */
+  /** The agent is registered, and stays another owner's: nothing was changed. */
   | { readonly outcome: 'not_owner' }
 
 export interface BeatRequest {

@@ -1,4 +1,4 @@
-import { type Registration, show } from '../../protocol/agent.ts'
+import { isOwnId, type Registration, show } from '../../protocol/agent.ts'
 import { ERRORS } from '../../protocol/error-table.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Door } from '../core/registry.ts'
@@ -113,15 +113,16 @@ export class Doorway {
   async #enrol(agentId: string, registration: Registration, owner: string | null): Promise<Replica> {
     const namespace = await this.#open()
     // Where the store has lost it, it is still its owner's.
-    const before = namespace.former(agentId)?.state.owner ?? owner
-    if (owner !== null && before !== owner) throw notOwner(agentId, owner)
+    const before = namespace.former(agentId)?.state.owner ?? null
+    const isOwn = owner !== null && isOwnId(owner, agentId) && !isOwnId(before ?? owner, agentId)
+    if (owner !== null && before !== null && before !== owner && !isOwn) throw notOwner(agentId, owner)
     const result = await this.#hub.core.registry.enrol(this.#namespace, {
       agentId,
       registration,
       door: this.#door,
       staleMs: this.#staleMs,
       registeredAt: namespace.registeredBefore(agentId),
-      owner: before,
+      owner: owner ?? before,
     })
     if (result.outcome === 'not_owner') throw notOwner(agentId, owner)
     if (result.outcome === 'held') {

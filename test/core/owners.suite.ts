@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { type CoreFactory, join, kindsOf, leave, NS, registerRequest } from '../support/core.ts'
+import {
+  type CoreFactory,
+  join,
+  kindsOf,
+  leave,
+  NEVER_MS,
+  NS,
+  registerRequest,
+  registration,
+} from '../support/core.ts'
 
 /** Whose agents and names are: what `RegisterRequest.owner` says. */
 export function ownersSuite({ openCore, openPair }: CoreFactory): void {
@@ -63,6 +72,31 @@ export function ownersSuite({ openCore, openPair }: CoreFactory): void {
       await leave(core, await join(core, 'alice'), { departure: 'keep' })
       expect(await core.registry.register(NS, foreign)).toEqual({ outcome: 'not_owner' })
     })
+
+    test.each(['ben', 'ben:1'])(
+      '%s goes to whose own id it is from who registered it before, and to nobody else',
+      async (id) => {
+        const [one, two] = await openPair()
+        const enrol = (core: typeof one, owner: string) =>
+          core.registry.enrol(NS, {
+            agentId: id,
+            registration: registration(id.replace(':', '-')),
+            door: 'http',
+            staleMs: NEVER_MS,
+            registeredAt: null,
+            owner,
+          })
+        expect(await enrol(one, 'ann')).toMatchObject({ outcome: 'registered' })
+        for (const owner of ['be', 'ben:', 'Ben', 'ben:1:2', 'cid'])
+          expect(await enrol(two, owner)).toEqual({ outcome: 'not_owner' })
+        expect(await enrol(two, 'ben')).toMatchObject({ outcome: 'registered', resumed: true })
+        expect(await enrol(one, 'ann')).toEqual({ outcome: 'not_owner' })
+        const ann = { agentId: id, door: 'http', owner: 'ann' } as const
+        expect(await one.inboxes.peek(NS, ann, 1_000)).toBe('not_owner')
+        expect(await join(two, id, { owner: 'ben', proved: true })).toMatchObject({ resumed: true })
+        expect(await enrol(one, 'ann')).toEqual({ outcome: 'not_owner' })
+      },
+    )
 
     test('an owner is kept through changes of status and registration', async () => {
       const core = await openCore()

@@ -162,7 +162,29 @@ describe.each(CORES)('members with tokens on %s', (core) => {
   it('an id that was registered here is its principal’s at the other doors too', async () => {
     const hub = await startClosed(core)
     await (await memberOf(hub, 'ann')).register('ben')
-    await expect(joinAs(hub, 'ben')).rejects.toThrow('another principal')
+    await expect(joinAs(hub, 'cid', {}, { id: 'ben' })).rejects.toThrow('not for "cid"')
+    const cid = await memberOf(hub, 'cid')
+    const register = { ...REGISTRATION, instance_id: 'ben' }
+    expect((await cid.request('POST', '/registry/register', register)).status).toBe(403)
+  })
+
+  it('an id that is another’s subject goes to that one when it comes, by either door, with what waits for it', async () => {
+    const mesh = await startMesh(core, 2, await withSecret())
+    onTestFinished(() => mesh[Symbol.asyncDispose]())
+    const ann = await memberOf(mesh.hub(0), 'ann')
+    await ann.register('me')
+    for (const id of ['ben', 'cid:1']) await ann.register(id)
+    await ann.send('me', 'ben', 'for ben')
+    await using ben = await joinAs(mesh.hub(1), 'ben')
+    expect(await ben.next('message')).toMatchObject({ from: 'me', payload: 'for ben' })
+    const cid = await memberOf(mesh.hub(1), 'cid')
+    await cid.register('cid:1')
+    for (const id of ['ben', 'cid:1']) {
+      const register = { ...REGISTRATION, instance_id: id }
+      expect((await ann.request('POST', '/registry/register', register)).status).toBe(403)
+      expect((await ann.beat(id)).status).toBe(id === 'ben' ? 404 : 403)
+    }
+    expect((await ann.request('GET', '/messages/cid:1')).status).toBe(403)
   })
 
   it('need a permission for what they do', async () => {

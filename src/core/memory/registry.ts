@@ -1,3 +1,4 @@
+import { isOwnId } from '../../../protocol/agent.ts'
 import type {
   AgentRecord,
   BeatRequest,
@@ -33,7 +34,7 @@ export class MemoryRegistry implements Registry {
     const namespace = this.#namespaces.open(name)
     const { agentId, registration, hub, producer } = request
     const known = namespace.agents.get(agentId)
-    if (known !== undefined && isAnothers(known, request)) return { outcome: 'not_owner' }
+    if (known !== undefined && !mayHave(known, request)) return { outcome: 'not_owner' }
     if (known !== undefined && isHeld(known, request)) {
       return { outcome: 'held', hub: known.record.state.connected ? hubOf(known) : null, fence: known.fence }
     }
@@ -82,7 +83,7 @@ export class MemoryRegistry implements Registry {
     const namespace = this.#namespaces.open(name)
     const { agentId, registration, door, staleMs } = request
     const known = namespace.agents.get(agentId)
-    if (known !== undefined && isAnothers(known, request)) return { outcome: 'not_owner' }
+    if (known !== undefined && !mayHave(known, request)) return { outcome: 'not_owner' }
     if (known !== undefined && known.record.state.door !== door) return { outcome: 'held' }
     const holder = namespace.holderOf(registration.name)
     if (holder !== undefined && holder !== known) {
@@ -283,12 +284,18 @@ function isAnothers({ record }: MemoryAgent, request: Pick<RegisterRequest, 'own
   return owner !== undefined && request.owner != null && owner !== request.owner
 }
 
-/** Whose an agent is from now on: its first owner's. */
+/** Whether who registers may have an agent: it is not another's, or its id is its own and not that one's. */
+function mayHave(agent: MemoryAgent, request: Pick<RegisterRequest, 'owner'>): boolean {
+  if (!isAnothers(agent, request)) return true
+  return isOwnId(request.owner ?? '', agent.id) && !isOwnId(agent.record.state.owner ?? '', agent.id)
+}
+
+/** Whose an agent is from now on. */
 function ownerOf(
   known: MemoryAgent | undefined,
   request: Pick<RegisterRequest, 'owner'>,
 ): { owner?: string } {
-  const owner = known?.record.state.owner ?? request.owner ?? null
+  const owner = request.owner ?? known?.record.state.owner ?? null
   return owner === null ? {} : { owner }
 }
 

@@ -120,6 +120,14 @@ local function beat_mark(door, state) return '@' .. door .. ':' .. int(now) .. (
 -- Whether an agent is another owner's than who registers: where either is nobody's, ownership is not looked at.
 local function is_anothers(state, owner) return owner ~= '' and state.owner and state.owner ~= owner end
 
+-- Whether an id is a principal's own: its subject, or that and `:` in front of anything.
+local function is_own(owner, id) return id == owner or string.sub(id, 1, #owner + 1) == owner .. ':' end
+
+-- Whether who registers may have an agent: it is not another's, or its id is its own and not that one's.
+local function may_have(id, state, owner)
+  return not is_anothers(state, owner) or is_own(owner, id) and not is_own(state.owner, id)
+end
+
 -- Whether a session stands for an agent that lives by heartbeats of this door.
 local function is_of(door, session) return session and string.sub(session.hash, 1, #door + 2) == '@' .. door .. ':' end
 

@@ -10,7 +10,7 @@ local id, registration, door, stale, holder_guess = ARGV[8], ARGV[9], ARGV[10], 
 local owner, agents_max = ARGV[14], tonumber(ARGV[15])
 
 local state = load_state(id)
-if state and is_anothers(state, owner) then return { 'not_owner' } end
+if state and not may_have(id, state, owner) then return { 'not_owner' } end
 local session = split_session(redis.call('HGET', SESSIONS, id))
 if session and not is_of(door, session) then return { 'held' } end
 
@@ -32,7 +32,7 @@ redis.call('HSET', NAMES, fields.name, id)
 redis.call('HSET', AGENTS, id, registration)
 redis.call('ZADD', DEADLINES, int(now + stale), id)
 state.connected, state.door, state.eligible, state.ephemeral = false, door, fields.leaderEligible, false
-if owner ~= '' then state.owner = state.owner or owner end
+if owner ~= '' then state.owner = owner end
 change(resumed == 1 and 'agent.updated' or 'agent.registered', id, state)
 if state.status == 'offline' then
   state.status, state.reason = 'online', nil

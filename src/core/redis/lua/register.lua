@@ -14,7 +14,7 @@ local producers_max, slots, owner, agents_max = tonumber(ARGV[17]), tonumber(ARG
 local PRODUCERS = KEYS[OWN + 3]
 
 local state = load_state(id)
-if state and is_anothers(state, owner) then return { 'not_owner' } end
+if state and not may_have(id, state, owner) then return { 'not_owner' } end
 
 local session = split_session(redis.call('HGET', SESSIONS, id))
 local live = session and session.live
@@ -49,7 +49,7 @@ redis.call('HSET', NAMES, fields.name, id)
 redis.call('HSET', AGENTS, id, registration)
 redis.call('ZREM', DEADLINES, id)
 state.connected, state.hub = true, hub
-if owner ~= '' then state.owner = state.owner or owner end
+if owner ~= '' then state.owner = owner end
 state.eligible, state.ephemeral = fields.leaderEligible, fields.ephemeral
 change(resumed == 1 and 'agent.updated' or 'agent.registered', id, state)
 if state.status == 'offline' then
