@@ -32,10 +32,18 @@ const TOKEN_NAMES: ReadonlySet<string> = new Set([
 
 const bracketed = (host: string): string => (host.includes(':') && !host.startsWith('[') ? `[${host}]` : host)
 
-/** The name in a `Host` header, in lower case and without port and final dot; null where there is none to be read. */
+/** A name in lower case and without a final dot; an address of IPv6 in the one spelling that browsers write. */
+function plain(name: string): string {
+  const url = `http://${name}`
+  return name.startsWith('[') && URL.canParse(url)
+    ? new URL(url).hostname
+    : name.toLowerCase().replace(/\.$/, '')
+}
+
+/** The name in a `Host` header, without port; null where there is none to be read. */
 function nameOf(host: string | undefined): string | null {
-  const match = /^(\[[0-9a-f:.]+\]|[^:/?#@[\]\s]+)(?::\d*)?$/i.exec(host ?? '')
-  return match?.[1]?.toLowerCase().replace(/\.$/, '') ?? null
+  const [, name] = /^(\[[0-9a-f:.]+\]|[^:/?#@[\]\s]+)(?::\d*)?$/i.exec(host ?? '') ?? []
+  return name === undefined ? null : plain(name)
 }
 
 const isWeb = (origin: URL): boolean => origin.protocol === 'http:' || origin.protocol === 'https:'
@@ -58,7 +66,7 @@ export class Gate {
 
   constructor({ host, allowedHosts, allowedOrigins }: GateSettings) {
     const names = [...LOCAL, host, ...allowedHosts]
-    this.#names = new Set(names.map((name) => bracketed(name).toLowerCase().replace(/\.$/, '')))
+    this.#names = new Set(names.map((name) => plain(bracketed(name))))
     this.#origins = new Set(allowedOrigins.map(normal))
   }
 

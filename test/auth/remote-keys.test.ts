@@ -1,4 +1,5 @@
-import type { JWSHeaderParameters } from 'jose'
+import { generateKeyPairSync } from 'node:crypto'
+import { exportJWK, type JWSHeaderParameters } from 'jose'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { JwtTokens } from '../../src/auth/jwt.ts'
 import { RemoteKeys } from '../../src/auth/remote-keys.ts'
@@ -177,5 +178,21 @@ describe('keys of an issuer', () => {
       )
     expect(await has({ kid: 'k1' })).toBe(0)
     expect(await has({ kid: 'k1', alg: 'HS256' })).toBe(0)
+  })
+  it('that are short or no keys at all are passed over, and those beside them count', async () => {
+    const { issuer, has } = await started()
+    const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 1_024 })
+    const good = await exportJWK((await keyPair('ES256')).publicKey)
+    const keys = [
+      { ...publicKey.export({ format: 'jwk' }), kid: 'short' },
+      { kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA', kid: 'no key' },
+      { kty: 'OKP', crv: 'Ed25519', x: 5, kid: 'no text' },
+      { ...good, kid: 'good' },
+    ]
+    issuer.answer = (response) => void response.end(JSON.stringify({ keys }))
+    expect(await has({ kid: 'short', alg: 'RS256' })).toBe(0)
+    expect(await has({ kid: 'no key' })).toBe(0)
+    expect(await has({ kid: 'no text', alg: 'EdDSA' })).toBe(0)
+    expect(await has({ kid: 'good' })).toBe(1)
   })
 })

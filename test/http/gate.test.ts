@@ -10,7 +10,7 @@ import { startTestHub } from '../support/hubs.ts'
 
 const gate = new Gate({
   host: '10.0.0.5',
-  allowedHosts: ['hub.example', 'fd00::1'],
+  allowedHosts: ['hub.example', 'fd00::1', '[FD00:0:0::2]'],
   allowedOrigins: ['https://app.example', 'http://Other.example:80', 'chrome-extension://abc'],
 })
 
@@ -29,6 +29,12 @@ describe('the gate', () => {
     ['10.0.0.5:7171', 200],
     ['hub.example', 200],
     ['[fd00::1]:1', 200],
+    ['[FD00:0::0:1]', 200],
+    ['[fd00::2]', 200],
+    ['[::1', 403],
+    ['[::1::]', 403],
+    ['[fd00::3]', 403],
+    ['127.1', 403],
     ['evil.example', 403],
     ['localhost.evil.example', 403],
     ['evil-localhost', 403],
