@@ -202,7 +202,7 @@ export const settingsSchema = z.object({
   mxpUdpRatePerSecond: flag(
     0,
     1_000_000,
-    500,
+    1_000,
     'Answers a second to one address, and twice as many at once; one of several KiB counts for as many; 0: no limit.',
   ),
   mxpStaleMs: flag(

@@ -24,7 +24,8 @@ const STATUS: { readonly [Status in AgentStatus]: AgentRecord['status'] } = {
 
 /** What stands where an agent names no address that MXP could read: it is reached through the mesh alone. */
 const NO_ADDRESS = '0.0.0.0:0'
-const NO_VERSION = '0.0.0'
+/** The version of an agent that names none. */
+export const NO_VERSION = '0.0.0'
 
 /** The SDK puts its tags into the metadata as a JSON array in a string. */
 function tagsOf(text: string | undefined): string[] | null {

@@ -22,8 +22,9 @@ export interface RegisterPayload {
 
 const RULES = {
   sdk: {
-    name: /\S/,
-    nameRule: 'must not be blank',
+    // What Rust, too, takes for white space: other than `\s`.
+    name: /\P{White_Space}/u,
+    nameRule: `must not be blank, and have at most ${LIMITS.targetMaxChars} characters`,
     capability: /^[a-z0-9._-]{1,64}$/,
     capabilityRule: 'must be 1 to 64 of a-z 0-9 . _ -',
     least: 0,
@@ -36,6 +37,9 @@ const RULES = {
     least: 1,
   },
 } as const
+
+const U16_MAX = 65_535
+const U32_MAX = 4_294_967_295
 
 function stringsOf(payload: JsonObject, field: string): string[] {
   const value = payload[field]
@@ -54,11 +58,12 @@ function metadataOf({ metadata }: JsonObject): Record<string, string> {
 
 /** Whether the text is what Rust reads as a `SocketAddr`: `192.0.2.1:9` or `[2001:db8::1]:9`. */
 export function isSocketAddress(text: string): boolean {
-  const [, v6, v4, port = ''] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? []
-  if (Number(port) > 65_535) return false
+  const [, v6, v4, port = ''] = /^(?:\[([^\]]*)\]|([^:]*)):(\d+)$/.exec(text) ?? []
+  if (Number(port) > U16_MAX) return false
   if (v6 === undefined) return isIP(v4 ?? '') === 4
   // A zone is a number there, not the name of an interface.
-  return isIP(v6) === 6 && !/%(?!\d+$)/.test(v6)
+  const [, zone = '0'] = v6.split('%')
+  return isIP(v6) === 6 && /^\d+$/.test(zone) && Number(zone) <= U32_MAX
 }
 
 function addressOf(payload: JsonObject, field: string, optional: boolean): string | null {

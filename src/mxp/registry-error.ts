@@ -11,7 +11,7 @@ export const REGISTRY_CODES = {
   INVALID_CAPABILITY: 'A capability is against the rules.',
   INVALID_CAPABILITIES: 'There are too many capabilities, or too few.',
   SERIALIZATION: 'The payload is not what its type calls for.',
-  REDIS: 'The store does not answer; nothing was changed.',
+  REDIS: 'The store does not answer. What was asked for may have been done: ask again.',
   INTERNAL: 'The hub failed at this request.',
   AGENT_ID_EXISTS: 'The id belongs to an agent of another door, or to one that is connected.',
   UNSUPPORTED_FLAG: 'The message is compressed or encrypted.',

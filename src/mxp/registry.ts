@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { AgentRecord, EnrolResult } from '../core/registry.ts'
 import type { Hub } from '../hub/hub.ts'
 import { namespaceFull } from '../hub/namespace-full.ts'
 import type { Namespace } from '../hub/namespace.ts'
@@ -6,7 +7,7 @@ import { toAgentRecord } from './agent-record.ts'
 import { discoverPage } from './discover-page.ts'
 import { MXP_FLAGS, type MxpMessage, type MxpType } from './message.ts'
 import { BadPayload, type JsonObject, nameOf, parsePayload, toPayload } from './payload.ts'
-import { parseRegister, toMxpRegistration } from './registration.ts'
+import { parseRegister, type RegisterPayload, toMxpRegistration } from './registration.ts'
 import { checkFlags, errorBody, RegistryError } from './registry-error.ts'
 
 /** How long an agent stays that registered as the SDK's examples do: these never send a heartbeat. */
@@ -75,13 +76,19 @@ export class MxpRegistry {
     const agent = parseRegister(payload)
     const registration = toMxpRegistration(agent, mxpRules)
     const namespace = await this.#namespace()
-    const result = await namespace.core.registry.enrol(namespace.name, {
-      agentId: agent.id,
-      registration,
-      door: 'mxp',
-      staleMs: agent.isExample ? EXAMPLE_STALE_MS : mxpStaleMs,
-      registeredAt: namespace.registeredBefore(agent.id),
-    })
+    const enrol = (): Promise<EnrolResult> =>
+      namespace.core.registry.enrol(namespace.name, {
+        agentId: agent.id,
+        registration,
+        door: 'mxp',
+        staleMs: agent.isExample ? EXAMPLE_STALE_MS : mxpStaleMs,
+        registeredAt: namespace.registeredBefore(agent.id),
+      })
+    let result = await enrol()
+    if (result.outcome === 'name_taken' && isSuccessor(agent, namespace.replica.get(result.holder)?.record)) {
+      await this.#unregister(namespace, result.holder)
+      result = await enrol()
+    }
     if (result.outcome === 'name_taken')
       throw new RegistryError('AGENT_NAME_EXISTS', `Agent name already exists: ${agent.name}`)
     if (result.outcome === 'full') throw namespaceFull(namespace)
@@ -119,7 +126,11 @@ export class MxpRegistry {
 
   /** Of an agent that is not registered nothing is left to do, so that is no failure. */
   async #deregister(message: MxpMessage, agentId: string): Promise<MxpMessage> {
-    const namespace = await this.#namespace()
+    await this.#unregister(await this.#namespace(), agentId)
+    return respond(message, heartbeat(agentId, Date.now()))
+  }
+
+  async #unregister(namespace: Namespace, agentId: string): Promise<void> {
     const result = await namespace.core.registry.leave(namespace.name, {
       agentId,
       fence: null,
@@ -128,11 +139,9 @@ export class MxpRegistry {
       graceMs: 0,
       marks: null,
     })
-    if (result.outcome === 'changed') {
-      namespace.onEvents(result.events)
-      await namespace.reached(result.events.at(-1)?.revision ?? 0)
-    }
-    return respond(message, heartbeat(agentId, Date.now()))
+    if (result.outcome !== 'changed') return
+    namespace.onEvents(result.events)
+    await namespace.reached(result.events.at(-1)?.revision ?? 0)
   }
 
   async #discover(message: MxpMessage, payload: JsonObject): Promise<MxpMessage> {
@@ -151,6 +160,14 @@ export class MxpRegistry {
     })
     return reply(message, 'Response', new TextEncoder().encode(text))
   }
+}
+
+/**
+ * Whether who has the name is a newcomer of the examples' dialect before it was started anew: these draw an id a start, and as they never beat, the one
+ * before would seem to live for a day. Nobody else is at its address.
+ */
+function isSuccessor({ isExample, address }: RegisterPayload, holder: AgentRecord | undefined): boolean {
+  return isExample && holder?.state.door === 'mxp' && holder.registration.address === address
 }
 
 const heartbeat = (agentId: string, at: number) => ({

@@ -12,6 +12,12 @@ import { SourceLimits } from './source-limits.ts'
 
 /** Questions that may wait for the store; further ones are answered at once that the hub is busy. */
 const PENDING_MAX = 1_000
+/** Bytes of datagrams that may wait for their address's turn; what comes beyond is dropped. */
+const WAITING_MAX_BYTES = 4_194_304
+/** What a datagram costs that waits, besides its bytes. */
+const WAITING_COST_BYTES = 512
+/** Milliseconds after a question came in which it is answered, whether the store has answered or not: its client waits 5 s. */
+const ANSWER_MAX_MS = 4_000
 
 /**
  * The MXP registry on a UDP port: one datagram, one message; the answer goes to where the datagram came from. Nothing is sent for a datagram that is no
@@ -22,6 +28,8 @@ export class UdpDoor {
   readonly #registry: MxpRegistry
   readonly #limits: SourceLimits
   readonly #log: Log
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #waitingBytes = 0
   #pending = 0
   #closed = false
 
@@ -48,7 +56,25 @@ export class UdpDoor {
   }
 
   #onDatagram(datagram: Buffer, from: RemoteInfo): void {
-    if (!this.#limits.take(from.address, performance.now())) return
+    const waitMs = this.#limits.waitFor(from.address, performance.now())
+    if (waitMs === 0) this.#work(datagram, from, ANSWER_MAX_MS)
+    else if (waitMs !== null) this.#wait(datagram, from, waitMs)
+  }
+
+  /** Until its address has a turn. */
+  #wait(datagram: Buffer, from: RemoteInfo, waitMs: number): void {
+    const bytes = datagram.length + WAITING_COST_BYTES
+    if (this.#waitingBytes + bytes > WAITING_MAX_BYTES) return
+    this.#waitingBytes += bytes
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      this.#waitingBytes -= bytes
+      this.#work(datagram, from, ANSWER_MAX_MS - waitMs)
+    }, waitMs)
+    this.#timers.add(timer)
+  }
+
+  #work(datagram: Buffer, from: RemoteInfo, leftMs: number): void {
     let message: MxpMessage
     try {
       message = decode(datagram)
@@ -62,11 +88,23 @@ export class UdpDoor {
       this.#send(this.#registry.refuse(message, busy), from)
       return
     }
+    void this.#answer(message, from, leftMs)
+  }
+
+  async #answer(message: MxpMessage, from: RemoteInfo, leftMs: number): Promise<void> {
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      const slow = new RegistryError('REDIS', 'the store has not answered yet; try again')
+      this.#send(this.#registry.refuse(message, slow), from)
+    }, leftMs)
+    this.#timers.add(timer)
     this.#pending++
-    void this.#registry.answer(message).then((answer) => {
-      this.#pending--
-      if (answer) this.#send(answer, from)
-    })
+    const answer = await this.#registry.answer(message)
+    this.#pending--
+    clearTimeout(timer)
+    this.#timers.delete(timer)
+    if (answer && !late) this.#send(answer, from)
   }
 
   #send(answer: MxpMessage, { address, port }: RemoteInfo): void {
@@ -80,6 +118,7 @@ export class UdpDoor {
 
   async close(): Promise<void> {
     if (this.#closed) return
+    for (const timer of this.#timers) clearTimeout(timer)
     const closed = once(this.#socket, 'close')
     this.#socket.close()
     await closed
