@@ -20,6 +20,7 @@ export const REGISTRY_CODES = {
   NOT_REGISTERED: 'The connection has not registered its agent.',
   TRAILING_BYTES: 'Bytes follow the checksum in a WebSocket message.',
   UNKNOWN_STREAM: 'The connection sends no stream of that name.',
+  CALL_FAILED: 'Nobody will answer the Call: it has expired, or was given up.',
   REVOKED: 'Work that was pushed belongs to somebody else now.',
 } as const
 

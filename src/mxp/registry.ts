@@ -93,10 +93,7 @@ export class MxpRegistry {
       throw new RegistryError('AGENT_NAME_EXISTS', `Agent name already exists: ${agent.name}`)
     if (result.outcome === 'full') throw namespaceFull(namespace)
     if (result.outcome !== 'registered')
-      throw new RegistryError(
-        'AGENT_ID_EXISTS',
-        `Agent id belongs to an agent that is not of MXP: ${agent.id}`,
-      )
+      throw new RegistryError('AGENT_ID_EXISTS', belongsElsewhere(agent.id))
     namespace.onEvents(result.events)
     await namespace.reached(result.events.at(-1)?.revision ?? 0)
     if (agent.isExample)
@@ -126,8 +123,12 @@ export class MxpRegistry {
 
   /** Of an agent that is not registered nothing is left to do, so that is no failure. */
   async #deregister(message: MxpMessage, agentId: string): Promise<MxpMessage> {
-    await this.#unregister(await this.#namespace(), agentId)
-    return respond(message, heartbeat(agentId, Date.now()))
+    const namespace = await this.#namespace()
+    await this.#unregister(namespace, agentId)
+    const answer = heartbeat(agentId, Date.now())
+    const left = namespace.replica.get(agentId)
+    if (left === undefined || left.record.state.door === 'mxp') return respond(message, answer)
+    return respond(message, { ...answer, success: false, message: belongsElsewhere(agentId) })
   }
 
   async #unregister(namespace: Namespace, agentId: string): Promise<void> {
@@ -169,6 +170,9 @@ export class MxpRegistry {
 function isSuccessor({ isExample, address }: RegisterPayload, holder: AgentRecord | undefined): boolean {
   return isExample && holder?.state.door === 'mxp' && holder.registration.address === address
 }
+
+const belongsElsewhere = (agentId: string): string =>
+  `Agent id belongs to an agent that did not register over UDP: ${agentId}`
 
 const heartbeat = (agentId: string, at: number) => ({
   success: true,

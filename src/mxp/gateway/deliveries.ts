@@ -4,7 +4,8 @@ import type { Frame } from '../../hub/dialect.ts'
 import { xxh3 } from '../checksum.ts'
 import { MXP_FLAGS, type MxpMessage } from '../message.ts'
 import { BadPayload, type JsonObject, parsePayload } from '../payload.ts'
-import { parseCorrelationId } from './call-ids.ts'
+import type { RegistryCode } from '../registry-error.ts'
+import { type MxpIds, parseCorrelationId } from './call-ids.ts'
 import { type Call, Calls } from './calls.ts'
 import { Held } from './held.ts'
 import { toWire } from './out.ts'
@@ -13,6 +14,9 @@ import { traceIdOf } from './trace.ts'
 /** Messages whose sender waits for a response; they are Calls, all others Events. */
 const CALLED: ReadonlySet<string> = new Set(['query', 'task_delegation'])
 
+/** Calls of an agent's own of whose end it is told by an Error; of older ones that are given up then, by an Event. */
+const ASKED_MAX = 4_096
+
 /** The MXP id of a message of the mesh: the same each time it is pushed, on whatever hub. */
 const idOf = (id: string): bigint => xxh3(new TextEncoder().encode(id))
 
@@ -20,6 +24,8 @@ const idOf = (id: string): bigint => xxh3(new TextEncoder().encode(id))
 export class Deliveries {
   readonly #held = new Held()
   readonly #calls = new Calls()
+  /** Calls of the agent's own whose end is looked out for: their ids in the mesh → their own. */
+  readonly #asked = new Map<string, MxpIds>()
 
   /** The Call that was pushed under a message id. */
   callOf(messageId: bigint): Call | undefined {
@@ -40,10 +46,31 @@ export class Deliveries {
     return toWire('Call', ids, envelope, flags)
   }
 
-  receipt(frame: Receipt): Buffer {
-    const messageId = idOf(frame.receiptId)
-    this.#held.add(messageId, frame.receiptId)
-    return toWire('Event', { messageId, traceId: 0n }, frame, MXP_FLAGS.REQUIRES_ACK)
+  /** A Call of this agent was stored, with a receipt that the agent did not ask for: should nobody answer it, that is told. */
+  lookOut(id: string, ids: MxpIds): void {
+    this.#asked.set(id, ids)
+    if (this.#asked.size <= ASKED_MAX) return
+    const [oldest] = this.#asked.keys()
+    if (oldest !== undefined) this.#asked.delete(oldest)
+  }
+
+  /** What became of a message of this agent's. `acks`: what the hub is to be told at once, since nobody else will. */
+  receipt(frame: Receipt): { readonly wires: readonly Buffer[]; readonly acks: readonly string[] } {
+    const { id, receiptId, agentId, status, reason } = frame
+    const ids = this.#asked.get(id)
+    if (!ids) {
+      const messageId = idOf(receiptId)
+      this.#held.add(messageId, receiptId)
+      return {
+        wires: [toWire('Event', { messageId, traceId: 0n }, frame, MXP_FLAGS.REQUIRES_ACK)],
+        acks: [],
+      }
+    }
+    if (status !== 'in_progress') this.#asked.delete(id)
+    if (status === 'in_progress' || status === 'acked') return { wires: [], acks: [receiptId] }
+    const error = `the Call was given up: ${reason ?? 'it expired'}`
+    const body = { error, code: 'CALL_FAILED' satisfies RegistryCode, status, reason, agentId }
+    return { wires: [toWire('Error', ids, body)], acks: [receiptId] }
   }
 
   revoked({ ids, reason }: Revoked): Buffer[] {

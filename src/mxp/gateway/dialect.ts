@@ -12,12 +12,12 @@ import { toAgentRecord } from '../agent-record.ts'
 import { decode, encodedBytes } from '../codec.ts'
 import { MXP_FLAGS, type MxpMessage } from '../message.ts'
 import { MxpError } from '../mxp-error.ts'
-import { type JsonObject, nameOf, parsePayload } from '../payload.ts'
+import { BadPayload, type JsonObject, nameOf, parsePayload } from '../payload.ts'
 import { checkFlags, codeOf, errorBody, RegistryError, verdictCode } from '../registry-error.ts'
 import { type Answering, Asked } from './asked.ts'
 import type { MxpIds } from './call-ids.ts'
 import { Deliveries } from './deliveries.ts'
-import { callToSend, eventToSend, responseToSend } from './envelope.ts'
+import { callToSend, eventToSend, lacksReceipt, responseToSend } from './envelope.ts'
 import { toWire } from './out.ts'
 import { parseRegisterMessage } from './register-message.ts'
 import { GatewayStreams } from './streams.ts'
@@ -53,6 +53,7 @@ export class MxpDialect implements Dialect {
       ack: (message) => {
         for (const wire of ackTo(message)) this.#send(wire)
       },
+      refuse: (message, error) => this.#send(this.#errorTo(message, error)),
     })
   }
 
@@ -113,8 +114,12 @@ export class MxpDialect implements Dialect {
     switch (type) {
       case 'AgentDiscover':
         return [this.#discover(message, parsePayload(message.payload))]
-      case 'Call':
-        return [this.#asked.add(message, 'send', callToSend(message), this.#stored(message))]
+      case 'Call': {
+        const send = callToSend(message)
+        const looksOut = lacksReceipt(send)
+        const receipt = looksOut ? true : send.receipt
+        return [this.#asked.add(message, 'send', { ...send, receipt }, this.#stored(message, looksOut))]
+      }
       case 'Event':
         return [this.#asked.add(message, 'send', eventToSend(message), this.#stored(message))]
       case 'Response': {
@@ -140,19 +145,25 @@ export class MxpDialect implements Dialect {
   }
 
   /** The store took it. A Response has then ended its Call. */
-  #stored(message: MxpMessage): Answering {
+  #stored(message: MxpMessage, looksOut = false): Answering {
     return {
       onOk: (result) => {
-        if (message.type === 'Response') {
-          // Not in the middle of what the hub is at.
-          queueMicrotask(() => {
+        if (message.type === 'Response')
+          this.#later(() => {
             for (const ack of this.#deliveries.settle(message.messageId)) dispatch(this.#connection, ack)
           })
-        }
         const { id, recipients } = result as SendResult
+        if (looksOut) this.#deliveries.lookOut(id, message)
         return ackTo(message, { id, recipients })
       },
     }
+  }
+
+  /** Not in the middle of what the hub is at. */
+  #later(act: () => void): void {
+    queueMicrotask(() => {
+      if (this.#connection.state === 'open') act()
+    })
   }
 
   #register(message: MxpMessage, payload: JsonObject): Frame {
@@ -202,8 +213,9 @@ export class MxpDialect implements Dialect {
 
   #discover(message: MxpMessage, payload: JsonObject): Frame {
     const capability = nameOf(payload, 'capability')
-    const where = { ...(payload.where as object | undefined), capabilities: { all: [capability] } }
-    const { limit, cursor } = payload
+    const { limit, cursor, where: more = null } = payload
+    if (typeof more !== 'object' || Array.isArray(more)) throw new BadPayload('where must be an object')
+    const where = { ...more, capabilities: { all: [capability] } }
     const onOk = (result: unknown): Buffer[] => {
       const found = result as DiscoverResult
       const agents = found.agents.map(toAgentRecord)
@@ -261,8 +273,11 @@ export class MxpDialect implements Dialect {
         return [this.#tellError(frame)]
       case 'message':
         return [this.#deliveries.message(frame)]
-      case 'receipt':
-        return [this.#deliveries.receipt(frame)]
+      case 'receipt': {
+        const { wires, acks } = this.#deliveries.receipt(frame)
+        if (acks.length > 0) this.#later(() => dispatch(this.#connection, { type: 'ack', ids: [...acks] }))
+        return wires
+      }
       case 'revoked':
         return this.#deliveries.revoked(frame)
       case 'ping':

@@ -66,3 +66,13 @@ export function responseToSend(message: MxpMessage, call: Call | undefined): Rec
     correlationId: envelope.correlationId ?? call?.correlationId,
   }
 }
+
+/**
+ * Whether a `send` may have a receipt, and says nothing of one: then the gateway asks for it, to tell its sender where nobody will answer. To many, and
+ * transient, there is none.
+ */
+export function lacksReceipt({ to, receipt, durability }: JsonObject): boolean {
+  if (receipt != null || durability === 'transient' || typeof to !== 'object' || to === null) return false
+  const { all, group, mode } = to as JsonObject
+  return all == null && group == null && mode !== 'all'
+}

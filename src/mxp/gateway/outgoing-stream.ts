@@ -7,6 +7,8 @@ export interface WaitingChunk {
   readonly bytes: number
   /** Called when it is passed on. */
   readonly onPassed: () => void
+  /** Called when the stream ended before it. */
+  readonly onLost: () => void
 }
 
 /** A stream that the MXP agent sends. Its chunks wait here for the receiver's credit, of which MXP knows nothing. */
@@ -17,7 +19,7 @@ export class OutgoingStream {
   readonly #onOver: () => void
   #credit = 0
   #seq = 0
-  #waiting: WaitingChunk[] = []
+  readonly #waiting: WaitingChunk[] = []
   #waitingBytes = 0
   #over = false
   #ending: { readonly error: StreamError | null } | null = null
@@ -70,10 +72,15 @@ export class OutgoingStream {
 
   /** Ends it now: the chunks that wait are lost. */
   breakOff(error: StreamError): void {
-    this.#waiting = []
-    this.#waitingBytes = 0
+    this.drop()
     this.#ending = { error }
     this.#flush()
+  }
+
+  /** The chunks that wait are lost. */
+  drop(): void {
+    this.#waitingBytes = 0
+    for (const { onLost } of this.#waiting.splice(0)) onLost()
   }
 
   #flush(): void {

@@ -30,6 +30,7 @@ export interface StreamsPort {
   send(wire: Buffer): void
   /** The Ack of a message that asks for one, if it does. */
   ack(message: MxpMessage): void
+  refuse(message: MxpMessage, error: unknown): void
 }
 
 interface Incoming {
@@ -73,6 +74,7 @@ export class GatewayStreams {
 
   /** The hub did not open it. */
   refused(stream: string): void {
+    this.#outgoing.get(stream)?.drop()
     this.#outgoing.delete(stream)
   }
 
@@ -86,6 +88,10 @@ export class GatewayStreams {
       payload: payload.payload,
       bytes: message.payload.length,
       onPassed: () => this.#port.ack(message),
+      onLost: () => {
+        if (message.flags & MXP_FLAGS.REQUIRES_ACK)
+          this.#port.refuse(message, unknownStream(message, stream.id))
+      },
     })
     if (message.flags & MXP_FLAGS.FINAL) stream.end(null)
     if (this.#waitingBytes() > WAITING_MAX) this.#overflow(stream)
@@ -112,10 +118,7 @@ export class GatewayStreams {
     const stream = this.#outgoing.get(id)
     if (stream && !stream.ended) return stream
     if (!(flags & MXP_FLAGS.REQUIRES_ACK)) return null
-    throw new RegistryError(
-      'UNKNOWN_STREAM',
-      `${type}: this connection sends no stream ${show(id)}, or it has ended`,
-    )
+    throw unknownStream({ type }, id)
   }
 
   #waitingBytes(): number {
@@ -173,9 +176,11 @@ export class GatewayStreams {
   }
 
   #over(stream: string, body: object): Buffer[] {
-    const ids = this.#incoming.get(stream)?.ids ?? this.#outgoing.get(stream)?.ids
+    const outgoing = this.#outgoing.get(stream)
+    const ids = this.#incoming.get(stream)?.ids ?? outgoing?.ids
     this.#incoming.delete(stream)
     this.#outgoing.delete(stream)
+    outgoing?.drop()
     return ids ? [toWire('StreamClose', ids, body, MXP_FLAGS.FINAL)] : []
   }
 
@@ -184,6 +189,12 @@ export class GatewayStreams {
     if (outgoing) queueMicrotask(() => outgoing.grant(credit))
   }
 }
+
+const unknownStream = ({ type }: Pick<MxpMessage, 'type'>, stream: string): RegistryError =>
+  new RegistryError(
+    'UNKNOWN_STREAM',
+    `${type}: this connection sends no stream ${show(stream)}, or it has ended`,
+  )
 
 /** What a StreamClose says went wrong, as the hub's protocol has it. */
 function errorOf(error: unknown): StreamError | null {

@@ -1,0 +1,113 @@
+import { describe, expect, it } from 'vitest'
+import { connectAgent } from '../support/agent.ts'
+import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { connectMxp, MXP_FLAGS } from '../support/mxp-agent.ts'
+import { MxpUdp } from '../support/mxp-udp.ts'
+
+const { REQUIRES_ACK, FINAL } = MXP_FLAGS
+
+describe.each(CORES)('a Call that nobody will answer, on %s,', (core) => {
+  it('is told to its caller by an Error with its ids, once it is given up', async () => {
+    await using mesh = await startMesh(core, 2)
+    await using asker = await connectMxp(mesh.hub(0), { id: 'm1' })
+    await using answerer = await connectMxp(mesh.hub(1), { id: 'm2' })
+    const asked = asker.send('Call', { to: { agent: 'm2' }, payload: 1 })
+    const { messageId, traceId } = await answerer.next('Call')
+    answerer.send('Error', { error: 'cannot', code: 'NO', requeue: false }, { messageId, traceId })
+    const told = await asker.answerTo(asked)
+    expect(told).toMatchObject({ type: 'Error', flags: 0, traceId: asked.traceId })
+    expect(told.body).toEqual({
+      error: 'the Call was given up: cannot',
+      code: 'CALL_FAILED',
+      status: 'dead_lettered',
+      reason: 'cannot',
+      agentId: 'm2',
+    })
+    // It need not be acknowledged: nothing of it is left.
+    await asker.cut()
+    await using again = await connectMxp(mesh.hub(1), { id: 'm1' })
+    expect(again.welcome.body).toMatchObject({ resumed: true, pending: 0 })
+  })
+
+  it('is told as well when its time is over, or its agent gone', async () => {
+    await using mesh = await startMesh(core, 2)
+    await using asker = await connectMxp(mesh.hub(0), { id: 'm1' })
+    const late = asker.send('Call', { to: { capability: 'none' }, payload: 1, ttlMs: 200 })
+    expect((await asker.answerTo(late)).body).toMatchObject({ code: 'CALL_FAILED', status: 'expired' })
+    await using worker = await connectAgent(mesh.hub(1), { id: 'w1', window: 1 })
+    const lost = asker.send('Call', { to: { agent: 'w1' }, payload: 2 })
+    await worker.next('message')
+    await worker.request({ type: 'bye' })
+    expect((await asker.answerTo(lost)).body).toMatchObject({ code: 'CALL_FAILED', agentId: 'w1' })
+  })
+
+  it('is no matter while it goes well: who is answered hears nothing else', async () => {
+    await using mesh = await startMesh(core, 2)
+    await using asker = await connectMxp(mesh.hub(0), { id: 'm1' })
+    await using answerer = await connectMxp(mesh.hub(1), { id: 'm2' })
+    const asked = asker.send('Call', { to: { agent: 'm2' }, payload: 1 })
+    const call = await answerer.next('Call')
+    await answerer.ask('AgentHeartbeat', { agent_id: 'm2', progress: [String(call.messageId)] })
+    answerer.respond(call, 2, REQUIRES_ACK)
+    await answerer.answerTo(call, 'Ack')
+    asker.ack(await asker.answerTo(asked))
+    await asker.roundTrip('m1')
+    expect(asker.waiting).toEqual([])
+    // Who asks for receipts has them as they are.
+    asker.send('Call', { to: { agent: 'm2' }, payload: 3, receipt: true })
+    answerer.ack(await answerer.next('Call'))
+    expect((await asker.next('Event')).body).toMatchObject({ type: 'receipt', status: 'acked' })
+    // To many there is none.
+    const all = asker.send('Call', { to: { all: true }, payload: 4 }, { flags: REQUIRES_ACK })
+    expect(await asker.answerTo(all)).toMatchObject({ type: 'Ack' })
+    const now = { to: { agent: 'm2' }, payload: 5, durability: 'transient' }
+    expect(await asker.answerTo(asker.send('Call', now, { flags: REQUIRES_ACK }))).toMatchObject({
+      type: 'Ack',
+    })
+  })
+})
+
+describe('the MXP gateway', () => {
+  it('answers each chunk that wants an Ack, also those that a stream’s end overtakes', async () => {
+    await using hub = await startTestHub('memory')
+    await using worker = await connectAgent(hub, { id: 'w1' })
+    await using agent = await connectMxp(hub, { id: 'm1' })
+    agent.send('StreamOpen', { stream: 's', to: { agent: 'w1' } })
+    const { stream } = await worker.next('stream.open')
+    const waits = agent.send('StreamChunk', { stream: 's', payload: 1 }, { flags: REQUIRES_ACK })
+    await agent.roundTrip('m1')
+    worker.send({ type: 'stream.cancel', stream })
+    expect(await agent.answerTo(waits)).toMatchObject({ type: 'Error', body: { code: 'UNKNOWN_STREAM' } })
+    expect((await agent.next('StreamClose')).body).toMatchObject({ stream: 's', cancelled: true })
+    agent.send('StreamOpen', { stream: 't', to: { agent: 'w1' } })
+    const chunks = Array.from({ length: 20 }, () =>
+      agent.send('StreamChunk', { stream: 't', payload: 'x'.repeat(100_000) }, { flags: REQUIRES_ACK }),
+    )
+    for (const chunk of chunks)
+      expect(await agent.answerTo(chunk)).toMatchObject({ type: 'Error', body: { code: 'UNKNOWN_STREAM' } })
+  })
+
+  it('refuses a "where" that is no object', async () => {
+    await using hub = await startTestHub('memory')
+    await using agent = await connectMxp(hub, { id: 'm1' })
+    for (const where of ['x', ['nlp'], 7])
+      expect((await agent.ask('AgentDiscover', { capability: 'nlp', where })).body.code).toBe('SERIALIZATION')
+  })
+
+  it('keeps its agents from the registry over UDP, which says so', async () => {
+    await using hub = await startTestHub('memory', { mxpUdpPort: 0 })
+    await using _agent = await connectMxp(hub, { id: 'm1' })
+    await using udp = await MxpUdp.open(hub)
+    const same = { id: 'm1', name: 'other', capabilities: [], address: '127.0.0.1:1' }
+    expect(await udp.ask('AgentRegister', same)).toMatchObject({
+      code: 'AGENT_ID_EXISTS',
+      error: 'Agent id belongs to an agent that did not register over UDP: m1',
+    })
+    // It is registered still.
+    expect(await udp.ask('AgentHeartbeat', { agent_id: 'm1' }, FINAL)).toMatchObject({
+      success: false,
+      needs_register: false,
+      message: 'Agent id belongs to an agent that did not register over UDP: m1',
+    })
+  })
+})
