@@ -24,7 +24,14 @@ export function parsePayload(payload: Uint8Array): JsonObject {
   return value as JsonObject
 }
 
-export const toPayload = (value: unknown): Uint8Array => encoder.encode(JSON.stringify(value))
+/** An escape that `JSON.stringify` writes for half a surrogate pair, behind whole escapes of backslashes. */
+const HALF_PAIR = /(?<!\\)((?:\\\\)*)\\ud[89a-f][0-9a-f]{2}/g
+
+/** JSON that parsers of every language take: half a surrogate pair, which most refuse, and all of the text with it, becomes U+FFFD. */
+export const toPayload = (value: unknown): Uint8Array => {
+  const text = JSON.stringify(value)
+  return encoder.encode(text.includes('\\ud') ? text.replace(HALF_PAIR, '$1\\ufffd') : text)
+}
 
 /** A field that has to be the name of something: 1 to 256 characters. @throws BadPayload */
 export function nameOf(payload: JsonObject, field: string): string {

@@ -12,6 +12,8 @@ import { SourceLimits } from './source-limits.ts'
 
 /** Questions that may wait for the store; further ones are answered at once that the hub is busy. */
 const PENDING_MAX = 1_000
+/** What the system is asked to keep of datagrams that came at once, as when all agents of a machine start: what it has no room for is lost. */
+const RECEIVE_BUFFER_BYTES = 4_194_304
 /** Bytes of datagrams that may wait for their address's turn; what comes beyond is dropped. */
 const WAITING_MAX_BYTES = 4_194_304
 /** What a datagram costs that waits, besides its bytes. */
@@ -48,6 +50,12 @@ export class UdpDoor {
     const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
     socket.bind(port, host)
     await once(socket, 'listening')
+    try {
+      socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
+    } catch (error) {
+      // Some systems give as much as they may instead, others nothing.
+      hub.log.debug({ err: error }, 'mxp socket keeps its receive buffer')
+    }
     return new UdpDoor(hub, socket)
   }
 

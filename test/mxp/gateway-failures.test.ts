@@ -87,6 +87,18 @@ describe('the MXP gateway', () => {
       expect(await agent.answerTo(chunk)).toMatchObject({ type: 'Error', body: { code: 'UNKNOWN_STREAM' } })
   })
 
+  it('brings what parsers of every language take: no half of a surrogate pair', async () => {
+    await using hub = await startTestHub('memory')
+    await using worker = await connectAgent(hub, { id: 'w1' })
+    await using agent = await connectMxp(hub, { id: 'm1' })
+    const payload = { '\udfff': ['\ud83d', '\ud83d\ude00', '\\ud83d', '\\\ud800\ud800', '\\\\ud800'] }
+    await worker.request({ type: 'send', to: { agent: 'm1' }, messageType: 'query', payload })
+    const { body } = await agent.next('Call')
+    expect(body.payload).toEqual({
+      '\ufffd': ['\ufffd', '\ud83d\ude00', '\\ud83d', '\\\ufffd\ufffd', '\\\\ud800'],
+    })
+  })
+
   it('refuses a "where" that is no object', async () => {
     await using hub = await startTestHub('memory')
     await using agent = await connectMxp(hub, { id: 'm1' })
