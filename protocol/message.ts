@@ -24,4 +24,16 @@ export type Durability = 'stored' | 'transient'
 /** How a message came: to this agent, from a work queue, or as a broadcast to all, a group or a capability. */
 export type Via = 'direct' | 'queue' | 'broadcast' | 'group' | 'capability'
 
+/** Why a message is given up where no `nack` says it (PROTOCOL.md section 5). */
+export const DEAD_REASONS = [
+  'max_attempts',
+  'ack_timeout',
+  'holder_lost',
+  'expired',
+  'unregistered',
+  'retention',
+  'inbox_overflow',
+  'broadcast_log_cut',
+] as const
+
 export const MESSAGE_TYPE_PATTERN = /^[a-z0-9_.-]{1,64}$/

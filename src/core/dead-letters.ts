@@ -1,12 +1,4 @@
-/** Why a message was given up, where no reason of a `nack` says it. */
-type DeadReason =
-  | 'max_attempts'
-  | 'ack_timeout'
-  | 'holder_lost'
-  | 'expired'
-  | 'unregistered'
-  | 'retention'
-  | 'broadcast_log_cut'
+import type { DEAD_REASONS } from '../../protocol/message.ts'
 
 export interface DeadLetter {
   /** Place in the list; grows. */
@@ -17,8 +9,8 @@ export interface DeadLetter {
   readonly agentId: string | null
   /** Of work: its queue. */
   readonly capability: string | null
-  /** A {@link DeadReason}, or what the last `nack` said. */
-  readonly reason: DeadReason | (string & {})
+  /** One of `DEAD_REASONS`, or what the last `nack` said. */
+  readonly reason: (typeof DEAD_REASONS)[number] | (string & {})
   /** How often it failed: rejections, and of work timeouts and lost holders too. */
   readonly attempts: number
   /** Milliseconds since 1970. */

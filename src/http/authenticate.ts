@@ -25,7 +25,7 @@ const answer = (reply: FastifyReply, status: number, { code, message }: MeshErro
  * @param permit what is asked of everybody here; throws MeshError `forbidden`
  */
 export function authenticate(
-  { authenticator, log }: Hub,
+  { authenticator, log, metrics }: Hub,
   permit: (principal: Principal) => void = () => undefined,
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply | undefined> {
   return async (request, reply) => {
@@ -37,6 +37,7 @@ export function authenticate(
       return undefined
     } catch (error) {
       request.takeRate()
+      metrics.failed(error instanceof MeshError ? error.code : 'internal')
       if (!(error instanceof MeshError)) {
         log.error({ err: error }, 'authentication failed')
         return answer(reply, 500, new MeshError('internal', 'the hub failed at this request; try again'))

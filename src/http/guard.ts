@@ -11,7 +11,7 @@ declare module 'fastify' {
 }
 
 const CORS_METHODS = 'GET, POST, PUT, PATCH, DELETE'
-const CORS_HEADERS = 'authorization, content-type, last-event-id'
+const CORS_HEADERS = 'authorization, content-type, last-event-id, traceparent'
 const CORS_MAX_AGE_S = 600
 
 /** Every HTTP answer has the headers of security, and no route is reached past the gate. */

@@ -45,6 +45,7 @@ export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Address
   // A route with other words for its errors has a handler of its own.
   app.setErrorHandler((error, _request, reply) => {
     if (!(error instanceof MeshError) || error.code !== 'rate_limited') return reply.send(error)
+    hub.metrics.failed(error.code)
     return reply
       .code(429)
       .header('Retry-After', Math.ceil((error.retryAfterMs ?? 0) / 1_000))

@@ -1,7 +1,9 @@
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import type { Commit } from './group-commit.ts'
+import { kindOf, OUTCOMES } from './send-outcomes.ts'
 
-/** A send of a door or an operator, on its way into the store with those of sessions; resolves with what the store says. */
+/** A send of a door or an operator, on its way into the store with those of sessions, and counted as they are; resolves with what the store says. */
 export class DoorSend implements Commit {
   readonly sender: Sender
   readonly seq = null
@@ -11,10 +13,18 @@ export class DoorSend implements Commit {
   readonly expiresAt: number | null
   readonly receipt = false
   readonly outcome: Promise<SendOutcome>
+  readonly #metrics: Metrics
   #resolve!: (outcome: SendOutcome) => void
   #reject!: (error: unknown) => void
 
-  constructor(sender: Sender, to: Destination, text: string, expiresAt: number | null = null) {
+  constructor(
+    metrics: Metrics,
+    sender: Sender,
+    to: Destination,
+    text: string,
+    expiresAt: number | null = null,
+  ) {
+    this.#metrics = metrics
     this.sender = sender
     this.to = to
     this.text = text
@@ -26,10 +36,14 @@ export class DoorSend implements Commit {
   }
 
   onOutcome(outcome: SendOutcome): void {
+    // The sender is another one's: to send it again would not help.
+    const name = outcome.outcome === 'fenced' ? 'refused' : OUTCOMES[outcome.outcome]
+    this.#metrics.sent(kindOf(this.to), name)
     this.#resolve(outcome)
   }
 
   onFailure(error: unknown): void {
+    this.#metrics.sent(kindOf(this.to), 'failed')
     this.#reject(error)
   }
 

@@ -2,6 +2,8 @@ import { isOwnId, type Registration, show } from '../../protocol/agent.ts'
 import { ERRORS } from '../../protocol/error-table.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import type { Door } from '../core/registry.ts'
+import type { SendOutcome } from '../core/sends.ts'
+import { within } from '../observability/tracing.ts'
 import { DoorSend } from './door-send.ts'
 import type { Hub } from './hub.ts'
 import { messageText } from './message-text.ts'
@@ -33,6 +35,8 @@ export interface DoorMessage {
   /** JSON in one line. */
   readonly payload: string
   readonly correlationId: string | null
+  /** The trace that it belongs to (W3C Trace Context), or null. */
+  readonly traceparent: string | null
 }
 
 /** A sign of life, and what it says. */
@@ -216,12 +220,15 @@ export class Doorway {
   async #send(message: DoorMessage): Promise<readonly string[]> {
     const namespace = await this.#open()
     const { id, source, owner, isFree, target, messageType, customType, payload, correlationId } = message
+    const { traceparent: given } = message
     const to = target === null ? ({ all: true } as const) : { agent: target }
     const frame = { messageType, correlationId }
     const way = route({ type: 'send', ref: 0, to, payload: null, ...frame }, namespace.replica)
     const from = JSON.stringify(source)
-    const text = messageText(id, from, way, frame, payload, Date.now(), null, null, customType)
-    this.#checkSize(namespace, target, text)
+    const { tracing } = this.#hub
+    const span = tracing?.send(given, { id, namespace: namespace.name, from: source, via: way.via }) ?? null
+    const traceparent = span?.traceparent ?? given
+    const text = messageText(id, from, way, frame, payload, Date.now(), null, traceparent, customType)
     const sender = {
       agentId: source,
       fence: 0,
@@ -231,14 +238,26 @@ export class Doorway {
       owner,
       registered: !isFree,
     }
-    const send = new DoorSend(sender, way.to, text)
-    namespace.commit.add(send)
-    const outcome = await send.outcome
+    const send = new DoorSend(namespace.metrics, sender, way.to, text)
+    return within(span, async () => {
+      this.#checkSize(namespace, target, text)
+      namespace.commit.add(send)
+      return this.#recipients(namespace, message, send, await send.outcome)
+    })
+  }
+
+  /** @throws MeshError */
+  #recipients(
+    namespace: Namespace,
+    { id, source, owner, target }: DoorMessage,
+    send: DoorSend,
+    outcome: SendOutcome,
+  ): readonly string[] {
     switch (outcome.outcome) {
       case 'stored':
         if (send.to.kind === 'agent') {
           const { delivery } = namespace.session(outcome.agentId) ?? {}
-          delivery?.offer(send.to.lane, outcome.number, text, null, id)
+          delivery?.offer(send.to.lane, outcome.number, send.text, null, id)
         }
         return [outcome.agentId]
       case 'broadcast':

@@ -178,7 +178,7 @@ export class Operations {
   async send(name: string, message: OperatorMessage): Promise<SendResult> {
     this.#refuseWhileDraining()
     const namespace = await this.#open(name)
-    return promptly(operatorSend(namespace, message, this.#hub.maxPayloadBytes))
+    return promptly(operatorSend(this.#hub, namespace, message))
   }
 
   /** @throws MeshError `unknown_target` */
@@ -307,6 +307,11 @@ export class Operations {
   /** Told when no more connections are taken; it may be told twice. */
   onDrain(listener: () => void): void {
     this.#hub.onDrain(listener)
+  }
+
+  /** A request was answered with an error where its status could not say so. */
+  onRefusal({ code }: MeshError): void {
+    this.#hub.metrics.failed(code)
   }
 
   /** A fault of this hub, not of who asked. */

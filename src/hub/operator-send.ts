@@ -4,7 +4,10 @@ import type { Send } from '../../protocol/commands.ts'
 import { ERRORS } from '../../protocol/error-table.ts'
 import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import type { SendResult } from '../../protocol/replies.ts'
+import type { SendOutcome } from '../core/sends.ts'
+import { within } from '../observability/tracing.ts'
 import { DoorSend } from './door-send.ts'
+import type { Hub } from './hub.ts'
 import { messageText, payloadText } from './message-text.ts'
 import type { Namespace } from './namespace.ts'
 import { route } from './router.ts'
@@ -23,35 +26,41 @@ export interface OperatorMessage extends Pick<
  * @throws MeshError `agent_taken` where an agent has the id it is to be from, and all that a `send` is refused with
  */
 export async function operatorSend(
+  { maxPayloadBytes, tracing }: Pick<Hub, 'maxPayloadBytes' | 'tracing'>,
   namespace: Namespace,
   message: OperatorMessage,
-  maxPayloadBytes: number,
 ): Promise<SendResult> {
-  const { from, to, ttlMs } = message
+  const { from, ttlMs } = message
   const way = route({ ...message, type: 'send', ref: 0 }, namespace.replica)
   const payload = payloadText(message.payload, maxPayloadBytes)
   const id = randomUUID()
   const now = Date.now()
   const expiresAt = ttlMs == null ? null : now + ttlMs
-  const text = messageText(
-    id,
-    JSON.stringify(from),
-    way,
-    message,
-    payload,
-    now,
-    expiresAt,
-    message.traceparent ?? null,
-  )
+  const given = message.traceparent ?? null
+  const span = tracing?.send(given, { id, namespace: namespace.name, from, via: way.via }) ?? null
+  const traceparent = span?.traceparent ?? given
+  const text = messageText(id, JSON.stringify(from), way, message, payload, now, expiresAt, traceparent)
   const sender = { agentId: from, fence: 0, hub: namespace.hub, producer: null, door: 'operator' as const }
-  const send = new DoorSend(sender, way.to, text, expiresAt)
-  namespace.commit.add(send)
-  const outcome = await send.outcome
+  const send = new DoorSend(namespace.metrics, sender, way.to, text, expiresAt)
+  return within(span, async () => {
+    namespace.commit.add(send)
+    return toResult(namespace, message, send, id, await send.outcome)
+  })
+}
+
+/** @throws MeshError */
+function toResult(
+  namespace: Namespace,
+  { from, to }: OperatorMessage,
+  send: DoorSend,
+  id: string,
+  outcome: SendOutcome,
+): SendResult {
   switch (outcome.outcome) {
     case 'stored':
       if (send.to.kind === 'agent' || send.to.kind === 'leader') {
         const { delivery } = namespace.session(outcome.agentId) ?? {}
-        delivery?.offer(send.to.lane, outcome.number, text, expiresAt, id)
+        delivery?.offer(send.to.lane, outcome.number, send.text, send.expiresAt, id)
       }
       return { id, recipients: 1 }
     case 'broadcast':

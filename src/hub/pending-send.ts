@@ -4,9 +4,10 @@ import { ERRORS } from '../../protocol/error-table.ts'
 import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
-import type { SendKind, SendOutcomeName } from '../observability/metrics.ts'
+import type { SendOutcomeName } from '../observability/metrics.ts'
 import type { Traced } from '../observability/tracing.ts'
 import type { Commit } from './group-commit.ts'
+import { kindOf, OUTCOMES } from './send-outcomes.ts'
 import { openBefore, type Session } from './session.ts'
 
 export interface PendingSendOptions {
@@ -40,35 +41,6 @@ const ENDS: ReadonlySet<SendOutcome['outcome']> = new Set([
   'refused',
   'too_old',
 ])
-
-const OUTCOMES: { readonly [Outcome in SendOutcome['outcome']]: SendOutcomeName } = {
-  stored: 'accepted',
-  broadcast: 'accepted',
-  queued: 'accepted',
-  counted: 'accepted',
-  duplicate: 'duplicate',
-  refused: 'refused',
-  gap: 'refused',
-  too_old: 'refused',
-  moved: 'failed',
-  postponed: 'failed',
-  fenced: 'failed',
-}
-
-function kindOf(to: Destination): SendKind {
-  switch (to.kind) {
-    case 'agent':
-    case 'leader':
-      return to.lane === 'replies' ? 'reply' : 'direct'
-    case 'members':
-      return 'broadcast'
-    case 'queue':
-      return 'queue'
-    case 'transient':
-    case 'refused':
-      return 'transient'
-  }
-}
 
 /** A send that waits for the store's answer: what the store is handed, and what becomes of the answer. One object a send. */
 export class PendingSend implements Commit {

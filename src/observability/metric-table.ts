@@ -56,12 +56,12 @@ export const METRICS = {
   meshwire_errors_total: {
     type: 'counter',
     labels: ['code'],
-    help: 'Requests answered with an error, by its code.',
+    help: 'Frames and HTTP requests answered with an error, by its code.',
   },
   meshwire_sends_total: {
     type: 'counter',
     labels: ['kind', 'outcome'],
-    help: 'Sends answered: accepted, duplicate (ok once more), refused (for good), failed (to be sent again).',
+    help: 'Sends answered, by whichever door: accepted, duplicate (ok once more), refused (for good), failed (to be sent again).',
   },
   meshwire_messages_pushed_total: {
     type: 'counter',

@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { CLOSE_CODES } from '../../protocol/close-codes.ts'
 import { ERRORS } from '../../protocol/error-table.ts'
+import { DEAD_REASONS } from '../../protocol/message.ts'
 import { METRICS, type MetricName, type MetricRow } from './metric-table.ts'
 import {
   type Metrics,
@@ -31,16 +32,8 @@ const KNOWN_CODES: ReadonlySet<number> = new Set([
   1011,
 ])
 const HOLDS = ['rate', 'behind', 'store']
-/** Of `DeadReason` in core/dead-letters.ts; all others are words of a `nack`. */
-const DEAD_REASONS: ReadonlySet<string> = new Set([
-  'max_attempts',
-  'ack_timeout',
-  'holder_lost',
-  'expired',
-  'unregistered',
-  'retention',
-  'broadcast_log_cut',
-])
+/** All others are words of a `nack`. */
+const OF_HUBS: ReadonlySet<string> = new Set(DEAD_REASONS)
 
 let ofProcess: Registry | null = null
 
@@ -80,6 +73,8 @@ export class PrometheusMetrics implements Metrics {
   readonly #processing = this.#histogram('meshwire_processing_seconds')
   readonly #store = this.#histogram('meshwire_store_seconds')
   readonly #storeFailures = this.#counter('meshwire_store_failures_total')
+  /** Those that have been told of. */
+  readonly #operations = new Set<string>()
   readonly #opened = this.#counter('meshwire_connections_opened_total')
   readonly #closed = this.#counter('meshwire_connections_closed_total')
   readonly #refused = this.#counter('meshwire_handshakes_refused_total')
@@ -156,7 +151,7 @@ export class PrometheusMetrics implements Metrics {
   }
 
   deadLettered(reason: string): void {
-    this.#dead.inc({ reason: DEAD_REASONS.has(reason) ? reason : 'rejected' })
+    this.#dead.inc({ reason: OF_HUBS.has(reason) ? reason : 'rejected' })
   }
 
   failed(code: string): void {
@@ -181,7 +176,10 @@ export class PrometheusMetrics implements Metrics {
 
   stored(operation: string, ms: number, failed: boolean): void {
     this.#store.observe({ operation }, ms / 1_000)
-    if (failed) this.#storeFailures.inc({ operation })
+    if (!failed && this.#operations.has(operation)) return
+    // Begins with 0 too.
+    this.#operations.add(operation)
+    this.#storeFailures.inc({ operation }, failed ? 1 : 0)
   }
 
   /** All metrics as text. Several that ask at once are answered alike. */

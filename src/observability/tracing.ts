@@ -11,6 +11,7 @@ import {
   type Tracer,
   type TracerProvider,
 } from '@opentelemetry/api'
+import { MeshError } from '../../protocol/errors.ts'
 
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
 
@@ -45,6 +46,27 @@ export class Traced {
   }
 }
 
+/** Does what a span is of, and ends it; where `work` rejects, as failed, by the code of the error. */
+export async function within<T>(span: Traced | null, work: () => Promise<T>): Promise<T> {
+  try {
+    const result = await work()
+    span?.end(null)
+    return result
+  } catch (error) {
+    span?.end(error instanceof MeshError ? error.code : 'internal')
+    throw error
+  }
+}
+
+/** A message that a hub has taken. */
+export interface Sent {
+  readonly id: string
+  readonly namespace: string
+  /** Its sender. */
+  readonly from: string
+  readonly via: string
+}
+
 /** Spans of what a hub does with messages, for whatever SDK has registered a tracer provider. */
 export class Tracing {
   readonly #tracer: Tracer
@@ -57,9 +79,15 @@ export class Tracing {
    * The hub has taken a message: from now until its sender is answered. Null where the sampler leaves it out: then the sender's
    * `traceparent` goes on as it is.
    */
-  send(traceparent: string | null, attributes: Attributes): Traced | null {
+  send(traceparent: string | null, { id, namespace, from, via }: Sent): Traced | null {
     const parent = traceparent === null ? null : contextOf(traceparent)
-    return this.#start('meshwire send', SpanKind.PRODUCER, parent ?? ROOT_CONTEXT, attributes)
+    return this.#start('meshwire send', SpanKind.PRODUCER, parent ?? ROOT_CONTEXT, {
+      'messaging.operation.name': 'send',
+      'messaging.message.id': id,
+      'meshwire.namespace': namespace,
+      'meshwire.from': from,
+      'meshwire.via': via,
+    })
   }
 
   /** A message is pushed: from now until it is acknowledged. Null where nobody traces the message. */

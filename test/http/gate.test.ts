@@ -214,7 +214,7 @@ describe('a hub and pages', () => {
     expect([got, headers]).toEqual([
       204,
       expect.objectContaining({
-        'access-control-allow-headers': 'authorization, content-type, last-event-id',
+        'access-control-allow-headers': 'authorization, content-type, last-event-id, traceparent',
       }),
     ])
     expect(headers).not.toHaveProperty('access-control-allow-credentials')

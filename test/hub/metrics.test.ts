@@ -1,10 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { WebSocket } from 'ws'
 import type { Core } from '../../src/core/core.ts'
 import { MeshError } from '../../protocol/errors.ts'
+import { DEAD_REASONS } from '../../protocol/message.ts'
 import { METRICS } from '../../src/observability/metric-table.ts'
+import { Api, json } from '../support/api.ts'
 import { startMesh, startTestHub, CORES } from '../support/hubs.ts'
 import { scrape, type Samples } from '../support/metrics.ts'
+import { ROOT } from '../support/run.ts'
+import { MeshClient } from '../support/spec-ai.ts'
 import { ack, asker, join, NLP, reconnect, seen, send, sendRefused } from '../support/talk.ts'
 
 const LABELS = [
@@ -99,6 +104,67 @@ describe.each(CORES)('GET /metrics, on %s', (core) => {
     expect(found.value('nodejs_eventloop_lag_p99_seconds')).toBeDefined()
     expect(found.value('process_cpu_seconds_total')).toBeGreaterThan(0)
   })
+
+  test('tells what is sent over HTTP, and what is refused there', async () => {
+    await using hub = await startTestHub(core, { inboxMax: 2 })
+    await using bob = await join(hub, 'bob', { window: 1, ...asker })
+    const api = new Api(hub)
+    const post = (to: object, more: object = {}) =>
+      api.request('POST', '/messages', json({ to, messageType: 'notification', payload: 1, ...more }))
+    for (const status of [202, 202, 429]) expect((await post({ agent: 'bob' })).status).toBe(status)
+    expect((await post({ agent: 'nobody' })).status).toBe(404)
+    expect((await post({ all: true })).status).toBe(202)
+    expect((await post({ capability: 'ocr' })).status).toBe(202)
+    expect((await post({ agent: 'bob' }, { from: 'bob' })).status).toBe(409)
+    expect((await post({ agent: 'bob' }, { messageType: 'UPPER' })).status).toBe(422)
+    const member = new MeshClient(hub)
+    await member.register('m1')
+    await member.register('m2')
+    await member.send('m1', 'm2')
+    await member.send('m1', null)
+    await expect(member.send('m1', 'nobody')).rejects.toThrow('400')
+    expect((await member.request('POST', '/messages/send/m1', '{', {})).status).toBe(415)
+    await bob.next('message')
+    const found = await scrape(hub)
+    const sends = (kind: string, outcome: string) => found.value('meshwire_sends_total', { kind, outcome })
+    expect([sends('direct', 'accepted'), sends('direct', 'refused')]).toEqual([3, 4])
+    expect([sends('broadcast', 'accepted'), sends('queue', 'accepted')]).toEqual([2, 1])
+    const errors = (code: string) => found.value('meshwire_errors_total', { code })
+    expect([errors('inbox_full'), errors('unknown_target')]).toEqual([1, 2])
+    expect([errors('agent_taken'), errors('invalid_body')]).toEqual([1, 1])
+    expect(errors('unsupported_media_type')).toBe(1)
+  })
+})
+
+test('requests over their rate, and without a token that counts, are errors by their codes', async () => {
+  await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 2 })
+  const statuses = await Promise.all(
+    ['/api/v1/agents', '/registry/agents', '/metrics', '/api/v1/agents', '/registry/agents'].map(
+      async (path) => (await fetch(hub.httpUrl + path)).status,
+    ),
+  )
+  expect(statuses.filter((status) => status === 429)).toHaveLength(3)
+  const text = await hub.metrics()
+  expect(text).toContain('meshwire_errors_total{code="rate_limited"} 3')
+})
+
+test('the reasons for which hubs give messages up are told apart, all of those of the protocol', async () => {
+  await using hub = await startTestHub('memory', { httpInboxMax: 1 })
+  const member = new MeshClient(hub)
+  await member.register('m1')
+  await member.register('m2')
+  for (let i = 0; i < 3; i++) await member.send('m1', 'm2', i)
+  await expect
+    .poll(async () =>
+      (await scrape(hub)).value('meshwire_dead_letters_added_total', { reason: 'inbox_overflow' }),
+    )
+    .toBe(2)
+  const protocol = readFileSync(`${ROOT}/docs/PROTOCOL.md`, 'utf8')
+  const [, list = ''] = /Reasons where no `nack` gave one: ([^.]+)\./.exec(protocol) ?? []
+  expect([...list.matchAll(/`(\w+)`/g)].map(([, reason]) => reason)).toEqual([...DEAD_REASONS])
+  expect((await scrape(hub)).valuesOf('reason')).toEqual(
+    new Set([...DEAD_REASONS, 'rejected', 'rate', 'behind', 'store']),
+  )
 })
 
 test('what an agent missed counts as read, what is pushed to it again as redelivered', async () => {

@@ -10,7 +10,9 @@ import {
 } from '@opentelemetry/sdk-trace-base'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { connect } from '../../client/node.ts'
+import { Api, json } from '../support/api.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { MeshClient } from '../support/spec-ai.ts'
 import { ack, asker, join, nack, NLP, reconnect, send, sendRefused } from '../support/talk.ts'
 
 const GIVEN = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
@@ -89,6 +91,79 @@ describe.each(CORES)('with a tracer provider, on %s', (core) => {
       ['queue', 2, undefined],
       ['broadcast', 1, undefined],
     ])
+  })
+})
+
+describe.each(CORES)('what is sent over HTTP, on %s', (core) => {
+  const header = { traceparent: GIVEN }
+
+  test('by the operations API belongs to the trace of its body, or of its request', async () => {
+    const exporter = register()
+    await using hub = await startTestHub(core)
+    await using bob = await join(hub, 'bob')
+    const api = new Api(hub)
+    const post = async (to: object, more: object, headers = {}) => {
+      const { headers: type, body } = json({ to, messageType: 'notification', ...more })
+      const init = { body: body ?? null, headers: { ...(type as object), ...headers } }
+      return (await api.request('POST', '/messages', init)).status
+    }
+    expect(await post({ agent: 'bob' }, { traceparent: GIVEN }, { traceparent: UNSAMPLED })).toBe(202)
+    expect(await post(NLP, {}, header)).toBe(202)
+    expect(await post({ all: true }, {}, header)).toBe(202)
+    expect(await post({ agent: 'nobody' }, {}, header)).toBe(404)
+    expect(await post({ agent: 'bob' }, {}, { traceparent: 'no trace' })).toBe(202)
+    const messages = [await bob.next('message'), await bob.next('message'), await bob.next('message')]
+    messages.push(await bob.next('message'))
+    for (const message of messages) ack(bob, message)
+    await bob.roundTrip()
+    const sends = named(exporter, 'meshwire send')
+    expect(sends.map(({ attributes, status }) => [attributes['meshwire.via'], status.message])).toEqual([
+      ['direct', undefined],
+      ['queue', undefined],
+      ['broadcast', undefined],
+      ['direct', 'unknown_target'],
+      ['direct', undefined],
+    ])
+    const ours = '0af7651916cd43dd8448eb211c80319c b7ad6b7169203331'
+    const parents = sends.map((span) => `${span.spanContext().traceId} ${span.parentSpanContext?.spanId}`)
+    expect(parents.slice(0, 4)).toEqual([ours, ours, ours, ours])
+    expect(parents[4]).toMatch(/ undefined$/)
+    expect(new Set(messages.map(({ traceparent }) => traceparent))).toEqual(
+      new Set([0, 1, 2, 4].map((index) => nameOf(sends[index]))),
+    )
+    expect(
+      named(exporter, 'meshwire deliver').map(({ parentSpanContext }) => parentSpanContext?.spanId),
+    ).toEqual(expect.arrayContaining([0, 1, 2, 4].map((index) => sends[index]?.spanContext().spanId)))
+  })
+
+  test('by a member belongs to the trace of its request', async () => {
+    const exporter = register()
+    await using hub = await startTestHub(core)
+    await using bob = await join(hub, 'bob')
+    const member = new MeshClient(hub, header)
+    await member.register('m1')
+    await member.send('m1', 'bob', { traceparent: 'of the payload' })
+    await expect(member.send('m1', 'nobody')).rejects.toThrow('400')
+    await member.send('m1', null)
+    const message = await bob.next('message')
+    const [sending, refused, all] = named(exporter, 'meshwire send')
+    expect(message.traceparent).toBe(nameOf(sending))
+    expect(sending?.parentSpanContext?.spanId).toBe('b7ad6b7169203331')
+    expect(sending?.attributes).toMatchObject({ 'meshwire.from': 'm1', 'meshwire.via': 'direct' })
+    expect(refused?.status.message).toBe('unknown_target')
+    expect((await bob.next('message')).traceparent).toBe(nameOf(all))
+  })
+
+  test('without a provider passes the trace of the request on as it is', async () => {
+    await using hub = await startTestHub(core)
+    await using bob = await join(hub, 'bob')
+    const member = new MeshClient(hub, header)
+    await member.register('m1')
+    await member.send('m1', 'bob')
+    expect((await bob.next('message')).traceparent).toBe(GIVEN)
+    const plain = new MeshClient(hub)
+    await plain.send('m1', 'bob')
+    expect(await bob.next('message')).not.toHaveProperty('traceparent')
   })
 })
 

@@ -8,6 +8,7 @@ import type { Hub } from '../../hub/hub.ts'
 import { demand, type Need, need, registering } from '../../hub/needs.ts'
 import { demandNamespace } from '../../hub/standing.ts'
 import { authenticate, principalOf } from '../authenticate.ts'
+import { traceparentOf } from '../trace-context.ts'
 import { DataError, readAcknowledge, readHeartbeat, readRegister, readSend } from '../spec-ai/bodies.ts'
 import { type Json, JsonSyntaxError, parseJson } from '../spec-ai/json-text.ts'
 import { meshOf, toAddress } from '../spec-ai/members.ts'
@@ -130,7 +131,7 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       return reply.code((await doorway.leave(id, principal.subject)) ? 204 : 404).send()
     },
 
-    async send({ id: source, body, principal, reply }) {
+    async send({ id: source, body, traceparent, principal, reply }) {
       const { target, type, payload, correlationId } = readSend(body())
       if (source.length > LIMITS.targetMaxChars) {
         throw new MeshError(
@@ -143,7 +144,7 @@ export function specAi(hub: Hub): FastifyPluginCallback {
       const from = { source, owner, isFree: owns(principal, source) }
       const id = messageId()
       const recipients = await doorway
-        .send({ id, ...from, target, payload, correlationId, ...toOurs(type) })
+        .send({ id, ...from, target, payload, correlationId, traceparent, ...toOurs(type) })
         .catch((error: unknown) => {
           if (!(error instanceof MeshError) || error.code !== 'unknown_target') throw error
           throw new MeshError('unknown_target', `Target instance '${target}' not found`)
@@ -194,6 +195,7 @@ export function specAi(hub: Hub): FastifyPluginCallback {
         return handlers[route.name]({
           id,
           ip,
+          traceparent: traceparentOf(request.headers),
           principal: principalOf(request),
           reply,
           body: () => readBody(request),
@@ -217,6 +219,7 @@ interface Call {
   readonly id: string
   /** The peer's address, as its connection has it. */
   readonly ip: string
+  readonly traceparent: string | null
   readonly principal: Principal
   readonly reply: FastifyReply
   /** @throws Refusal, JsonSyntaxError */
@@ -263,8 +266,24 @@ function toRefusal(error: unknown, request: FastifyRequest): Refusal | null {
   }
 }
 
+/** Its clients are told no codes where a body is wrong; the operations API has words for the same. */
+const CODES: Readonly<Record<number, string>> = {
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+  422: 'invalid_body',
+}
+
+/** What an error is counted as. */
+function codeOf(refusal: Refusal | null, error: unknown): string {
+  if (error instanceof MeshError) return error.code
+  if (refusal !== null) return CODES[refusal.status] ?? 'bad_request'
+  const { statusCode } = error as { statusCode?: unknown }
+  return typeof statusCode === 'number' && statusCode < 500 ? 'bad_request' : 'internal'
+}
+
 function answerError(hub: Hub, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const refusal = toRefusal(error, request)
+  hub.metrics.failed(codeOf(refusal, error))
   if (refusal !== null)
     return reply.code(refusal.status).type('text/plain; charset=utf-8').send(refusal.message)
   if (error instanceof MeshError) {

@@ -25,11 +25,10 @@ export function send({ connection, namespace, session }: Context, frame: SendFra
   const given = frame.traceparent ?? null
   const span =
     connection.hub.tracing?.send(given, {
-      'messaging.operation.name': 'send',
-      'messaging.message.id': id,
-      'meshwire.namespace': namespace.name,
-      'meshwire.from': session.agentId,
-      'meshwire.via': way.via,
+      id,
+      namespace: namespace.name,
+      from: session.agentId,
+      via: way.via,
     }) ?? null
   const text = messageText(id, session.from, way, frame, payload, now, expiresAt, span?.traceparent ?? given)
   let to = way.to

@@ -96,6 +96,7 @@ export function events(operations: Operations, options: EventStreamOptions): rea
           // An EventSource gives up for good at any other status; it is to come back.
           const isPassing = error instanceof MeshError && error.retryable
           if (!isPassing || !isEventSource(request)) throw error
+          operations.onRefusal(error)
           opened().end(`${error.code}: ${error.message}`, error.retryAfterMs ?? 1_000)
         }
         return undefined as never

@@ -8,7 +8,7 @@ import { agents } from './agents.ts'
 import type { Authorize } from './authorize.ts'
 import { byPrincipal, principalOf } from './by-principal.ts'
 import { deadLetters } from './dead-letters.ts'
-import { errorAnswer, sendError } from './errors.ts'
+import { type ErrorAnswer, errorAnswer, sendError } from './errors.ts'
 import { EventStream, type EventStreamOptions } from './event-stream.ts'
 import { events, isEventSource } from './events.ts'
 import { hubs } from './hubs.ts'
@@ -105,6 +105,12 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
   const served = allOperations(operations, options, version)
   const onFault = (error: unknown): void => operations.onFault(error)
 
+  /** Every error of this API is answered, and counted, here. */
+  function fail(reply: FastifyReply, error: ErrorAnswer): FastifyReply {
+    hub.metrics.failed(error.body.error.code)
+    return sendError(reply, error)
+  }
+
   async function answer(one: Operation, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     try {
       const call = {
@@ -121,7 +127,7 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
         try {
           call.body = parse(one.body, request.body, 'the body')
         } catch (error) {
-          return sendError(reply, errorAnswer(error, true, onFault))
+          return fail(reply, errorAnswer(error, true, onFault))
         }
       }
       const result = await one.handle(call as never)
@@ -130,7 +136,7 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
       return result === undefined ? reply.send() : reply.send(result)
     } catch (error) {
       if (reply.sent) throw error
-      return sendError(reply, errorAnswer(error, one.body !== null, onFault))
+      return fail(reply, errorAnswer(error, one.body !== null, onFault))
     }
   }
 
@@ -164,13 +170,14 @@ export function api(hub: Hub, version: string, options: ApiOptions = {}): Fastif
     })
     app.setErrorHandler((error, request, reply) => {
       if (!(error instanceof MeshError) || !error.retryable || !isEventSource(request))
-        return sendError(reply, errorAnswer(error, false, onFault))
+        return fail(reply, errorAnswer(error, false, onFault))
+      hub.metrics.failed(error.code)
       reply.hijack()
       const stream = new EventStream(reply.raw, reply.getHeaders(), streamOptions(options))
       stream.end(`${error.code}: ${error.message}`, error.retryAfterMs ?? 1_000)
       return reply
     })
-    app.setNotFoundHandler((request, reply) => sendError(reply, notFound(served, request, reply)))
+    app.setNotFoundHandler((request, reply) => fail(reply, notFound(served, request, reply)))
     for (const one of served) add(app, one)
     done()
   }

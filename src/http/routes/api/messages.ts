@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { sendSchema, targetSchema } from '../../../../protocol/commands.ts'
+import { traceparentOf } from '../../trace-context.ts'
 import type { ApiSubject } from './authorize.ts'
 import { operation } from './operation.ts'
 import { agentId, inNamespace, sendResult } from './schemas.ts'
@@ -60,12 +61,17 @@ export const messages = [
       'quota_exceeded',
       'draining',
     ],
-    async handle({ query, body: message, operations, authorize }) {
+    headers: { traceparent: 'The trace that the message belongs to, where the body does not say it' },
+    async handle({ query, body: message, request, operations, authorize }) {
       const { from } = message
       await authorize(...subjectOf(message.to, query.namespace))
       if (from !== OPERATOR)
         await authorize('register', { kind: 'agent', value: from, namespace: query.namespace })
-      return operations.send(query.namespace, { ...message, payload: message.payload ?? null })
+      return operations.send(query.namespace, {
+        ...message,
+        payload: message.payload ?? null,
+        traceparent: message.traceparent ?? traceparentOf(request.headers),
+      })
     },
   }),
 ]
