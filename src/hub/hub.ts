@@ -81,6 +81,7 @@ export class Hub {
   #draining = false
   #onEmpty: (() => void) | null = null
   readonly #onDrain = new Set<() => void>()
+  readonly #onTokens = new Set<() => void>()
 
   constructor(options: HubOptions) {
     const { core, settings, log, metrics, tracing, authenticator = OPEN } = options
@@ -144,6 +145,11 @@ export class Hub {
     this.#onDrain.add(listener)
   }
 
+  /** Told when tokens have changed: what goes on by one may not be permitted any more. */
+  onTokens(listener: () => void): void {
+    this.#onTokens.add(listener)
+  }
+
   #tellDrain(): void {
     for (const listener of this.#onDrain) listener()
   }
@@ -166,6 +172,7 @@ export class Hub {
       if (current === null) connection.close('unauthorized')
       else if (current !== principal) void adopt(connection, current)
     }
+    for (const listener of this.#onTokens) listener()
   }
 
   /** The namespace, opened where it is not. @throws MeshError `store_unavailable` */

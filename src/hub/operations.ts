@@ -309,6 +309,11 @@ export class Operations {
     this.#hub.onDrain(listener)
   }
 
+  /** Told when tokens have changed. */
+  onTokens(listener: () => void): void {
+    this.#hub.onTokens(listener)
+  }
+
   /** A request was answered with an error where its status could not say so. */
   onRefusal({ code }: MeshError): void {
     this.#hub.metrics.failed(code)

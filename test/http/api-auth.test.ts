@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { Api, json } from '../support/api.ts'
 import { bearer, fileOfTest, joinAs, withSecret } from '../support/authentication.ts'
@@ -56,6 +57,42 @@ test('events end with the token of who reads them', async () => {
   await reader.next('list')
   await reader.ended
   expect(reader.text).toContain(': the token has expired; connect again with a new one\n')
+})
+
+test('events end within a second when a token is taken out of the file, or may watch no more', async () => {
+  const entry = (sub: string, permissions: readonly string[]) => ({
+    token: `the-token-of-${sub}`,
+    sub,
+    permissions,
+  })
+  const stays = [entry('dave', ['watch']), entry('erin', ['watch', 'admin'])]
+  const before = [entry('bob', ['watch']), entry('carol', ['watch', 'admin']), ...stays]
+  const tokensFile = await fileOfTest('tokens.json', JSON.stringify(before))
+  await using hub = await startTestHub('memory', { tokensFile })
+  const open = async (sub: string, query = ''): Promise<EventReader> => {
+    const url = `${hub.httpUrl}/api/v1/events${query}`
+    const reader = await EventReader.open(url, '', bearer(`the-token-of-${sub}`))
+    await reader.next('list')
+    return reader
+  }
+  const dead = '?events=message.dead_lettered'
+  await using bob = await open('bob')
+  await using carol = await open('carol', dead)
+  await using dave = await open('dave')
+  await using erin = await open('erin', dead)
+  await writeFile(tokensFile, JSON.stringify([entry('carol', ['watch']), ...stays]))
+  await Promise.all([bob.ended, carol.ended])
+  expect(bob.text).toContain(': closed: this token counts no more\n')
+  expect(carol.text).toContain(': closed: this token does not permit admin:default\n')
+  const headers = bearer('the-token-of-bob')
+  expect(await new Api(hub).refused('GET', '/events', { headers })).toMatchObject({ status: 401 })
+  // A token that is given an end counts until then; who is not meant goes on.
+  const expiresAt = new Date(Date.now() + 1_500).toISOString()
+  const ending = { ...entry('dave', ['watch']), expiresAt }
+  await writeFile(tokensFile, JSON.stringify([ending, entry('erin', ['watch', 'admin'])]))
+  await dave.ended
+  expect(dave.text).toContain(': the token has expired; connect again with a new one\n')
+  expect(erin.text).not.toContain('closed')
 })
 
 test('meshwire status shows its token, and says so where it needs one', async () => {

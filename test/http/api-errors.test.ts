@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../protocol/errors.ts'
 import { parseSettings } from '../../src/config.ts'
 import { createApp } from '../../src/http/app.ts'
+import type { Pass } from '../../src/http/routes/api/authorize.ts'
 import { Hub } from '../../src/hub/hub.ts'
 import { createLog } from '../../src/observability/log.ts'
 import { createMemoryCore, VERSION } from '../../src/server.ts'
@@ -77,6 +78,8 @@ test('URLs that are none are answered like other faults', async () => {
   expect(await api.refused('GET', `/agents/${'x'.repeat(300)}`)).toMatchObject({ status: 400 })
 })
 
+const PASS: Pass = { until: null, again: () => PASS }
+
 describe('authorization', () => {
   test('is asked of every operation but the document, with what it is about', async () => {
     const settings = parseSettings({ logLevel: 'silent' })
@@ -146,7 +149,7 @@ describe('authorization', () => {
       api: {
         authorize: async (_request, verb, { kind, value }) => {
           asked.push(`${verb} ${kind}=${value}`)
-          return null
+          return PASS
         },
       },
     })

@@ -11,12 +11,13 @@ export interface ApiSubject {
   readonly namespace: string
 }
 
-/**
- * Lets a request pass, or throws MeshError `unauthorized` (401) or `forbidden` (403). Answers until when it would pass (milliseconds since
- * 1970); null: for ever.
- */
-export type Authorize = (
-  request: FastifyRequest,
-  verb: ApiVerb,
-  subject: ApiSubject,
-) => Promise<number | null>
+/** What a request was let pass by, for answers that go on. */
+export interface Pass {
+  /** Until when it counts, milliseconds since 1970; null: for ever. */
+  readonly until: number | null
+  /** As tokens are now. @throws MeshError `unauthorized` or `forbidden` where it would not be let pass any more */
+  again(): Pass
+}
+
+/** Lets a request pass, or throws MeshError `unauthorized` (401) or `forbidden` (403). */
+export type Authorize = (request: FastifyRequest, verb: ApiVerb, subject: ApiSubject) => Promise<Pass>

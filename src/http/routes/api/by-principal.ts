@@ -4,7 +4,7 @@ import { authenticateHeader } from '../../../auth/credentials.ts'
 import { permissionText } from '../../../auth/permission.ts'
 import { may, mayEnter, owns, type Principal } from '../../../auth/principal.ts'
 import type { Hub } from '../../../hub/hub.ts'
-import type { Authorize } from './authorize.ts'
+import type { ApiSubject, ApiVerb, Authorize, Pass } from './authorize.ts'
 
 const principals = new WeakMap<FastifyRequest, Promise<Principal>>()
 
@@ -17,15 +17,31 @@ export function principalOf({ authenticator }: Hub, request: FastifyRequest): Pr
   return principal
 }
 
+/** What lets this principal do that. @throws MeshError `forbidden` */
+function passOf(
+  { authenticator }: Pick<Hub, 'authenticator'>,
+  principal: Principal,
+  verb: ApiVerb,
+  subject: ApiSubject,
+): Pass {
+  const { kind, value, namespace } = subject
+  if (!mayEnter(principal, namespace))
+    throw new MeshError('forbidden', `this token is not for namespace ${JSON.stringify(namespace)}`)
+  const isOwn = verb !== 'register' || owns(principal, value)
+  if (!isOwn || !may(principal, verb, { kind, value }))
+    throw new MeshError('forbidden', `this token does not permit ${permissionText(verb, { kind, value })}`)
+  return {
+    until: principal.expiresAt,
+    again() {
+      const current = authenticator.current(principal)
+      if (current === null) throw new MeshError('unauthorized', 'this token counts no more')
+      return passOf({ authenticator }, current, verb, subject)
+    },
+  }
+}
+
 /** Judges requests by the principal of their `Authorization` header; while authentication is off everybody may do everything. */
 export const byPrincipal =
   (hub: Hub): Authorize =>
-  async (request, verb, { kind, value, namespace }) => {
-    const principal = await principalOf(hub, request)
-    if (!mayEnter(principal, namespace))
-      throw new MeshError('forbidden', `this token is not for namespace ${JSON.stringify(namespace)}`)
-    const isOwn = verb !== 'register' || owns(principal, value)
-    if (!isOwn || !may(principal, verb, { kind, value }))
-      throw new MeshError('forbidden', `this token does not permit ${permissionText(verb, { kind, value })}`)
-    return principal.expiresAt
-  }
+  async (request, verb, subject) =>
+    passOf(hub, await principalOf(hub, request), verb, subject)

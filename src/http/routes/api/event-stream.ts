@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http'
+import { MeshError } from '../../../../protocol/errors.ts'
 import type { Watch } from '../../../hub/operations.ts'
+import type { Pass } from './authorize.ts'
 
 /** Bytes waiting for a reader beyond which nothing stored is written; events wait by reference, and very many become a list anew. */
 const BEHIND_BYTES = 1_048_576
@@ -26,7 +28,7 @@ export class EventStream {
   readonly #response: ServerResponse
   readonly #options: EventStreamOptions
   #watch: Watch | null = null
-  #until = Number.POSITIVE_INFINITY
+  #passes: readonly Pass[] = []
   #ended = false
   #wroteAt = Date.now()
   /** Since when it is behind and its peer has read nothing; 0: it is not. */
@@ -60,12 +62,23 @@ export class EventStream {
   }
 
   /**
-   * From now on what there is more of is asked for when there is room.
-   * @param until when its reader's token ends (milliseconds since 1970), or null
+   * From now on what there is more of is asked for when there is room, for as long as its reader may have it.
+   * @param passes what it was permitted by
    */
-  follow(watch: Watch, until: number | null): void {
+  follow(watch: Watch, passes: readonly Pass[]): void {
     this.#watch = watch
-    this.#until = until ?? Number.POSITIVE_INFINITY
+    this.#passes = passes
+    this.judge()
+  }
+
+  /** To be called when tokens have changed. */
+  judge(): void {
+    try {
+      this.#passes = this.#passes.map((pass) => pass.again())
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error
+      this.end(`closed: ${error.message}`, 0)
+    }
   }
 
   /**
@@ -99,7 +112,7 @@ export class EventStream {
   /** To be called every second. */
   look(now: number): void {
     if (this.ended) return
-    if (now >= this.#until) {
+    if (this.#passes.some(({ until }) => until !== null && until <= now)) {
       this.end('the token has expired; connect again with a new one', 0)
       return
     }

@@ -5,7 +5,7 @@ import type { Operations } from '../../../hub/operations.ts'
 import { EventStream, type EventStreamOptions } from './event-stream.ts'
 import { operation, type Operation } from './operation.ts'
 import { API_PATH } from './refusal.ts'
-import { eventPatterns, filters, namespace, toWhere } from './schemas.ts'
+import { eventPatterns, eventStream, filters, namespace, toWhere } from './schemas.ts'
 
 /** Readers of one hub. */
 const STREAMS_MAX = 1_000
@@ -31,6 +31,9 @@ export function events(operations: Operations, options: EventStreamOptions): rea
 
   operations.onDrain(() => {
     for (const stream of streams) stream.drain()
+  })
+  operations.onTokens(() => {
+    for (const stream of streams) stream.judge()
   })
 
   function open(reply: FastifyReply): EventStream {
@@ -60,14 +63,14 @@ export function events(operations: Operations, options: EventStreamOptions): rea
       description: DESCRIPTION,
       query: z.object({ namespace, events: eventPatterns, ...filters }),
       headers: { 'Last-Event-ID': 'The id of the last event that was read' },
-      answer: z.string().meta({ id: 'EventStream' }),
+      answer: eventStream,
       mediaType: 'text/event-stream',
       errors: ['draining'],
       async handle({ query, request, reply, authorize }) {
         const subject = { kind: 'namespace', value: query.namespace, namespace: query.namespace } as const
-        const until = await authorize('watch', subject)
+        const passes = [await authorize('watch', subject)]
         // Which dead letters there are is the business of who administers.
-        if (query.events.includes('message.dead_lettered')) await authorize('admin', subject)
+        if (query.events.includes('message.dead_lettered')) passes.push(await authorize('admin', subject))
         const since = readLastEventId(request.headers['last-event-id'])
         let stream: EventStream | null = null
         // Opened by what comes first, since an answer that has begun cannot tell an error.
@@ -90,7 +93,7 @@ export function events(operations: Operations, options: EventStreamOptions): rea
           )
           if (reply.raw.destroyed) watch.close()
           else reply.raw.once('close', () => watch.close())
-          opened().follow(watch, until)
+          opened().follow(watch, passes)
           if (operations.draining) opened().drain()
         } catch (error) {
           // An EventSource gives up for good at any other status; it is to come back.

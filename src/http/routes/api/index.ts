@@ -35,7 +35,12 @@ const streamOptions = ({ heartbeatMs = HEARTBEAT_MS, slowMs = SLOW_MS }: ApiOpti
 })
 
 /** Every operation of the API. */
-function allOperations(operations: Operations, options: ApiOptions, version: string): readonly Operation[] {
+function allOperations(
+  operations: Operations,
+  options: ApiOptions,
+  version: string,
+  isOpen: boolean,
+): readonly Operation[] {
   const served: Operation[] = [
     ...agents,
     ...inbox,
@@ -56,7 +61,7 @@ function allOperations(operations: Operations, options: ApiOptions, version: str
       summary: 'This document',
       isPublic: true,
       answer: z.record(z.string(), z.unknown()),
-      handle: () => Promise.resolve((document ??= { ...openApi(served, version) })),
+      handle: () => Promise.resolve((document ??= { ...openApi(served, version, isOpen) })),
     }),
   )
   return served
@@ -102,7 +107,7 @@ const patternOf = ({ path }: Operation): RegExp =>
 export function api(hub: Hub, version: string, options: ApiOptions = {}): FastifyPluginCallback {
   const operations = new Operations(hub)
   const { authorize = byPrincipal(hub) } = options
-  const served = allOperations(operations, options, version)
+  const served = allOperations(operations, options, version, !hub.authenticator.required)
   const onFault = (error: unknown): void => operations.onFault(error)
 
   /** Every error of this API is answered, and counted, here. */

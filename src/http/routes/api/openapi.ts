@@ -94,6 +94,27 @@ function withoutNull({ anyOf, ...json }: Json): Json {
   return more.length === 0 ? { ...json, ...only } : { ...json, anyOf: [only, ...more] }
 }
 
+const HEADERS: Readonly<Record<number, Json>> = {
+  401: { 'WWW-Authenticate': { description: 'Bearer', schema: { type: 'string' } } },
+  429: { 'Retry-After': { description: 'Seconds', schema: { type: 'integer', minimum: 1 } } },
+  503: { 'Retry-After': { description: 'Seconds', schema: { type: 'integer', minimum: 1 } } },
+}
+
+/** Either way to show a token. */
+const SCHEMES = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    description:
+      'A token of the hub. Its permissions are those of frames: discover lists and gets agents and the leader, send and broadcast send, register sends from an id of its own, watch reads events, admin does all else.',
+  },
+  basic: {
+    type: 'http',
+    scheme: 'basic',
+    description: 'The same token as user name, without a password.',
+  },
+} as const
+
 function responses(operation: Operation, error: Json, components: Map<string, Json>): Json {
   const { answer, status, mediaType = 'application/json' } = operation
   const byStatus: Record<string, unknown> = {
@@ -107,28 +128,30 @@ function responses(operation: Operation, error: Json, components: Map<string, Js
     const here = [...new Set(codes.filter((code) => statusOf(code) === one))]
     byStatus[one] = {
       description: `${STATUS_TEXT[one]} (${here.join(', ')})`,
-      ...((one === 429 || one === 503) && {
-        headers: { 'Retry-After': { description: 'Seconds', schema: { type: 'integer' } } },
-      }),
+      ...(HEADERS[one] && { headers: HEADERS[one] }),
       content: { 'application/json': { schema: error } },
     }
   }
   return byStatus
 }
 
-/** The OpenAPI 3.1 document of these operations, made of the schemas that judge requests and type answers. */
-export function openApi(operations: readonly Operation[], version: string): Json {
+/**
+ * The OpenAPI 3.1 document of these operations, made of the schemas that judge requests and type answers.
+ * @param isOpen whether requests need no token
+ */
+export function openApi(operations: readonly Operation[], version: string, isOpen: boolean): Json {
   const components = new Map<string, Json>()
   const error = toJson(errorBody, 'output', components)
   const paths: Record<string, Record<string, Json>> = {}
   for (const operation of operations) {
-    const { id, method, path, tag, summary, description, body } = operation
+    const { id, method, path, tag, summary, description, body, isPublic = false } = operation
     const item = (paths[API_PATH + path] ??= {})
     item[method] = {
       operationId: id,
       tags: [tag],
       summary,
       ...(description !== undefined && { description }),
+      ...(isPublic && { security: [] }),
       parameters: parameters(operation, components),
       ...(body && {
         requestBody: {
@@ -139,7 +162,7 @@ export function openApi(operations: readonly Operation[], version: string): Json
       responses: responses(operation, error, components),
     }
   }
-  // What events carry, of which an answer of type text/event-stream cannot speak.
+  // What events carry: of the answer, which is a text, only contentSchema speaks of it.
   toJson(eventData, 'output', components)
   toJson(listData, 'output', components)
   return {
@@ -149,8 +172,14 @@ export function openApi(operations: readonly Operation[], version: string): Json
       version,
       description:
         'What goes on in a mesh, and what an operator can do about it. Any hub of a mesh answers alike.',
+      license: { name: 'MIT', identifier: 'MIT' },
     },
+    servers: [{ url: '/', description: 'The hub that this document is from' }],
+    security: [...(isOpen ? [{}] : []), { bearer: [] }, { basic: [] }],
     paths,
-    components: { schemas: Object.fromEntries([...components].toSorted(([a], [b]) => (a < b ? -1 : 1))) },
+    components: {
+      securitySchemes: SCHEMES,
+      schemas: Object.fromEntries([...components].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    },
   }
 }

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Operations } from '../../../hub/operations.ts'
-import type { ApiSubject, ApiVerb } from './authorize.ts'
+import type { ApiSubject, ApiVerb, Pass } from './authorize.ts'
 import type { ApiErrorCode } from './errors.ts'
 
 const NONE = z.object({})
@@ -21,8 +21,8 @@ export interface Call<Params, Query, Body> {
   readonly operations: Operations
   readonly request: FastifyRequest
   readonly reply: FastifyReply
-  /** Lets it pass, or throws MeshError `unauthorized` or `forbidden`; answers until when (milliseconds since 1970), or null. */
-  authorize(verb: ApiVerb, subject: ApiSubject): Promise<number | null>
+  /** Lets it pass, or throws MeshError `unauthorized` or `forbidden`. */
+  authorize(verb: ApiVerb, subject: ApiSubject): Promise<Pass>
 }
 
 /** One thing that can be asked of the API: its route, and its part of the OpenAPI document, are both made of this. */

@@ -317,3 +317,13 @@ export const listData = z
     leader: leaderInfo,
   })
   .meta({ id: 'EventList' })
+
+/** An answer of events. What `data` of each is cannot be said of a text but by `contentSchema`. */
+export const eventStream = z.string().meta({
+  id: 'EventStream',
+  description: 'Server-Sent Events; data of each is JSON, by contentSchema',
+  contentMediaType: 'text/event-stream',
+  contentSchema: {
+    anyOf: [{ $ref: '#/components/schemas/Event' }, { $ref: '#/components/schemas/EventList' }],
+  },
+})
