@@ -2,6 +2,8 @@ import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
+import { startHub } from '../src/server.ts'
+import { startRedis } from './support/redis.ts'
 import { MeshClient } from './support/spec-ai.ts'
 import { runNode } from './support/run.ts'
 import { asker, join, nack, NLP, PLACES, send, sendAll, startSpan, watchDead } from './support/talk.ts'
@@ -72,6 +74,28 @@ describe('meshwire status', () => {
     expect(output).toContain('  … and 3 more\n')
     // oxlint-disable-next-line no-control-regex
     expect(output).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/)
+  })
+
+  test('shows what the hub knows itself while its store is away, says so, and ends with 1', async () => {
+    const redis = await startRedis()
+    await using hub = await startHub({ port: 0, logLevel: 'silent', redisUrl: redis.url })
+    await using _ = await join(hub, 'alice')
+    await redis.stop()
+    const { code, output } = await status(hub.httpUrl)
+    expect(code).toBe(1)
+    expect(output).toMatch(/^Not ready: the store does not answer \(.+\); try again$/m)
+    for (const line of ['Hubs: not known', 'Queues with work: not known', 'Dead letters: not known'])
+      expect(output).toContain(`\n${line}\n`)
+    expect(output).toContain('Leader: alice, term')
+    expect(output).toContain('Agents: 1 (1 online')
+    const asked = await status(hub.httpUrl, '--json')
+    expect(asked.code).toBe(1)
+    expect(JSON.parse(asked.output)).toMatchObject({
+      problems: [expect.stringContaining('the store'), expect.stringContaining('interrupted')],
+      hubs: null,
+      queues: null,
+      agents: { counts: { online: 1 } },
+    })
   })
 
   test('says what is wrong, and ends with 1, where nothing answers or something else does', async () => {

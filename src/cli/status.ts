@@ -9,16 +9,21 @@ import { table, visible } from './table.ts'
 const AGENTS_SHOWN = 50
 const ANSWER_MS = 10_000
 
-/** What goes on in one namespace of a mesh. */
+/** What goes on in one namespace of a mesh; null: the hub cannot tell it now. */
 interface Status {
   readonly url: string
   readonly namespace: string
-  readonly hubs: readonly HubAnswer[]
-  readonly leader: LeaderResult['leader']
-  readonly agents: AgentsAnswer
-  readonly queues: QueuesAnswer
-  readonly deadLetters: DeadLettersListResult
+  /** Why the hub is not ready, a sentence each; empty: it is. */
+  readonly problems: readonly string[]
+  readonly hubs: readonly HubAnswer[] | null
+  readonly leader: LeaderResult['leader'] | null
+  readonly agents: AgentsAnswer | null
+  readonly queues: QueuesAnswer | null
+  readonly deadLetters: DeadLettersListResult | null
 }
+
+/** The hub answers that it cannot now. */
+class Unavailable extends Error {}
 
 interface Flags {
   readonly url: string
@@ -39,6 +44,7 @@ export function statusCommand(): Command {
       try {
         const status = await ask(flags)
         process.stdout.write(flags.json ? `${JSON.stringify(status, null, 2)}\n` : render(status))
+        if (status.problems.length > 0) process.exitCode = 1
       } catch (error) {
         process.stderr.write(`${explain(error)}\n`)
         process.exitCode = 1
@@ -50,17 +56,33 @@ async function ask({ url, namespace, tokenFile }: Flags): Promise<Status> {
   if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
     throw new Error(`--url is ${JSON.stringify(url)}; name a hub like http://127.0.0.1:7171`)
   const token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim()
-  const get = <Answer>(path: string): Promise<Answer> => getJson<Answer>(url, base + path, token)
-  const base = `${url.replace(/\/+$/, '')}/api/v1`
+  const root = url.replace(/\/+$/, '')
+  const failures = new Set<string>()
+  const get = <Answer>(path: string): Promise<Answer | null> =>
+    getJson<Answer>(url, `${root}/api/v1${path}`, token).catch((error: unknown) => {
+      if (!(error instanceof Unavailable)) throw error
+      failures.add(error.message)
+      return null
+    })
   const of = `namespace=${encodeURIComponent(namespace)}`
-  const [hubs, leader, agents, queues, deadLetters] = await Promise.all([
+  const [{ reasons }, hubs, leader, agents, queues, deadLetters] = await Promise.all([
+    getJson<{ reasons: readonly string[] }>(url, `${root}/ready`, token),
     get<{ hubs: readonly HubAnswer[] }>(`/hubs?${of}`),
     get<LeaderResult>(`/leader?${of}`),
     get<AgentsAnswer>(`/agents?${of}&limit=${AGENTS_SHOWN}`),
     get<QueuesAnswer>(`/queues?${of}`),
     get<DeadLettersListResult>(`/dead-letters?${of}&limit=1000`),
   ])
-  return { url, namespace, hubs: hubs.hubs, leader: leader.leader, agents, queues, deadLetters }
+  return {
+    url,
+    namespace,
+    problems: reasons.length > 0 ? reasons : [...failures],
+    hubs: hubs?.hubs ?? null,
+    leader: leader?.leader ?? null,
+    agents,
+    queues,
+    deadLetters,
+  }
 }
 
 async function getJson<Answer>(hub: string, url: string, token: string | null): Promise<Answer> {
@@ -82,7 +104,13 @@ async function getJson<Answer>(hub: string, url: string, token: string | null): 
   }
   const answer = parse(text)
   if (response.ok && answer !== null) return answer as Answer
-  const { error } = (answer ?? {}) as { error?: { message?: string; remedy?: string } }
+  const { error, reasons } = (answer ?? {}) as {
+    error?: { message?: string; remedy?: string }
+    reasons?: readonly string[]
+  }
+  // Of a hub that is not ready.
+  if (response.status === 503 && Array.isArray(reasons)) return answer as Answer
+  if (response.status === 503 && error?.message !== undefined) throw new Unavailable(error.message)
   if (error?.message !== undefined)
     throw new Error(visible(`${error.message} (HTTP ${response.status}). ${error.remedy ?? ''}`.trimEnd()))
   throw new Error(
@@ -109,17 +137,21 @@ function duration(ms: number): string {
   return `${Math.round(ms / 86_400_000)} d`
 }
 
-function render({ url, namespace, hubs, leader, agents, queues, deadLetters }: Status): string {
+function render({ url, namespace, problems, hubs, leader, agents, queues, deadLetters }: Status): string {
   return [
     `Namespace ${namespace} by ${url}`,
-    ...renderHubs(hubs),
-    leader.agentId === null ? 'Leader: none' : `Leader: ${visible(leader.agentId)}, term ${leader.term}`,
-    ...renderAgents(agents),
-    ...renderQueues(queues),
-    ...renderDeadLetters(deadLetters),
+    ...problems.map((problem) => `Not ready: ${visible(problem)}`),
+    ...(hubs === null ? ['Hubs: not known'] : renderHubs(hubs)),
+    leader === null ? 'Leader: not known' : renderLeader(leader),
+    ...(agents === null ? ['Agents: not known'] : renderAgents(agents)),
+    ...(queues === null ? ['Queues with work: not known'] : renderQueues(queues)),
+    ...(deadLetters === null ? ['Dead letters: not known'] : renderDeadLetters(deadLetters)),
     '',
   ].join('\n')
 }
+
+const renderLeader = ({ agentId, term }: LeaderResult['leader']): string =>
+  agentId === null ? 'Leader: none' : `Leader: ${visible(agentId)}, term ${term}`
 
 const renderHubs = (hubs: readonly HubAnswer[]): string[] => [
   `Hubs: ${hubs.length}`,

@@ -107,7 +107,7 @@ export class PrometheusMetrics implements Metrics {
     for (const reason of HOLDS) this.#holds.inc({ reason }, 0)
     for (const code of Object.keys(ERRORS)) this.#errors.inc({ code }, 0)
     for (const code of Object.values(CLOSE_CODES)) this.#closed.inc({ by: 'hub', code: String(code) }, 0)
-    this.#refused.inc({ status: '503' }, 0)
+    for (const status of ['429', '503']) this.#refused.inc({ status }, 0)
   }
 
   #options(name: MetricName): { name: string; help: string; labelNames: string[]; registers: Registry[] } {

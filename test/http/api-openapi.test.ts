@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { z } from 'zod'
+import { MeshError } from '../../protocol/errors.ts'
 import { parseSettings } from '../../src/config.ts'
 import { createApp } from '../../src/http/app.ts'
+import { errorAnswer } from '../../src/http/routes/api/errors.ts'
 import { Hub } from '../../src/hub/hub.ts'
 import { createLog } from '../../src/observability/log.ts'
 import { createMemoryCore, VERSION } from '../../src/server.ts'
@@ -161,5 +163,18 @@ test('every operation tells how it fails, and that it may be refused', async () 
     const statuses = Object.keys(operation.responses)
     expect(statuses).toEqual(expect.arrayContaining(['400', '401', '403', '429', '500', '503']))
     if (operation['requestBody']) expect(statuses).toEqual(expect.arrayContaining(['413', '415', '422']))
+  }
+})
+
+test('what helps against an error is told for requests, not for connections', async () => {
+  const { document } = await look()
+  const told = collect(document.paths, ({ description }) =>
+    typeof description === 'string' ? /\(([a-z_, ]+)\)$/.exec(description)?.[1]?.split(', ') : undefined,
+  )
+  const codes = [...new Set(told.flat())]
+  expect(codes).toContain('store_unavailable')
+  for (const code of codes) {
+    const { body } = errorAnswer(new MeshError(code, 'it is so'), false, () => undefined)
+    expect([code, body.error.remedy]).toEqual([code, expect.not.stringMatching(/seq|producer|hello|onnect/)])
   }
 })

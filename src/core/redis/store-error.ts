@@ -14,6 +14,13 @@ export class EpochEnded extends MeshError {
   }
 }
 
+/** What ioredis says of itself → what that means to who reads it. */
+const SAID: readonly (readonly [RegExp, string])[] = [
+  [/max retries per request/, 'the connection was lost meanwhile'],
+  [/isn't writeable|Connection is closed/, 'not connected'],
+  [/Command timed out/, 'it takes too long'],
+]
+
 /**
  * A failed command, as every operation of the core tells it: `store_unavailable`, or an Error where a script has a defect, which no
  * repetition mends. Of what ioredis throws only the message is kept: its `command` has every payload of the call.
@@ -24,5 +31,5 @@ export function toStoreError(thrown: unknown): Error {
   // See lua/_epoch.lua.
   if (reason.startsWith('EPOCH ')) return new EpochEnded()
   if (/^(ERR|WRONGTYPE) /.test(reason)) return new Error(`Redis refused a command: ${reason}`)
-  return unavailable(reason)
+  return unavailable(SAID.find(([said]) => said.test(reason))?.[1] ?? reason)
 }

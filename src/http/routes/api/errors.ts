@@ -37,6 +37,15 @@ const STATUS = {
   internal: 500,
 } as const satisfies Readonly<Record<ErrorCode, number>>
 
+/** Where what the protocol says of an error is for who has a connection. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  unauthorized: 'Send a token that this hub accepts, in the header Authorization.',
+  forbidden: 'Ask with a token that permits it.',
+  agent_taken: 'Send from an id that no agent has.',
+  store_unavailable: 'Ask again later; what was to be sent or changed may have been.',
+  draining: 'Ask another hub.',
+}
+
 export type ApiErrorCode = keyof typeof HTTP_ERRORS | Exclude<ErrorCode, 'bad_frame'>
 
 const isHttp = (code: string): code is keyof typeof HTTP_ERRORS => Object.hasOwn(HTTP_ERRORS, code)
@@ -108,7 +117,7 @@ export function errorAnswer(
     const ours = isProtocol(code) ? code : 'internal'
     // One that says when to come back is no fault: the keys of tokens cannot be had.
     status = ours === 'internal' && retryAfterMs !== null ? 503 : STATUS[ours]
-    ;({ remedy } = ERRORS[ours])
+    remedy = REMEDIES[ours] ?? ERRORS[ours].remedy
     ;({ retryable } = known)
   }
   const headers: Record<string, string> = {}
