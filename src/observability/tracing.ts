@@ -83,6 +83,7 @@ export class Tracing {
     const parent = traceparent === null ? null : contextOf(traceparent)
     return this.#start('meshwire send', SpanKind.PRODUCER, parent ?? ROOT_CONTEXT, {
       'messaging.operation.name': 'send',
+      'messaging.operation.type': 'send',
       'messaging.message.id': id,
       'meshwire.namespace': namespace,
       'meshwire.from': from,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { type Context, propagation, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import {
@@ -12,8 +13,11 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { connect } from '../../client/node.ts'
 import { Api, json } from '../support/api.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
+import { ROOT } from '../support/run.ts'
 import { MeshClient } from '../support/spec-ai.ts'
 import { ack, asker, join, nack, NLP, reconnect, send, sendRefused } from '../support/talk.ts'
+
+const tracingPage = readFileSync(`${ROOT}/docs/tracing.md`, 'utf8')
 
 const GIVEN = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 const UNSAMPLED = GIVEN.replace(/01$/, '00')
@@ -175,6 +179,18 @@ test('a send without a trace begins one; one that is refused is an error', async
   await send(alice, 'alice', 1, { traceparent: 'no trace' })
   const [refused, stored] = named(exporter, 'meshwire send')
   expect(refused?.status).toEqual({ code: SpanStatusCode.ERROR, message: 'unknown_target' })
+  const common = [
+    'meshwire.from',
+    'meshwire.namespace',
+    'meshwire.via',
+    'messaging.message.id',
+    'messaging.operation.name',
+    'messaging.operation.type',
+    'messaging.system',
+  ]
+  expect(Object.keys(refused?.attributes ?? {}).toSorted()).toEqual(['error.type', ...common])
+  for (const name of ['error.type', ...common, 'meshwire.agent', 'meshwire.kind', 'meshwire.attempt'])
+    expect(tracingPage).toContain(`\`${name}\``)
   expect(stored?.parentSpanContext).toBeUndefined()
   expect((await alice.next('message')).traceparent).toBe(nameOf(stored))
 })
