@@ -257,15 +257,22 @@ describe('whose a member is', () => {
 })
 
 describe('metrics', () => {
-  it('take a token with admin for every namespace, while authentication is on', async () => {
+  it('take a token with admin, and for every namespace, while authentication is on', async () => {
     const hub = await startClosed('memory')
-    const asked = async (mesh: unknown) =>
-      (await new MeshClient(hub, bearer(await tokenFor('prometheus', { mesh }))).request('GET', '/metrics'))
-        .status
+    const asked = async (mesh: unknown, ns: unknown = '*') =>
+      (
+        await new MeshClient(hub, bearer(await tokenFor('prometheus', { mesh, ns }))).request(
+          'GET',
+          '/metrics',
+        )
+      ).status
     expect((await new MeshClient(hub).request('GET', '/metrics')).status).toBe(401)
     expect(await asked(['watch', 'discover', 'send', 'register'])).toBe(403)
     expect(await asked(['admin:default'])).toBe(403)
     expect(await asked(['admin'])).toBe(200)
+    // Who administers one namespace is told of no other.
+    for (const ns of [undefined, 'default', ['default', 'staging-*']])
+      expect(await asked(['*'], ns ?? null)).toBe(403)
   })
 
   it('are told by whatever name the hub was found, and to no page of another origin', async () => {

@@ -33,7 +33,15 @@ const call = (method: string, path: string, body?: unknown) => (trier: Trier) =>
   statusOf(hub, trier, method, path, body)
 
 testLines('M', {
-  M1: () => outcomesOf(call('GET', '/metrics'), { mesh: allBut(['admin'], ['admin:default']) }),
+  M1: async () => {
+    expect(await outcomesOf(call('GET', '/metrics'), { mesh: '*', ns: 'default' }, { ns: '*' })).toEqual([
+      '401',
+      '403',
+      '200',
+    ])
+    const lacking = { mesh: allBut(['admin'], ['admin:default']), ns: '*' }
+    return outcomesOf(call('GET', '/metrics'), lacking, { ns: '*' })
+  },
 })
 
 const member = (instanceId: string) => ({
