@@ -225,7 +225,7 @@ export class Operations {
     return { queues, cursor: found.length > limit ? (page.at(-1)?.capability ?? null) : null }
   }
 
-  /** Hubs that live, with their agents of one namespace, or (null) of all; of one namespace only hubs that serve it. */
+  /** Hubs that live, with their agents of one namespace, or (null) of all; of one namespace only hubs that serve it, and no other one is told. */
   async hubs(name: string | null): Promise<readonly HubInfo[]> {
     const { leases, registry } = this.#hub.core
     const live = (await promptly(leases.live()))
@@ -246,7 +246,7 @@ export class Operations {
     return live.map(({ hub, leaseMs, namespaces }) => ({
       id: hub,
       leaseMs,
-      namespaces: namespaces.toSorted(),
+      namespaces: name === null ? namespaces.toSorted() : [name],
       agents: counts.get(hub) ?? 0,
     }))
   }

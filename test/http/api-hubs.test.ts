@@ -30,6 +30,9 @@ describe.each(PLACES)('hubs by the operations API, on %s with %i hub(s)', (core,
         expect(leaseMs).toBeLessThanOrEqual(15_000)
         expect(namespaces).toContain('one')
       }
+      // Who may ask about one namespace is told of no other.
+      const { hubs: ofOne } = await api.get<{ hubs: readonly HubInfo[] }>('/hubs?namespace=one')
+      for (const { namespaces } of ofOne) expect(namespaces).toEqual(['one'])
       const far = expect.arrayContaining([mesh.far.id])
       expect(await api.get('/namespaces')).toMatchObject({
         namespaces: [

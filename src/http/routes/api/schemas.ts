@@ -198,7 +198,9 @@ export const hubsList = z
         .strictObject({
           id: z.string(),
           leaseMs: count.describe('Milliseconds until its lease runs out, unless it is renewed'),
-          namespaces: z.array(z.string()).describe('As it told when it renewed its lease last'),
+          namespaces: z
+            .array(z.string())
+            .describe('Those asked for, as it told when it renewed its lease last'),
           agents: count.describe('Agents connected to it, in the namespaces that were asked for'),
         })
         .meta({ id: 'HubInfo' }),
