@@ -64,6 +64,19 @@ describe('docs/metrics.md', () => {
   })
 })
 
+it('dead letters are counted by each reason of PROTOCOL.md, from the beginning', async () => {
+  const [, listed = ''] =
+    /^.*Reasons where no `nack` gave one: ([^.]+)\./m.exec(read('docs/PROTOCOL.md')) ?? []
+  const reasons = [...listed.matchAll(/`(\w+)`/g)].map(([, reason = '']) => reason)
+  expect(reasons).toContain('inbox_overflow')
+  await using hub = await startTestHub('memory')
+  const found = await scrape(hub)
+  for (const reason of [...reasons, 'rejected'])
+    expect(found.value('meshwire_dead_letters_added_total', { reason }), reason).toBe(0)
+  const named = /^- `reason` of `meshwire_dead_letters_added_total`: (.+)$/m.exec(METRICS_PAGE)?.[1] ?? ''
+  for (const reason of [...reasons, 'rejected']) expect(named).toContain(`\`${reason}\``)
+})
+
 describe('the names of metrics', () => {
   it.each(Object.entries(METRICS))('%s says its unit, and counters end in _total', (name, { type }) => {
     expect(name).toMatch(/^meshwire_[a-z_]+$/)

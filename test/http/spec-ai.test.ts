@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { type Settings } from '../../src/config.ts'
+import { scrape } from '../support/metrics.ts'
 import { MeshClient } from '../support/spec-ai.ts'
 import { PLACES, startSpan } from '../support/talk.ts'
 
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3}){0,3}Z$/
+const OVERFLOW = { reason: 'inbox_overflow' }
 
 describe.each(PLACES)('spec-ai over HTTP on %s, %i hub(s):', (core, hubs) => {
   async function start(settings: Partial<Settings> = {}) {
@@ -353,6 +355,11 @@ describe.each(PLACES)('spec-ai over HTTP on %s, %i hub(s):', (core, hubs) => {
         timeout: 5_000,
       })
       .toEqual(['inbox_overflow', 'inbox_overflow', 'inbox_overflow'])
+    // By its own name, which the alert about messages given up goes by.
+    for (const hub of mesh.hubs)
+      await expect
+        .poll(async () => (await scrape(hub)).value('meshwire_dead_letters_added_total', OVERFLOW))
+        .toBe(3)
   })
 
   test('D13 an entry is gone after its time', async () => {
