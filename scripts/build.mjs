@@ -1,6 +1,6 @@
 // Builds dist/: the hub and the Node client, the browser client, and the Lua scripts beside the code that loads them.
 import { spawnSync } from 'node:child_process'
-import { cpSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,3 +24,5 @@ await bundleClient(
 )
 // Only a bundle of it can be used.
 for (const path of ['page.js', 'page.d.ts']) rmSync(`dist/client/${path}`)
+// npm does so only where it makes a link anew: a build in a folder that is linked already would leave a command that nobody may run.
+chmodSync('dist/src/cli/main.js', 0o755)

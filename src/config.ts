@@ -11,7 +11,7 @@ const yes = (description: string) =>
     .preprocess(
       // What a flag without a value, and a variable, say.
       (value) => (typeof value === 'string' ? (YES_OR_NO.get(value.toLowerCase()) ?? value) : value),
-      z.boolean().default(false),
+      z.boolean({ error: 'must be true or false' }).default(false),
     )
     .describe(description)
 

@@ -4,12 +4,16 @@ import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { startHub } from '../src/server.ts'
 import { startRedis } from './support/redis.ts'
+import { fileOfTest } from './support/authentication.ts'
+import { certificateIn, temporaryFolder } from './support/certificates.ts'
+import { startTestHub } from './support/hubs.ts'
 import { MeshClient } from './support/spec-ai.ts'
 import { runNode } from './support/run.ts'
 import { asker, join, nack, NLP, PLACES, send, sendAll, startSpan, watchDead } from './support/talk.ts'
 
-const status = (url: string, ...flags: string[]) =>
-  runNode(['dist/src/cli/main.js', 'status', '--url', url, ...flags])
+const MAIN = 'dist/src/cli/main.js'
+
+const status = (url: string, ...flags: string[]) => runNode([MAIN, 'status', '--url', url, ...flags])
 
 describe.each(PLACES)('meshwire status, on %s with %i hub(s)', (core, hubs) => {
   test('shows agents, hubs, leader, queues and dead letters, whichever hub is asked', async () => {
@@ -121,5 +125,38 @@ describe('meshwire status', () => {
     const { code, errors } = await status(mesh.near.httpUrl, '--namespace', 'No One')
     expect(code).toBe(1)
     expect(errors).toContain('namespace is "No One"; must be 1 to 64 of a-z 0-9 -')
+  })
+
+  test.each(['memory', 'redis'] as const)(
+    'shows the hub that it asks, before anybody came, on %s',
+    async (core) => {
+      await using mesh = await startSpan(core, 1)
+      const { output } = await status(mesh.near.httpUrl)
+      expect(output).toContain(`Hubs: 1\n  ${mesh.near.id}  0 agents`)
+    },
+  )
+
+  test('says how to ask a hub that wants a token, or has a certificate of its own', async () => {
+    const { certFile: tlsCert, keyFile: tlsKey } = certificateIn(temporaryFolder(), 'one')
+    const tokensFile = await fileOfTest('tokens.json', '[]')
+    await using hub = await startTestHub('memory', { tlsCert, tlsKey, tokensFile })
+    const { port } = new URL(hub.httpUrl)
+    const url = `https://localhost:${port}`
+    const errorsOf = async (at: string, env = {}, ...flags: string[]): Promise<string> => {
+      const { code, errors } = await runNode([MAIN, 'status', '--url', at, ...flags], env)
+      expect(code).toBe(1)
+      return errors.replace(/^\(node:.*\n(?:\(Use .*\n)?/gm, '')
+    }
+    expect(await errorsOf(url)).toBe(
+      `meshwire: the certificate of ${url} is not accepted: self-signed certificate (DEPTH_ZERO_SELF_SIGNED_CERT); name the PEM file of an authority of your own in NODE_EXTRA_CA_CERTS\n`,
+    )
+    expect(await errorsOf(`http://localhost:${port}`)).toContain('; where it speaks TLS, ask by https://')
+    const trusted = { NODE_EXTRA_CA_CERTS: tlsCert }
+    expect(await errorsOf(url, trusted)).toMatch(
+      /^meshwire: a token is missing; .*\(HTTP 401\)\. Name a file with a token by --token-file\.\n$/,
+    )
+    expect(await errorsOf(url, trusted, '--token-file', '/nowhere')).toMatch(
+      /^meshwire: --token-file is "\/nowhere": ENOENT/,
+    )
   })
 })

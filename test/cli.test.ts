@@ -1,8 +1,11 @@
-import { createServer } from 'node:net'
 import { once } from 'node:events'
+import { statSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { flagOf, SETTING_NAMES, variableOf } from '../src/config.ts'
 import { startTestHub } from './support/hubs.ts'
-import { runNode, startNode } from './support/run.ts'
+import { ROOT, runNode, startNode } from './support/run.ts'
 
 const MAIN = 'dist/src/cli/main.js'
 
@@ -52,7 +55,23 @@ describe('meshwire start', () => {
     expect(code).toBe(0)
     const help = output.replaceAll(/\s+/g, ' ')
     expect(help).toContain('[MESHWIRE_PORT, default 7171]')
-    expect(help).toContain('--allowed-origins <value> Web origins that may use this hub')
+    for (const name of SETTING_NAMES)
+      expect(help).toMatch(
+        new RegExp(`${flagOf(name)} (?:<value>|\\[value\\]) [A-Z].*?\\. \\[${variableOf(name)}`),
+      )
     expect(help).not.toContain('undefined')
+  })
+
+  it('tells each setting that is wrong in a line for people', async () => {
+    const { code, errors } = await runNode([MAIN, 'start', '--port', 'x', '--grace-ms', '-1'])
+    expect(code).toBe(1)
+    expect(errors.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(/^meshwire: --port /),
+      expect.stringMatching(/^meshwire: --grace-ms /),
+    ])
+  })
+
+  it('may be executed after each build, as whoever has linked the package does', () => {
+    expect(statSync(join(ROOT, MAIN)).mode & 0o111).toBe(0o111)
   })
 })

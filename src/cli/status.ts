@@ -55,7 +55,7 @@ export function statusCommand(): Command {
 async function ask({ url, namespace, tokenFile }: Flags): Promise<Status> {
   if (!/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : ''))
     throw new Error(`--url is ${JSON.stringify(url)}; name a hub like http://127.0.0.1:7171`)
-  const token = tokenFile === undefined ? null : readFileSync(tokenFile, 'utf8').trim()
+  const token = tokenFile === undefined ? null : tokenIn(tokenFile)
   const root = url.replace(/\/+$/, '')
   const failures = new Set<string>()
   const get = <Answer>(path: string): Promise<Answer | null> =>
@@ -65,14 +65,15 @@ async function ask({ url, namespace, tokenFile }: Flags): Promise<Status> {
       return null
     })
   const of = `namespace=${encodeURIComponent(namespace)}`
-  const [{ reasons }, hubs, leader, agents, queues, deadLetters] = await Promise.all([
+  const [{ reasons }, leader, agents, queues, deadLetters] = await Promise.all([
     getJson<{ reasons: readonly string[] }>(url, `${root}/ready`, token),
-    get<{ hubs: readonly HubAnswer[] }>(`/hubs?${of}`),
     get<LeaderResult>(`/leader?${of}`),
     get<AgentsAnswer>(`/agents?${of}&limit=${AGENTS_SHOWN}`),
     get<QueuesAnswer>(`/queues?${of}`),
     get<DeadLettersListResult>(`/dead-letters?${of}&limit=1000`),
   ])
+  // Last: a hub serves a namespace from when it was asked about it, so none would be told of one where nobody has been yet.
+  const hubs = await get<{ hubs: readonly HubAnswer[] }>(`/hubs?${of}`)
   return {
     url,
     namespace,
@@ -83,6 +84,23 @@ async function ask({ url, namespace, tokenFile }: Flags): Promise<Status> {
     queues,
     deadLetters,
   }
+}
+
+function tokenIn(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch (error) {
+    throw new Error(`--token-file is ${JSON.stringify(path)}: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/** What to do where no HTTP comes back; `code` and `reason` say why. */
+function unanswered(hub: string, code: string, reason: string): string {
+  if (/CERT|SIGNATURE|SELF_SIGNED/.test(code))
+    return `the certificate of ${hub} is not accepted: ${reason} (${code}); name the PEM file of an authority of your own in NODE_EXTRA_CA_CERTS`
+  const tls =
+    hub.startsWith('http:') && code !== 'ECONNREFUSED' ? '; where it speaks TLS, ask by https://' : ''
+  return `nothing answers at ${hub} (${code}); start a hub with "meshwire start", or name another one with --url${tls}`
 }
 
 async function getJson<Answer>(hub: string, url: string, token: string | null): Promise<Answer> {
@@ -97,10 +115,7 @@ async function getJson<Answer>(hub: string, url: string, token: string | null): 
   } catch (error) {
     const { message, cause } = error as Error
     const { code = (cause as Error | undefined)?.message ?? message } = (cause ?? {}) as { code?: string }
-    throw new Error(
-      `nothing answers at ${hub} (${code}); start a hub with "meshwire start", or name another one with --url`,
-      { cause: error },
-    )
+    throw new Error(unanswered(hub, code, (cause as Error | undefined)?.message ?? message), { cause: error })
   }
   const answer = parse(text)
   if (response.ok && answer !== null) return answer as Answer
@@ -111,8 +126,11 @@ async function getJson<Answer>(hub: string, url: string, token: string | null): 
   // Of a hub that is not ready.
   if (response.status === 503 && Array.isArray(reasons)) return answer as Answer
   if (response.status === 503 && error?.message !== undefined) throw new Unavailable(error.message)
-  if (error?.message !== undefined)
-    throw new Error(visible(`${error.message} (HTTP ${response.status}). ${error.remedy ?? ''}`.trimEnd()))
+  if (error?.message !== undefined) {
+    const remedy =
+      response.status === 401 && token === null ? 'Name a file with a token by --token-file.' : error.remedy
+    throw new Error(visible(`${error.message} (HTTP ${response.status}). ${remedy ?? ''}`.trimEnd()))
+  }
   throw new Error(
     `what answers at ${hub} is no Meshwire hub with an operations API (HTTP ${response.status})`,
   )
