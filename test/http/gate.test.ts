@@ -189,6 +189,24 @@ describe('a hub and pages', () => {
     )
   })
 
+  it.each([
+    ['GET', '/registry/agents'],
+    ['POST', '/registry/register'],
+    ['POST', '/registry/heartbeat/a'],
+    ['DELETE', '/registry/deregister/a'],
+    ['GET', '/messages/a'],
+    ['POST', '/messages/a/ack'],
+    ['POST', '/messages/send/a'],
+    ['GET', '/api/v1/agents'],
+    ['GET', '/health'],
+    ['GET', '/metrics'],
+    ['GET', '/nowhere'],
+  ])('refuse a token in the URL at every door: %s %s', async (method, path) => {
+    await using hub = await startTestHub('memory')
+    const { status: got, body } = await ask(hub.url, `${path}?token=secret`, {}, method)
+    expect([got, body]).toEqual([400, expect.stringContaining('A token does not belong into a URL')])
+  })
+
   it('refuse HTTP by a foreign Origin or Host, but tell a load balancer that asks by address how they are', async () => {
     await using hub = await startTestHub('memory')
     const statusOf = async (path: string, headers: Record<string, string>, method = 'GET') =>
