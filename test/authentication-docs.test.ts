@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,11 +10,13 @@ import { COMMANDS } from '../protocol/commands.ts'
 import { parsePermission, VERBS } from '../src/auth/permission.ts'
 import { parseTokens } from '../src/auth/token-file.ts'
 import { connectAgent } from './support/agent.ts'
-import { bearer } from './support/authentication.ts'
+import { bearer, fileOfTest } from './support/authentication.ts'
 import { startTestHub } from './support/hubs.ts'
 import { fencedBlocks, tableRows } from './support/markdown.ts'
-import { ROOT, runNode } from './support/run.ts'
+import { ROOT, runNode, startNode } from './support/run.ts'
+import { like, stepsOf, type } from './support/typed-commands.ts'
 
+const MAIN = 'dist/src/cli/main.js'
 const GUIDE = readFileSync(join(ROOT, 'docs/authentication.md'), 'utf8')
 const blocks = (language: string, part: string): string =>
   fencedBlocks(GUIDE, language).find((block) => block.includes(part)) ?? ''
@@ -26,7 +29,7 @@ async function directory(): Promise<string> {
 
 /** The lines of a block that do not start a hub, run by a shell. */
 async function shell(block: string, cwd: string): Promise<string> {
-  const lines = block.split('\n').filter((line) => !line.startsWith('meshwire'))
+  const lines = block.split('\n').filter((line) => !line.startsWith('npx meshwire'))
   return (await promisify(execFile)('sh', ['-ec', lines.join('\n')], { cwd })).stdout.trim()
 }
 
@@ -64,8 +67,33 @@ describe('docs/authentication.md', () => {
     expect(ended).toEqual({ code: 0, errors: '', output: blocks('', 'the token of "worker"') })
   })
 
+  it('starts hubs by commands that start one', async () => {
+    const cwd = await directory()
+    await shell(blocks('sh', 'mesh.secret'), cwd)
+    await writeFile(join(cwd, 'tokens.json'), blocks('json', '"sha256"'))
+    const lines = fencedBlocks(GUIDE, 'sh').flatMap((block) => block.match(/^npx meshwire start .*$/gm) ?? [])
+    expect(lines.length).toBeGreaterThan(2)
+    for (const line of lines) {
+      const flags = line.split(' ').slice(2)
+      // On loopback, whatever the page says, and with the page's files.
+      const paths = flags.map((flag) => (/\.(?:json|secret)$/.test(flag) ? join(cwd, flag) : flag))
+      await using running = startNode([MAIN, ...paths, '--host', '127.0.0.1', '--port', '0'])
+      const [said] = (await once(running.child.stdout, 'data')) as [Buffer]
+      expect(said.toString(), line).toMatch(/^Meshwire hub hub-\S+ listens on /)
+    }
+  })
+
+  it('shows what curl prints, with and without a token', async () => {
+    const tokensFile = await fileOfTest('tokens.json', blocks('json', 'the-token-of-prometheus'))
+    await using hub = await startTestHub('memory', { tokensFile })
+    const steps = stepsOf(GUIDE, 'console')
+    expect(steps.length).toBeGreaterThan(4)
+    for (const { command, output } of steps)
+      expect(like(await type(command, hub.httpUrl), output), command).toBe(output)
+  })
+
   it('names flags that there are', async () => {
-    const { output } = await runNode(['dist/src/cli/main.js', 'start', '--help'])
+    const { output } = await runNode([MAIN, 'start', '--help'])
     const flags = [...GUIDE.matchAll(/--[a-z][a-z-]+/g)].map(([flag]) => flag)
     expect(flags.length).toBeGreaterThan(5)
     for (const flag of flags) expect(output).toContain(flag)

@@ -9,9 +9,9 @@ export interface Step {
   readonly output: string
 }
 
-/** The commands of a page's `sh` blocks, in order: lines that begin with `$ `, each with the lines below it. */
-export function stepsOf(page: string): Step[] {
-  return fencedBlocks(page, 'sh').flatMap((block) =>
+/** The commands of a page's blocks of a language, in order: lines that begin with `$ `, each with the lines below it. */
+export function stepsOf(page: string, language = 'sh'): Step[] {
+  return fencedBlocks(page, language).flatMap((block) =>
     block
       .split(/^\$ /m)
       .slice(1)
@@ -25,10 +25,19 @@ export function stepsOf(page: string): Step[] {
 /** What a command prints when it is typed, with the hub at `url` for the one that the page names. */
 export async function type(command: string, url: string): Promise<string> {
   const real = command
-    .replaceAll('http://127.0.0.1:7171', url)
+    .replaceAll('127.0.0.1:7171', new URL(url).host)
     .replace(/^npx meshwire status/, `"${process.execPath}" dist/src/cli/main.js status --url ${url}`)
   const { stdout } = await promisify(execFile)('bash', ['-c', real], { cwd: ROOT })
   return stdout.trimEnd().replaceAll(url, 'http://127.0.0.1:7171')
+}
+
+/** What was printed, or what the page shows where that is the same but for its `…`, each of which stands for something. */
+export function like(printed: string, shown: string): string {
+  const pattern = shown
+    .split('…')
+    .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    .join('[\\s\\S]+?')
+  return new RegExp(`^${pattern}$`).test(printed) ? shown : printed
 }
 
 /** Without what differs from one run to the next: ids that hubs make, times, revisions, terms, ages. */
