@@ -3,9 +3,9 @@ import { join as pathOf } from 'node:path'
 import { expect, test } from 'vitest'
 import type { OpenApi } from './support/api.ts'
 import { startTestHub } from './support/hubs.ts'
-import { tableRows } from './support/markdown.ts'
-import { ROOT } from './support/run.ts'
-import { asker, join, nack, send, watchDead } from './support/talk.ts'
+import { fencedBlocks, tableRows } from './support/markdown.ts'
+import { ROOT, startNode } from './support/run.ts'
+import { watchDead } from './support/talk.ts'
 import { neutral, stepsOf, type } from './support/typed-commands.ts'
 
 const PAGE = readFileSync(pathOf(ROOT, 'docs/operations-api.md'), 'utf8')
@@ -15,16 +15,9 @@ test.each(['memory', 'redis'] as const)(
   async (core) => {
     await using hub = await startTestHub(core)
     await using dead = await watchDead(hub)
-    await using planner = await join(hub, 'planner', { ...asker, name: 'planner' })
-    const metadata = { team: 'search' }
-    await using worker = await join(hub, 'worker', {
-      name: 'nlp-worker',
-      version: '1.2.0',
-      metadata,
-      window: 1,
-    })
-    await send(planner, 'worker', { page: 7 })
-    nack(worker, await worker.next('message'), { requeue: false, reason: 'broken' })
+    const [agents = ''] = fencedBlocks(PAGE, 'js')
+    await using running = startNode(['--input-type=module', '-'])
+    running.child.stdin.end(agents.replace('ws://127.0.0.1:7171/mesh', hub.url))
     await dead.next()
     const steps = stepsOf(PAGE)
     expect(steps.length).toBeGreaterThan(10)

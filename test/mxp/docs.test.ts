@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { connect } from '../../client/node.ts'
 import { MXP_FLAGS, type MxpMessage, type MxpType } from '../../src/mxp/index.ts'
 import { MESH_CODES, REGISTRY_CODES } from '../../src/mxp/registry-error.ts'
 import type { HubServer } from '../../src/server.ts'
@@ -8,9 +9,19 @@ import { startTestHub } from '../support/hubs.ts'
 import { fencedBlocks, tableRows } from '../support/markdown.ts'
 import { type Came, MxpSocket } from '../support/mxp-agent.ts'
 import { jsonOf, message, MxpUdp } from '../support/mxp-udp.ts'
-import { ROOT, runNode } from '../support/run.ts'
+import { ROOT, runNode, startNode } from '../support/run.ts'
 
 const PAGE = readFileSync(join(ROOT, 'docs/mxp.md'), 'utf8')
+
+/** The page's code that has `part` in it. */
+const codeWith = (part: string): string =>
+  fencedBlocks(PAGE, 'js').find((block) => block.includes(part)) ?? ''
+
+/** How many messages an agent has not acknowledged. */
+async function inboxOf(hub: HubServer, agentId: string): Promise<number> {
+  const response = await fetch(`${hub.httpUrl}/api/v1/agents/${agentId}/inbox`)
+  return ((await response.json()) as { readonly inbox: { readonly entries: number } }).inbox.entries
+}
 
 /** One line of a conversation: who, which way, type, flag, payload. */
 const LINE = /^(\w+) ([→←]) (\w+)(?: (REQUIRES_ACK|FINAL))?(?: (\{.*\}))?$/
@@ -127,6 +138,31 @@ describe('docs/mxp.md', () => {
       output: printed.join(''),
       errors: '',
     })
+  })
+
+  it('shows how to see that the registry answers, with what is printed', async () => {
+    await using hub = await startTestHub('memory', { mxpUdpPort: 0 })
+    const code = codeWith('node:dgram').replace('9000', String(hub.mxpUdpPort))
+    const printed = fencedBlocks(PAGE, '').find((block) => block.startsWith('Response'))
+    expect(await runNode(['--input-type=module', '-'], {}, code)).toEqual({
+      code: 0,
+      output: printed,
+      errors: '',
+    })
+  })
+
+  it('shows an agent that answers others, whatever they speak', async () => {
+    await using hub = await startTestHub('memory')
+    await using adder = startNode(['--input-type=module', '-'])
+    adder.child.stdin.end(codeWith("from 'ws'").replace('ws://127.0.0.1:7171/mesh', hub.url))
+    await using asker = await connect({ url: hub.url, name: 'asker', capabilities: ['asking'] })
+    await expect
+      .poll(async () => (await asker.discover({ capabilities: { all: ['sum'] } })).agents, { timeout: 5_000 })
+      .toHaveLength(1)
+    for (const b of [3, 4])
+      expect(await asker.request({ name: 'adder' }, { a: 2, b })).toMatchObject({ payload: 2 + b })
+    await asker.send('adder', 'thanks')
+    await expect.poll(async () => inboxOf(hub, 'adder'), { timeout: 5_000 }).toBe(0)
   })
 
   it('lists every code of an Error, and which codes of the mesh have it', () => {

@@ -46,7 +46,7 @@ export const neutral = (output: string): string =>
     .replace(/hub-[\w-]{8}/g, 'hub-…')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'time')
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}/g, 'message')
-    .replace(/"id":"[0-9a-z]+\.\d+"|"messageId":"[0-9a-z]+\.\d+"/g, 'id')
+    .replace(/"id":"[0-9a-z]+[.-]\d+"|"messageId":"[0-9a-z]+[.-]\d+"/g, 'id')
     .replace(/"position":"\d+(?:-\d+)?"/g, 'position')
     .replace(/\d{14,}/g, 'revision')
     .replace(/"(leaseMs|oldestAgeMs)":\d+/g, '"$1":…')
