@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { IncomingMessage } from 'node:http'
 import WebSocket from 'ws'
 import { SUBPROTOCOL } from '../protocol/limits.ts'
 import { connectOn } from './endpoint.ts'
@@ -17,6 +18,20 @@ const REFUSED: ReadonlyMap<number | undefined, number> = new Map([
 
 /** A hub that asks for more than this is asked again. */
 const RETRY_AFTER_MAX_S = 600
+
+/** What is longer is no sentence of a hub. */
+const SAID_MAX_CHARS = 1_024
+
+/** What a hub says with a refusal, in plain text; empty where somebody else answers. It ends at the latest with its socket. */
+async function said(response: IncomingMessage): Promise<string> {
+  if (response.headers['content-type']?.startsWith('text/plain') !== true) return ''
+  let text = ''
+  for await (const part of response.setEncoding('utf8')) {
+    text += part as string
+    if (text.length > SAID_MAX_CHARS) return ''
+  }
+  return text.trim()
+}
 
 const NODE: Platform = {
   tokenInHello: false,
@@ -45,8 +60,15 @@ const NODE: Platform = {
       const seconds = Number(response.headers['retry-after'] ?? Number.NaN)
       if ((response.statusCode === 503 || response.statusCode === 429) && seconds >= 0)
         retryAfterMs = Math.min(seconds, RETRY_AFTER_MAX_S) * 1000
-      response.resume()
-      socket.terminate()
+      said(response)
+        .then(
+          (sentence) => {
+            if (sentence !== '') failure = `${sentence} (HTTP ${response.statusCode})`
+          },
+          // Cut off: the status has to do.
+          () => undefined,
+        )
+        .finally(() => socket.terminate())
     })
     return {
       send: (text) => {
