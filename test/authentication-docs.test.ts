@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,11 +8,13 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { COMMANDS } from '../protocol/commands.ts'
 import { parsePermission, VERBS } from '../src/auth/permission.ts'
 import { parseTokens } from '../src/auth/token-file.ts'
+import { flagOf, parseSettings, SETTING_NAMES } from '../src/config.ts'
+import { startHub } from '../src/server.ts'
 import { connectAgent } from './support/agent.ts'
 import { bearer, fileOfTest } from './support/authentication.ts'
 import { startTestHub } from './support/hubs.ts'
 import { fencedBlocks, tableRows } from './support/markdown.ts'
-import { ROOT, runNode, startNode } from './support/run.ts'
+import { ROOT, runNode } from './support/run.ts'
 import { like, stepsOf, type } from './support/typed-commands.ts'
 
 const MAIN = 'dist/src/cli/main.js'
@@ -74,12 +75,21 @@ describe('docs/authentication.md', () => {
     const lines = fencedBlocks(GUIDE, 'sh').flatMap((block) => block.match(/^npx meshwire start .*$/gm) ?? [])
     expect(lines.length).toBeGreaterThan(2)
     for (const line of lines) {
-      const flags = line.split(' ').slice(2)
-      // On loopback, whatever the page says, and with the page's files.
-      const paths = flags.map((flag) => (/\.(?:json|secret)$/.test(flag) ? join(cwd, flag) : flag))
-      await using running = startNode([MAIN, ...paths, '--host', '127.0.0.1', '--port', '0'])
-      const [said] = (await once(running.child.stdout, 'data')) as [Buffer]
-      expect(said.toString(), line).toMatch(/^Meshwire hub hub-\S+ listens on /)
+      const [, , , ...flags] = line.split(' ')
+      // The page's files, and on loopback, whatever the page says.
+      const given = flags.map((flag) => (/\.(?:json|secret)$/.test(flag) ? join(cwd, flag) : flag))
+      const settings = SETTING_NAMES.flatMap((name) => {
+        const at = given.indexOf(flagOf(name))
+        return at === -1 ? [] : [[name, given[at + 1]] as const]
+      })
+      expect(settings.length * 2, line).toBe(flags.length)
+      await using hub = await startHub({
+        ...parseSettings(Object.fromEntries(settings)),
+        host: '127.0.0.1',
+        port: 0,
+        logLevel: 'silent',
+      })
+      expect((await fetch(`${hub.httpUrl}/registry/agents`)).status, line).toBe(401)
     }
   })
 

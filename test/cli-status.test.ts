@@ -125,7 +125,8 @@ describe('meshwire status', () => {
     const { code, errors } = await status(mesh.near.httpUrl, '--namespace', 'No One')
     expect(code).toBe(1)
     expect(errors).toContain('namespace is "No One"; must be 1 to 64 of a-z 0-9 -')
-  })
+    // Five processes, one after the other.
+  }, 60_000)
 
   test.each(['memory', 'redis'] as const)(
     'shows the hub that it asks, before anybody came, on %s',
@@ -147,16 +148,21 @@ describe('meshwire status', () => {
       expect(code).toBe(1)
       return errors.replace(/^\(node:.*\n(?:\(Use .*\n)?/gm, '')
     }
-    expect(await errorsOf(url)).toBe(
+    const trusted = { NODE_EXTRA_CA_CERTS: tlsCert }
+    const [foreign, plain, without, nowhere] = await Promise.all([
+      errorsOf(url),
+      errorsOf(`http://localhost:${port}`),
+      errorsOf(url, trusted),
+      errorsOf(url, trusted, '--token-file', '/nowhere'),
+    ])
+    expect(foreign).toBe(
       `meshwire: the certificate of ${url} is not accepted: self-signed certificate (DEPTH_ZERO_SELF_SIGNED_CERT); name the PEM file of an authority of your own in NODE_EXTRA_CA_CERTS\n`,
     )
-    expect(await errorsOf(`http://localhost:${port}`)).toContain('; where it speaks TLS, ask by https://')
-    const trusted = { NODE_EXTRA_CA_CERTS: tlsCert }
-    expect(await errorsOf(url, trusted)).toMatch(
+    expect(plain).toContain('; where it speaks TLS, ask by https://')
+    expect(without).toMatch(
       /^meshwire: a token is missing; .*\(HTTP 401\)\. Name a file with a token by --token-file\.\n$/,
     )
-    expect(await errorsOf(url, trusted, '--token-file', '/nowhere')).toMatch(
-      /^meshwire: --token-file is "\/nowhere": ENOENT/,
-    )
-  })
+    expect(nowhere).toMatch(/^meshwire: --token-file is "\/nowhere": ENOENT/)
+    // Four processes side by side.
+  }, 60_000)
 })
