@@ -17,6 +17,8 @@ export interface AgentState {
   readonly hub: string | null
   /** Milliseconds since 1970; kept when the id registers again. */
   readonly registeredAt: number
+  /** Tells who came first of those with one `registeredAt`: who has the lower number. It means nothing else. */
+  readonly order: number
   /** Of its latest change. */
   readonly revision: number
 }
@@ -250,7 +252,7 @@ export interface EventsSince {
  * every hub of the namespace by `event` signals, in one step.
  *
  * Leader: an eligible agent that is not offline. When there is none, or the one there was is gone, offline or not eligible
- * any more, the eligible agent with status `online` that has the smallest `registeredAt`, and of those the one that came first, is elected,
+ * any more, the eligible agent with status `online` that has the smallest `registeredAt`, and of those the one with the smallest `order`, is elected,
  * with a term that is the revision of its `leader.changed`. Where a store has lost its leader with everything else, hubs and agents have 2 s
  * to come back before there is an election. Where nobody qualifies the leader becomes null (the term stays).
  */

@@ -1,9 +1,11 @@
 import type { ReplicaAgent } from './replica-agent.ts'
 import type { Replica } from './replica.ts'
 
-/** For sorting: who was registered first comes first. */
-export const byAge = ({ record: a }: ReplicaAgent, { record: b }: ReplicaAgent): number =>
-  a.state.registeredAt - b.state.registeredAt || (a.id < b.id ? -1 : 1)
+/** For sorting: who was registered first comes first, as in an election. */
+export const byAge = (
+  { record: { state: a } }: ReplicaAgent,
+  { record: { state: b } }: ReplicaAgent,
+): number => a.registeredAt - b.registeredAt || a.order - b.order
 
 /**
  * Who leads, for those who come in by a door and are promised that a mesh with members has a leader: for the moments in which an election waits for

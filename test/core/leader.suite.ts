@@ -53,6 +53,9 @@ export function leaderSuite({ openCore }: CoreFactory): void {
       const first = await join(core, 'zoe')
       const others = ['dora', 'bea', 'cleo', 'anna']
       await Promise.all(others.map((id) => join(core, id)))
+      const { agents } = await core.registry.snapshot(NS)
+      const byOrder = agents.toSorted((a, b) => a.state.order - b.state.order)
+      expect(byOrder.map(({ id }) => id)).toEqual(['zoe', ...others])
       const events = eventsOf(await leave(core, first, { departure: 'unregister' }))
       const term = events.at(-1)?.revision
       expect(events.at(-1)).toMatchObject({ event: 'leader.changed', agentId: 'dora', old: 'zoe', term })

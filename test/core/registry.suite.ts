@@ -33,6 +33,7 @@ export function registrySuite({ openCore, openPair }: CoreFactory): void {
           connected: true,
           hub: 'hub-7',
           registeredAt: event?.at,
+          order: expect.any(Number) as number,
           revision: event?.revision,
         },
       })

@@ -53,6 +53,20 @@ describe.each(PLACES)('spec-ai over HTTP on %s, %i hub(s):', (core, hubs) => {
     expect(await far.list()).toEqual(await near.list())
   })
 
+  test('R2 of those that registered within a millisecond, too, the first one stands first and follows', async () => {
+    const { mesh, near, far } = await start()
+    await using _ = mesh
+    // Several of so many are registered within one millisecond, with ids that do not grow.
+    const registers = Array.from({ length: 40 }, (_unused, i) => near.register(`m${99 - i}`))
+    await Promise.all(registers)
+    const ids = await far.ids()
+    for (const [i, id] of ids.entries()) {
+      expect((await near.list()).leader_id).toBe(id)
+      await near.deregister(id)
+      expect(await far.ids()).toEqual(ids.slice(i + 1))
+    }
+  })
+
   test('R3 a heartbeat is answered 200 with the leader, on any hub, and the list shows its time', async () => {
     const { mesh, near, far } = await start()
     await using _ = mesh

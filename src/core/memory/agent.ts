@@ -14,8 +14,6 @@ const NO_MARKS: PushMarks = { inbox: '', replies: '', broadcasts: '' }
 /** Everything stored of one registered agent. */
 export class MemoryAgent implements Scheduled, Holder {
   readonly id: string
-  /** Who came first, of those registered in one millisecond. */
-  readonly order: number
   record: AgentRecord
   /** Of the latest session; it lives while `record.state.connected`. */
   fence = 0
@@ -33,15 +31,8 @@ export class MemoryAgent implements Scheduled, Holder {
   // The one heard of last comes last. Only the producer of the latest session sends, so registering is all there is to hear.
   readonly #producers = new Map<string, MemoryProducer>()
 
-  constructor(
-    record: AgentRecord,
-    order: number,
-    logHead: number,
-    expiries: Expiries,
-    inboxBytes: InboxBytes,
-  ) {
+  constructor(record: AgentRecord, logHead: number, expiries: Expiries, inboxBytes: InboxBytes) {
     this.id = record.id
-    this.order = order
     this.record = record
     this.inbox = new MemoryLane(record.id, 'inbox', expiries, inboxBytes)
     this.replies = new MemoryLane(record.id, 'replies', expiries, inboxBytes)

@@ -119,11 +119,11 @@ export class Namespace {
       statusReason: null,
       ...whereabouts,
       registeredAt: change.at,
+      order: ++this.#order,
       revision: this.#nextRevision(change),
     }
     const agent = new MemoryAgent(
       { id, registration, state },
-      ++this.#order,
       this.broadcasts.head,
       this.expiries,
       this.inboxBytes,
@@ -278,10 +278,8 @@ export class Namespace {
   }
 }
 
-function isElder(a: MemoryAgent, b: MemoryAgent): boolean {
-  const difference = a.record.state.registeredAt - b.record.state.registeredAt
-  return difference === 0 ? a.order < b.order : difference < 0
-}
+const isElder = ({ record: { state: a } }: MemoryAgent, { record: { state: b } }: MemoryAgent): boolean =>
+  a.registeredAt < b.registeredAt || (a.registeredAt === b.registeredAt && a.order < b.order)
 
 const isOwed = ({ from, echo, recipients }: BroadcastEntry, agentId: string): boolean =>
   recipients === null ? echo || from !== agentId : recipients.includes(agentId)

@@ -10,6 +10,8 @@ interface StateText {
   readonly door?: Door
   readonly owner?: string
   readonly registeredAt: string
+  /** `registeredAt` in μs; absent of agents that hubs without it registered. */
+  readonly since?: string
   readonly revision: string
 }
 
@@ -23,6 +25,7 @@ export function parseState(text: string): AgentState {
     ...(state.owner ? { owner: state.owner } : {}),
     hub: state.hub ?? null,
     registeredAt: Number(state.registeredAt),
+    order: Number(state.since ?? state.registeredAt + '000'),
     revision: Number(state.revision),
   }
 }
