@@ -99,13 +99,28 @@ describe.each(PLACES)(
       await expect.poll(() => near.ids()).toEqual(['m2'])
     })
 
-    test('nobody is listed while nobody may lead', async () => {
+    test('who may not lead is listed like anybody, and leads nobody', async () => {
       const { mesh, near, far } = await start()
       await using _ = mesh
       await using __ = await join(mesh.near, 'tab', { ephemeral: true })
-      expect(await far.list()).toEqual({ instances: [], leader_id: null })
-      await near.register('m1')
+      expect(await far.list()).toMatchObject({
+        instances: [{ instance_id: 'tab', is_leader: false }],
+        leader_id: null,
+      })
+      expect(await near.register('m1')).toMatchObject({ is_leader: true, leader_id: 'm1' })
       expect(await far.ids()).toEqual(['tab', 'm1'])
+      await near.deregister('m1')
+      expect(await far.ids()).toEqual(['tab'])
+    })
+
+    test('one that is degraded is listed, whoever else is there', async () => {
+      const { mesh, near, far } = await start()
+      await using _ = mesh
+      await far.register('m1')
+      await using ws = await join(mesh.near, 'ws')
+      await ws.request({ type: 'update', status: 'degraded' })
+      await near.deregister('m1')
+      expect(await far.ids()).toEqual(['ws'])
     })
 
     test('a request of the bundled client is answered by a member', async () => {

@@ -215,7 +215,8 @@ describe.each(CORES)('members with tokens on %s', (core) => {
   it('lead only where they may, and see others only where they may', async () => {
     const hub = await startClosed(core)
     const ann = await memberOf(hub, 'ann', { mesh: ['register', 'serve'] })
-    expect(await ann.register('m1')).toMatchObject({ is_leader: false, leader_id: null })
+    const alone = { is_leader: false, leader_id: null, peers: [{ instance_id: 'm1', is_leader: false }] }
+    expect(await ann.register('m1')).toMatchObject(alone)
     const ben = await memberOf(hub, 'ben', { mesh: ['register', 'serve', 'lead', 'discover'] })
     expect(await ben.register('m2')).toMatchObject({ is_leader: true, leader_id: 'm2' })
     const again = await ann.register('m1')

@@ -43,12 +43,9 @@ export interface Mesh {
   readonly instances: readonly MeshInstance[]
 }
 
-/**
- * Who is not offline, the eldest first, and who leads them: nobody is shown without a leader. Where nobody leads because nobody here may (tabs, tools,
- * degraded agents), there is no mesh to show.
- */
+/** Who is not offline, the eldest first, and who leads them. Nobody does where nobody here may: tabs, tools, degraded agents, members without the permission. */
 export function meshOf(replica: Replica): Mesh {
   const present = [...replica.all()].filter(({ record }) => record.state.status !== 'offline').toSorted(byAge)
   const leader = leaderOf(replica)
-  return { leader, instances: leader === null ? [] : present.map((agent) => toInstance(agent, leader)) }
+  return { leader, instances: present.map((agent) => toInstance(agent, leader)) }
 }
