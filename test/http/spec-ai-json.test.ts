@@ -71,6 +71,14 @@ describe('JSON with its numbers as they are', () => {
     expect(writeJson(parseJson(` [ ${number} , {"a" : ${number} } ] `))).toBe(`[${number},{"a":${number}}]`),
   )
 
+  test.each([
+    ['1.7976931348623158e308', '1.7976931348623157e+308'],
+    [`-${BigInt(Number.MAX_VALUE)}`, '-1.7976931348623157e+308'],
+    ['1797.6931348623157e305', '1.7976931348623157e+308'],
+  ])('%s, which serde_json takes for infinite, is written as %s', (number, written) =>
+    expect(writeJson(parseJson(number))).toBe(written),
+  )
+
   test('a number of millions of digits costs no time', () => {
     const began = performance.now()
     expect(() => parseJson('9'.repeat(2_000_000))).toThrow('number out of range')

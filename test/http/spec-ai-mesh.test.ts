@@ -424,6 +424,16 @@ describe.each(PLACES)(
       expect((await far.request('GET', '/messages/m1')).text).toContain(`"payload":${payload},`)
     })
 
+    test('the largest number there is comes as serde_json can read it, however it was written', async () => {
+      const { mesh, near, far } = await start()
+      await using _ = mesh
+      await near.register('m1')
+      const body = `{"message_type":"Query","payload":[1.7976931348623158e308,${BigInt(Number.MAX_VALUE)}]}`
+      expect((await near.request('POST', '/messages/send/x', body)).status).toBe(200)
+      const { text } = await far.request('GET', '/messages/m1')
+      expect(text).toContain('"payload":[1.7976931348623157e+308,1.7976931348623157e+308],')
+    })
+
     test('what is not in one line or looks like a frame stays a payload', async () => {
       const { mesh, near, far } = await start()
       await using _ = mesh

@@ -1,4 +1,4 @@
-/** A JSON value with its numbers as they were written: JavaScript would round them, and forget `1.0`. */
+/** A JSON value with its numbers as they were written, but for the very largest: JavaScript would round them, and forget `1.0`. */
 export type Json =
   | { readonly kind: 'null' }
   | { readonly kind: 'boolean'; readonly value: boolean }
@@ -15,6 +15,12 @@ export class JsonSyntaxError extends Error {
 
 /** Arrays and objects inside one another that serde_json still reads. */
 const MAX_DEPTH = 127
+
+/**
+ * From here on serde_json, which multiplies its way to a number, takes some for infinite that are not: `1.7976931348623158e308`, which C calls
+ * DBL_MAX, or the largest number with all its digits. It reads each of them as JavaScript writes it.
+ */
+const EXACT_BELOW = 1.797e308
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const SPACE = /[ \t\n\r]*/y
@@ -106,8 +112,9 @@ class Parser {
     if (text === '') this.#fail('expected value')
     const next = this.#text[this.#at]
     if (next !== undefined && /[\d.eE+-]/.test(next)) this.#fail('invalid number')
-    if (!Number.isFinite(Number(text))) this.#fail('number out of range')
-    return { kind: 'number', text }
+    const value = Number(text)
+    if (!Number.isFinite(value)) this.#fail('number out of range')
+    return { kind: 'number', text: Math.abs(value) < EXACT_BELOW ? text : String(value) }
   }
 
   #nested(read: () => Json): Json {
@@ -191,7 +198,7 @@ class Parser {
   }
 }
 
-/** In one line, with numbers as they came. */
+/** In one line. */
 export function writeJson(value: Json): string {
   const parts: string[] = []
   write(value, parts)
