@@ -25,6 +25,7 @@ import { ready } from './routes/ready.ts'
 import { rewriteSpecAiUrl, specAi } from './routes/spec-ai.ts'
 import { rawAnswer, SECURITY_LINES, unreadableAnswer } from './raw-answer.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
+import { allowOf, findRoute } from './spec-ai/paths.ts'
 import { originForm } from './target.ts'
 import { type Pair, TLS } from './tls-files.ts'
 
@@ -119,6 +120,9 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
   // As axum answers what it does not serve, for clients that were made for it.
   app.setNotFoundHandler((request, reply) => {
     const [url = '/'] = originForm(request.originalUrl).split('?')
+    // Methods that Fastify has no routes for, such as PROPFIND, come here also with paths that are served.
+    const route = findRoute(url)
+    if (route !== null) return reply.code(405).header('allow', allowOf(route)).send()
     if (request.method === 'GET' || !app.hasRoute({ method: 'GET', url })) return reply.code(404).send()
     return reply.code(405).header('allow', 'GET,HEAD').send()
   })

@@ -272,7 +272,7 @@ describe('paths and methods', () => {
   test.each(KNOWN)('%s with another method is 405, allows %s, and is empty', async (path, method) => {
     const { hub, client } = await start()
     await using _ = hub
-    for (const other of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+    for (const other of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'PROPFIND', 'LOCK']) {
       if (other === method) continue
       const { status, headers, text: body } = await client.request(other, path)
       expect([other, status, body]).toEqual([other, 405, ''])

@@ -15,7 +15,7 @@ import { meshOf, toAddress } from '../spec-ai/members.ts'
 import { messageId } from '../spec-ai/message-ids.ts'
 import { toOurs } from '../spec-ai/message-types.ts'
 import { toAgentMessage } from '../spec-ai/messages.ts'
-import { decodeId, findRoute, isSpecAiUrl, type Route } from '../spec-ai/paths.ts'
+import { allowOf, decodeId, findRoute, isSpecAiUrl, type Route } from '../spec-ai/paths.ts'
 
 /** The one route that Fastify knows of this API: which of its own is meant, and whether it exists, is told as axum tells it. */
 const INNER_URL = '/spec-ai'
@@ -184,10 +184,7 @@ export function specAi(hub: Hub): FastifyPluginCallback {
         if (route === null) return reply.code(404).send()
         const method = request.method === 'HEAD' ? 'GET' : request.method
         if (method !== route.method) {
-          return reply
-            .code(405)
-            .header('allow', route.method === 'GET' ? 'GET,HEAD' : route.method)
-            .send()
+          return reply.code(405).header('allow', allowOf(route)).send()
         }
         const id = decodeId(route.rawId)
         if (id === null) throw new Refusal(400, `Invalid URL: Invalid UTF-8 in \`${route.idName}\``)

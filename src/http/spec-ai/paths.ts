@@ -49,6 +49,9 @@ export function findRoute(url: string): Route | null {
   return null
 }
 
+/** What `allow` says of a route. */
+export const allowOf = ({ method }: Route): string => (method === 'GET' ? 'GET,HEAD' : method)
+
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** An id out of a path, percent-decoded; what is no escape stays. Null where it is not UTF-8. */
