@@ -240,7 +240,7 @@ export class Doorway {
     }
     const send = new DoorSend(namespace.metrics, sender, way.to, text)
     return within(span, async () => {
-      this.#checkSize(namespace, target, text)
+      await this.#checkSize(namespace, target, text)
       namespace.commit.add(send)
       return this.#recipients(namespace, message, send, await send.outcome)
     })
@@ -285,11 +285,14 @@ export class Doorway {
     }
   }
 
-  /** What agents with a connection may get has to fit into one frame of theirs. */
-  #checkSize(namespace: Namespace, target: string | null, text: string): void {
+  /** What agents with a connection may get has to fit into one frame of theirs; where none of them gets it, it may be larger. */
+  async #checkSize(namespace: Namespace, target: string | null, text: string): Promise<void> {
     const { maxMessageBytes } = this.#hub.settings
     if (text.length * 3 <= maxMessageBytes || Buffer.byteLength(text) <= maxMessageBytes) return
-    if (target !== null && namespace.replica.get(target)?.record.state.door !== undefined) return
+    await namespace.catchUp()
+    const { replica } = namespace
+    const recipients = target === null ? [...replica.all()] : [replica.get(target)]
+    if (recipients.every((one) => one === undefined || one.record.state.door !== undefined)) return
     throw new MeshError(
       'payload_too_large',
       `the message has ${Buffer.byteLength(text)} bytes; agents with a connection take at most ${maxMessageBytes}`,

@@ -2,6 +2,7 @@ import { request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { createMemoryCore, type Core } from '../../src/server.ts'
+import { connectAgent } from '../support/agent.ts'
 import { CORE_LIMITS } from '../support/core.ts'
 import { startMesh, startTestHub } from '../support/hubs.ts'
 import { MeshClient } from '../support/spec-ai.ts'
@@ -251,8 +252,18 @@ describe('a body over 2 MiB is 413', () => {
   test('a message that no frame could bring to agents with a connection is 413', async () => {
     const { hub, client } = await start()
     await using _ = hub
+    await client.register('m1')
     const body = { message_type: 'Query', payload: 'x'.repeat(1_100_000) }
-    expect((await client.request('POST', '/messages/send/x', body)).status).toBe(413)
+    const send = async (target: string | null): Promise<number> =>
+      (await client.request('POST', '/messages/send/x', { ...body, target_instance: target })).status
+    // Who holds none reads it in an answer.
+    expect([await send(null), await send('m1'), await send('ws')]).toEqual([200, 200, 400])
+    const bodies = (await client.messages('m1')).map(({ payload }) => (payload as string).length)
+    expect(bodies).toEqual([1_100_000, 1_100_000])
+    const ws = await connectAgent(hub, { id: 'ws' })
+    expect([await send(null), await send('m1'), await send('ws')]).toEqual([413, 200, 413])
+    await ws.request({ type: 'bye', keep: true })
+    expect([await send(null), await send('m1'), await send('ws')]).toEqual([413, 200, 413])
   })
 })
 
