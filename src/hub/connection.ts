@@ -1,6 +1,8 @@
 import { nanoid } from 'nanoid'
+import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
+import { BrokenText } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
 import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
@@ -8,16 +10,20 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
+import { Backlog } from './backlog.ts'
 import { type Dialect, type Frame, type Speak, speakMeshwire } from './dialect.ts'
 import { dispatch } from './dispatch.ts'
 import type { Beating } from './heartbeat.ts'
+import { Holds } from './holds.ts'
 import type { Hub } from './hub.ts'
 import type { Namespace } from './namespace.ts'
 import { Outbox } from './outbox.ts'
+import { Pace } from './pace.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Session } from './session.ts'
 import type { Reader, Subscription } from './subscription.ts'
 import type { Expiring } from './token-expiry.ts'
+import { Share } from './turn.ts'
 
 /**
  * greeting: a `hello` is awaited. opening: one is being worked on, nothing may be sent. open: welcomed. closing: nothing
@@ -27,6 +33,16 @@ export type ConnectionState = 'greeting' | 'opening' | 'open' | 'closing'
 
 /** After a close frame was sent, how long the peer may take to answer it. */
 const CLOSE_MS = 2_000
+
+/** Why a connection is held that has had its share of a turn. */
+const TURN = 'turn'
+/** Holds that say nothing of how a hub fares. */
+const UNCOUNTED: ReadonlySet<string> = new Set([TURN, 'bye'])
+/** After how many frames it is looked at whether a connection has had its share. */
+const FRAMES_A_LOOK = 16
+
+/** What ws reads from; it hands out no part of it. */
+const streamOf = (socket: WebSocket): Socket => (socket as unknown as { readonly _socket: Socket })._socket
 
 /** What a connection's handshake said. */
 export interface Accepted {
@@ -42,7 +58,7 @@ export class Connection implements Beating, Expiring, Reader {
   readonly hub: Hub
   readonly dialect: Dialect
   readonly outbox: Outbox
-  readonly #rate: RateLimit
+  readonly #pace: Pace
   readonly updateRate: RateLimit
   readonly subscriptions = new Map<string, Subscription>()
   /** Subscriptions that are being opened. */
@@ -55,12 +71,10 @@ export class Connection implements Beating, Expiring, Reader {
   #principal: Principal | null
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
-  /** Frames that were read and not yet worked on, because the connection is held: those from `#next` on. */
-  #frames: Frame[] = []
-  #next = 0
-  readonly #holds = new Set<string>()
-  /** Its principal's rate has been charged for the frame that comes next. */
-  #paid = false
+  /** What was read and not yet worked on, because the connection is held. */
+  readonly #backlog = new Backlog()
+  readonly #share: Share
+  readonly #holds = new Holds((reason) => this.release(reason))
   /** When its client was asked to be gone by, by `performance.now()`. */
   #leaveAt = Number.POSITIVE_INFINITY
   #state: ConnectionState = 'greeting'
@@ -69,6 +83,8 @@ export class Connection implements Beating, Expiring, Reader {
   #lastHeardAt = Date.now()
   #onHeard: (() => void)[] = []
   #ended: Promise<unknown> | null = null
+  /** Its socket is closed: what came before that is worked on still. */
+  #gone = false
 
   constructor(hub: Hub, socket: WebSocket, { principal = null, speak = speakMeshwire }: Accepted = {}) {
     const now = Date.now()
@@ -78,6 +94,7 @@ export class Connection implements Beating, Expiring, Reader {
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
     this.dialect = speak(this)
+    this.#share = new Share(hub.turns)
     const { dialect } = this
     this.outbox = new Outbox(
       socket,
@@ -87,9 +104,14 @@ export class Connection implements Beating, Expiring, Reader {
       () => this.close('slow_consumer'),
       dialect.write ? (text) => dialect.write?.(text) ?? [] : null,
     )
-    this.#rate = new RateLimit(hub.settings.ratePerSecond, hub.settings.rateBurst, now)
+    const { ratePerSecond, rateBurst } = hub.settings
+    this.#pace = new Pace(new RateLimit(ratePerSecond, rateBurst, now), hub.principalRates)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
+    // What ws reads at once may be many messages, or parts of them that nobody is told of.
+    const stream = streamOf(socket)
+    stream.prependListener('data', () => this.#share.begin())
+    stream.on('data', () => this.#rest())
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('pong', () => this.#onHeardNow())
     socket.on('close', (code) => this.#onClose(code))
@@ -124,7 +146,7 @@ export class Connection implements Beating, Expiring, Reader {
     return this.outbox.lastSentAt
   }
   get held(): boolean {
-    return this.#holds.size > 0
+    return this.#holds.any
   }
   get behind(): boolean {
     return this.outbox.behind
@@ -133,11 +155,13 @@ export class Connection implements Beating, Expiring, Reader {
   #onMessage(data: RawData, isBinary: boolean): void {
     if (this.#state === 'closing') return
     this.#onHeardNow()
-    const { frames, close } = this.dialect.read(data as Buffer, isBinary)
-    if (this.#frames.length === 0) this.#frames = frames
-    else for (const frame of frames) this.#frames.push(frame)
+    const read = this.dialect.read(data as Buffer, isBinary)
+    if (typeof read === 'string') {
+      this.close(read)
+      return
+    }
+    this.#backlog.add(read)
     this.#process()
-    if (close) this.close(close)
   }
 
   #onHeardNow(): void {
@@ -145,20 +169,30 @@ export class Connection implements Beating, Expiring, Reader {
     if (this.#onHeard.length > 0) this.#tellHeard()
   }
 
-  /** Works on what was read, until the connection is held. */
+  /** Works on what was read, until the connection is held, or has had its share of this turn. */
   #process(): void {
+    this.#share.begin()
     try {
-      while (this.#next < this.#frames.length && !this.held && this.#state !== 'closing') {
-        const frame = this.#frames[this.#next++]
-        if (frame) this.#work(frame)
+      for (let worked = 1; !this.held && this.#state !== 'closing'; worked++) {
+        const frame = this.#backlog.take()
+        if (!frame) break
+        this.#work(frame)
+        if (worked % FRAMES_A_LOOK === 0) this.#rest()
       }
     } catch (error) {
+      if (error instanceof BrokenText) this.close('bad_protocol')
       // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
-      this.onFailure(error)
+      else this.onFailure(error)
     }
-    if (this.#next < this.#frames.length && this.#state !== 'closing') return
-    this.#frames = []
-    this.#next = 0
+    if (this.#state === 'closing') this.#backlog.clear()
+    else if (this.#gone && !this.#holds.has(TURN)) this.#end('lost')
+  }
+
+  /** Goes on in the next turn, where it has had its share of this one. */
+  #rest(): void {
+    if (this.held || this.#state === 'closing' || !this.#share.isUsedUp) return
+    this.hold(TURN)
+    setImmediate(() => this.release(TURN))
   }
 
   #work(frame: Frame): void {
@@ -169,7 +203,7 @@ export class Connection implements Beating, Expiring, Reader {
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
   hold(reason: string): void {
-    if (!this.#holds.has(reason) && reason !== 'bye') this.hub.metrics.held(reason)
+    if (!this.#holds.has(reason) && !UNCOUNTED.has(reason)) this.hub.metrics.held(reason)
     this.#holds.add(reason)
     if (this.#state !== 'closing') this.#socket.pause()
   }
@@ -181,24 +215,21 @@ export class Connection implements Beating, Expiring, Reader {
     if (!this.held) this.#socket.resume()
   }
 
-  /** Takes a frame's worth of its own rate and its principal's, or answers for how many milliseconds to hold it (0: taken). */
+  /** Takes a frame's worth of its rates, or answers for how many milliseconds to hold it (0: taken). */
   takeRate(now: number): number {
-    if (this.#paid) {
-      this.#paid = false
-      return 0
-    }
-    const waitMs = this.#rate.take(now)
-    const { subject = null } = this.#principal ?? {}
-    if (waitMs > 0 || subject === null) return waitMs
-    const sharedMs = this.hub.principalRates.reserve(subject, now)
-    this.#paid = sharedMs > 0
-    return sharedMs
+    return this.#pace.take(this.#principal?.subject ?? null, now)
+  }
+
+  /** Counts a frame after it was worked on: it turned out not to be one that is free. */
+  charge(): void {
+    const waitMs = this.#pace.charge(this.#principal?.subject ?? null, Date.now())
+    if (waitMs > 0) this.holdFor('rate', waitMs)
   }
 
   /** Holds the connection for a time: it is over its rate. */
   holdFor(reason: string, ms: number): void {
     this.hold(reason)
-    setTimeout(() => this.release(reason), ms).unref()
+    this.#holds.endIn(reason, ms)
   }
 
   /** Holds the connection until its client has read most of what waits for it. */
@@ -209,8 +240,7 @@ export class Connection implements Beating, Expiring, Reader {
 
   /** Works on the frame that was just taken again, before all others, when the connection is released. */
   putBack(frame: Frame): void {
-    if (this.#next === 0) this.#frames.unshift(frame)
-    else this.#frames[--this.#next] = frame
+    this.#backlog.putBack(frame)
   }
 
   push(text: string): void {
@@ -274,15 +304,17 @@ export class Connection implements Beating, Expiring, Reader {
     this.push('{"type":"ping"}')
   }
 
-  /** Pings, and answers whether anything is heard within `ms`. */
+  /** Pings, and answers whether anything is heard within `ms`. While it is held its silence is the hub's. */
   async isAlive(ms: number): Promise<boolean> {
+    if (this.#gone) return false
+    if (this.held) return true
     // Before its welcome a client says nothing, and its hello has just been heard.
     if (this.#state !== 'open') return this.#state !== 'closing'
     this.ping()
     return new Promise<boolean>((resolve) => {
       const timer = setTimeout(() => {
         this.#onHeard = this.#onHeard.filter((one) => one !== heard)
-        resolve(false)
+        resolve(this.held)
       }, ms)
       const heard = (): void => {
         clearTimeout(timer)
@@ -363,8 +395,9 @@ export class Connection implements Beating, Expiring, Reader {
     this.hub.metrics.closed('client', code)
     // A hold must not keep back what the client sent before it left.
     this.#holds.clear()
-    if (!this.#ended) this.#process()
-    this.#end('lost')
+    this.#gone = true
+    if (this.#ended) this.#end('lost')
+    else this.#process()
   }
 
   #end(departure: Departure | null): void {

@@ -5,7 +5,7 @@ import {
   toRegistration,
 } from '../../protocol/agent.ts'
 import type { CloseReason } from '../../protocol/close-codes.ts'
-import { BrokenText, decode } from '../../protocol/codec.ts'
+import { type Frames, Lines } from './backlog.ts'
 import type { Connection } from './connection.ts'
 
 export type Frame = Record<string, unknown>
@@ -15,8 +15,8 @@ export type Frame = Record<string, unknown>
  * translated here, where messages are read and written, so that it shares all that lies behind.
  */
 export interface Dialect {
-  /** What one WebSocket message holds, each to be worked on in its turn, as far as it is any; and why the connection then has to be closed. */
-  read(data: Buffer, isBinary: boolean): { readonly frames: Frame[]; readonly close: CloseReason | null }
+  /** What one WebSocket message holds, each to be worked on in its turn; or why the connection has to be closed for it. */
+  read(data: Buffer, isBinary: boolean): Frames | CloseReason
   /**
    * What the turn of something that was read has come to is to be done: commands. A command that is put back comes here again, and is itself. Absent:
    * what is read is commands.
@@ -35,13 +35,7 @@ export type Speak = (connection: Connection) => Dialect
 
 const MESHWIRE: Dialect = {
   read(data, isBinary) {
-    if (isBinary) return { frames: [], close: 'unsupported_data' }
-    try {
-      return { frames: decode(data.toString()), close: null }
-    } catch (error) {
-      if (!(error instanceof BrokenText)) throw error
-      return { frames: [], close: 'bad_protocol' }
-    }
+    return isBinary ? 'unsupported_data' : new Lines(data.toString())
   },
   register: (agent) => toRegistration(agent, 'websocket'),
   merge: mergeRegistration,

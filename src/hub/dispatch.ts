@@ -183,6 +183,8 @@ export function dispatch(connection: Connection, frame: Record<string, unknown>)
     // A refused send ends its seq, and the store has to know that.
     if (type === 'send' && error instanceof MeshError && refuseSend(connection, frame, ref, error)) return
     fail(connection, ref, error)
+    // What is wrong acknowledges nothing.
+    if (UNCOUNTED.has(type)) connection.charge()
   }
 }
 

@@ -18,6 +18,7 @@ import { Reaper } from './reaper.ts'
 import type { HubSettings } from './settings.ts'
 import { adopt } from './standing.ts'
 import { TokenExpiry } from './token-expiry.ts'
+import { Turns } from './turn.ts'
 
 export interface HubOptions {
   readonly core: Core
@@ -67,6 +68,7 @@ export class Hub {
   readonly heartbeat: Heartbeat
   /** What all connections and HTTP requests of one principal share on this hub. */
   readonly principalRates: RateTable
+  readonly turns = new Turns()
   readonly authenticator: Authenticator
   readonly expiry: TokenExpiry
   readonly maxPayloadBytes: number

@@ -1,5 +1,9 @@
 /** Milliseconds after which a promise ends at the latest: it is given to many, and not all of them come. */
 const PROMISE_MAX_MS = 300_000
+/** Places that are kept for who was told to come back. */
+const KEPT_MAX = 100
+/** Milliseconds for which a place is kept after the time that was told. */
+const KEPT_MS = 5_000
 
 /** A token bucket: `perSecond` sustained, `burst` at once. A rate of 0 lets everything through. */
 export class RateLimit {
@@ -8,6 +12,8 @@ export class RateLimit {
   #tokens: number
   #filledAt: number
   #promisedUntil = 0
+  /** From when on there are the places that are kept, the earliest first. */
+  #kept: number[] = []
 
   constructor(perSecond: number, burst: number, now: number) {
     this.#perMs = perSecond / 1_000
@@ -34,6 +40,29 @@ export class RateLimit {
     this.#fill(now)
     this.#tokens--
     return this.#tokens >= 0 ? 0 : Math.ceil(-this.#tokens / this.#perMs)
+  }
+
+  /**
+   * Takes one, or answers in how many milliseconds to come back (0: taken). A place is kept for then, since others who {@link reserve} would
+   * leave none; a hundred at most, each for five seconds.
+   */
+  claim(now: number): number {
+    if (this.#perMs === 0) return 0
+    this.#fill(now)
+    while ((this.#kept[0] ?? now) + KEPT_MS < now) {
+      this.#kept.shift()
+      this.#tokens = Math.min(this.#burst, this.#tokens + 1)
+    }
+    if ((this.#kept[0] ?? Number.POSITIVE_INFINITY) <= now) {
+      this.#kept.shift()
+      return 0
+    }
+    const waitMs = this.take(now)
+    if (waitMs > 0 && this.#kept.length < KEPT_MAX) {
+      this.#tokens--
+      this.#kept.push(now + waitMs)
+    }
+    return waitMs
   }
 
   /** For who was refused: in how many milliseconds to come back. Each is told another time, at the rate at which there will be room. */

@@ -39,6 +39,11 @@ export class RateTable {
     return this.#perSecond === 0 ? 0 : this.#of(key, now).reserve(now)
   }
 
+  /** As of one bucket: {@link RateLimit.claim}. */
+  claim(key: string, now: number): number {
+    return this.#perSecond === 0 ? 0 : this.#of(key, now).claim(now)
+  }
+
   /** As of one bucket: {@link RateLimit.promise}. */
   promise(key: string, now: number): number {
     return this.#perSecond === 0 ? 0 : this.#of(key, now).promise(now)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { SubscribeResult } from '../../protocol/replies.ts'
 import { RateLimit } from '../../src/hub/rate-limit.ts'
-import { connectAgent, connectObserver } from '../support/agent.ts'
+import { connectAgent, connectObserver, openSocket } from '../support/agent.ts'
 import { startApp } from '../support/app.ts'
 import { startTestHub } from '../support/hubs.ts'
 
@@ -40,6 +40,22 @@ describe('a token bucket', () => {
     expect(rate.take(100)).toBe(0)
   })
 
+  it('keeps a place for who was told to come back, whatever others reserve meanwhile', () => {
+    const rate = new RateLimit(10, 1, 0)
+    expect(rate.reserve(0)).toBe(0)
+    const waitMs = rate.claim(0)
+    expect(waitMs).toBe(100)
+    for (let now = 0; now < 1_000; now += 20) rate.reserve(now)
+    expect(rate.claim(waitMs)).toBe(0)
+    expect(rate.claim(waitMs)).toBeGreaterThan(1_000)
+  })
+
+  it('gives a kept place back where nobody came', () => {
+    const rate = new RateLimit(10, 1, 0)
+    expect([rate.claim(0), rate.claim(0), rate.claim(0)]).toEqual([0, 100, 200])
+    expect([rate.claim(60_000), rate.claim(60_000)]).toEqual([0, 100])
+  })
+
   it('of rate 0 limits nothing', () => {
     const rate = new RateLimit(0, 1, 0)
     for (let i = 0; i < 1_000; i++) expect(rate.take(0)).toBe(0)
@@ -75,6 +91,17 @@ describe('a client over its rate', () => {
     await agent.next('ok')
   })
 
+  it('keeps its id: it is not thought dead because it is not read', { timeout: 10_000 }, async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 1, rateBurst: 2 })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    agent.raw(lines(6, leader))
+    await agent.next('ok')
+    await using newcomer = await openSocket(hub)
+    const hello = { protocol: 1, type: 'hello', agent: { id: 'a1', name: 'another', capabilities: ['nlp'] } }
+    expect(await newcomer.refusal(hello)).toMatchObject({ code: 'agent_taken' })
+    for (let ref = 1; ref < 6; ref++) expect(await agent.next('ok')).toMatchObject({ ref })
+  })
+
   it('is counted for what is unknown or wrong as well', async () => {
     await using hub = await startTestHub('memory', { ratePerSecond: 100, rateBurst: 10 })
     await using agent = await connectAgent(hub, { id: 'a1' })
@@ -85,6 +112,17 @@ describe('a client over its rate', () => {
     for (let ref = 0; ref < 40; ref++) expect(await agent.next('error')).toMatchObject({ ref })
     // Two clocks are read in whole milliseconds, begin and end.
     expect(Date.now() - begun).toBeGreaterThanOrEqual(278)
+  })
+
+  it('is counted for an acknowledgement that is none', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 100, rateBurst: 10 })
+    await using agent = await connectAgent(hub, { id: 'a1' })
+    const begun = Date.now()
+    const wrong = [{ type: 'ack', ids: 1 }, { type: 'nack' }, { type: 'pong', metrics: 1 }]
+    agent.raw(lines(40, (index) => wrong[index % wrong.length] ?? {}))
+    for (let i = 0; i < 40; i++) await agent.next('error')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(278)
+    await agent.request(leader(1))
   })
 
   it('may acknowledge as much as it likes', async () => {
@@ -111,6 +149,49 @@ describe('a client over its rate', () => {
     await flooding.nextWhere(() => flooding.waiting.length >= 2_500, '500 more errors')
     const { user, system } = process.cpuUsage(cpu)
     expect((user + system) / 1_000).toBeLessThan((Date.now() - begun) * 0.9 + 200)
+  })
+})
+
+describe('what never counts', () => {
+  it('stops nobody, however much of it comes at once', async () => {
+    await using hub = await startTestHub('memory')
+    await using flooding = await connectAgent(hub, { id: 'a1' })
+    await using agent = await connectAgent(hub, { id: 'a2' })
+    const credit = JSON.stringify({ type: 'stream.credit', stream: 's', credit: 1 })
+    const [begin, end] = ['begin', 'end'].map((ref) => JSON.stringify({ type: 'leader', ref }))
+    flooding.raw([begin, ...Array<string>(20_000).fill(credit), end].join('\n'))
+    await flooding.next('ok', ({ ref }) => ref === 'begin')
+    await agent.roundTrip()
+    expect(flooding.waiting).toEqual([])
+    await flooding.next('ok', ({ ref }) => ref === 'end')
+  })
+
+  it('is worked on to its end, though the client is gone meanwhile', async () => {
+    await using hub = await startTestHub('memory')
+    await using flooding = await connectAgent(hub, { id: 'a1' })
+    await using agent = await connectAgent(hub, { id: 'a2' })
+    const ack = JSON.stringify({ type: 'ack', ids: ['m'] })
+    const last = { type: 'send', ref: 1, to: { agent: 'a2' }, messageType: 'query', payload: 'last' }
+    flooding.raw([...Array<string>(30_000).fill(ack), JSON.stringify(last)].join('\n'))
+    await flooding.close()
+    expect(await agent.next('message')).toMatchObject({ payload: 'last' })
+  })
+})
+
+describe('frames that wait for their turn', () => {
+  it('take no more memory than the text they came as', async () => {
+    await using hub = await startTestHub('memory')
+    const clients = await Promise.all(Array.from({ length: 10 }, () => connectObserver(hub)))
+    const heapOf = (): number => {
+      globalThis.gc?.()
+      return process.memoryUsage().heapUsed
+    }
+    const before = heapOf()
+    const text = '{}\n'.repeat(340_000)
+    for (const client of clients) client.raw(text)
+    for (const client of clients) await client.next('error')
+    expect(heapOf() - before).toBeLessThan(64 * 1_048_576)
+    await Promise.all(clients.map((client) => client.cut()))
   })
 })
 

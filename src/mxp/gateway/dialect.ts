@@ -4,6 +4,7 @@ import { decode as decodeFrames } from '../../../protocol/codec.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import type { Push } from '../../../protocol/pushes.ts'
 import type { DiscoverResult, ErrorReply, Reply, SendResult, Welcome } from '../../../protocol/replies.ts'
+import { type Frames, Parsed } from '../../hub/backlog.ts'
 import type { Connection } from '../../hub/connection.ts'
 import type { Dialect, Frame, Speak } from '../../hub/dialect.ts'
 import { dispatch } from '../../hub/dispatch.ts'
@@ -57,16 +58,16 @@ export class MxpDialect implements Dialect {
     })
   }
 
-  read(data: Buffer, isBinary: boolean): { frames: Frame[]; close: CloseReason | null } {
-    if (!isBinary) return { frames: [], close: 'unsupported_data' }
+  read(data: Buffer, isBinary: boolean): Frames | CloseReason {
+    if (!isBinary) return 'unsupported_data'
     try {
       const mxp = decode(data)
-      return { frames: [{ mxp, trailing: data.length - encodedBytes(mxp) }], close: null }
+      return new Parsed({ mxp, trailing: data.length - encodedBytes(mxp) })
     } catch (error) {
       if (!(error instanceof MxpError)) throw error
       // Whose message it was is not known: nothing of it can be trusted.
       this.#send(toWire('Error', NO_IDS, { error: error.message, code: verdictCode(error) }))
-      return { frames: [], close: 'bad_protocol' }
+      return 'bad_protocol'
     }
   }
 
