@@ -31,8 +31,8 @@ export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Address
     const now = Date.now()
     const waitMs =
       principalKey === null
-        ? byAddress.take(addresses.keyOf(this.raw), now)
-        : hub.principalRates.take(principalKey, now)
+        ? byAddress.claim(addresses.keyOf(this.raw), now)
+        : hub.principalRates.claim(principalKey, now)
     if (waitMs === 0) return
     const text = 'more requests came than are taken; come back later'
     throw new MeshError('rate_limited', text, { retryAfterMs: waitMs })

@@ -147,6 +147,44 @@ describe('HTTP requests', () => {
     expect(await ask('other')).toBe(426)
   })
 
+  it('of a principal whose connections use all of its rate succeed when Retry-After says', async () => {
+    await using hub = await startTestHub('memory', {
+      ...(await withSecret()),
+      principalRatePerSecond: 50,
+      principalRateBurst: 50,
+    })
+    await using agent = await joinAs(hub, 'team')
+    const lines = (count: number): string =>
+      Array.from({ length: count }, (_, ref) => JSON.stringify({ type: 'leader', ref })).join('\n')
+    // Five seconds' worth.
+    agent.raw(lines(300))
+    await agent.nextWhere((frame) => 'ref' in frame && frame.ref === 48, 'the last of the burst')
+    const headers = bearer(await tokenFor('team'))
+    for (let i = 0; i < 2; i++) {
+      const refused = await fetch(`${hub.httpUrl}/registry/agents`, { headers })
+      expect(refused.status).toBe(429)
+      const seconds = Number(refused.headers.get('retry-after'))
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1_000))
+      expect((await fetch(`${hub.httpUrl}/registry/agents`, { headers })).status).toBe(200)
+    }
+  })
+
+  it('whose token is not accepted count for their address, at every door', async () => {
+    await using hub = await startTestHub('memory', {
+      ...(await withSecret()),
+      ratePerSecond: 1,
+      rateBurst: 3,
+    })
+    for (const path of ['/registry/agents', '/metrics', '/nowhere', '/api/v1/agents']) {
+      const statuses: number[] = []
+      for (let i = 0; i < 8; i++)
+        statuses.push((await fetch(hub.httpUrl + path, { headers: bearer('x') })).status)
+      expect(new Set(statuses), path).toContain(429)
+    }
+    const refused = await fetch(`${hub.httpUrl}/metrics`)
+    expect([refused.status, Number(refused.headers.get('retry-after'))]).toEqual([429, expect.any(Number)])
+  })
+
   it('to the operations API count for who its token is of, and without one for their address', async () => {
     await using hub = await startTestHub('memory', {
       ...(await withSecret()),

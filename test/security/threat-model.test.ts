@@ -1,5 +1,6 @@
 // Cases are run by testLines, each in a test of its own.
 /* oxlint-disable vitest/no-standalone-expect */
+import { createHmac } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,7 +21,7 @@ import { MxpUdp } from '../support/mxp-udp.ts'
 import { sendRaw } from '../support/raw-http.ts'
 import { MeshClient } from '../support/spec-ai.ts'
 import { sendFrame } from '../support/talk.ts'
-import { SECRET, tokenFor } from '../support/tokens.ts'
+import { keyPair, pemOf, SECRET, tokenFor } from '../support/tokens.ts'
 import { startWatched } from '../support/watched.ts'
 import { testLines } from './model.ts'
 import { allBut, frameOutcome, outcomesOf, statusOf, type Trier } from './outcomes.ts'
@@ -160,7 +161,16 @@ testLines('D', {
   D2: async () => ['Origin', await handshake(`${HOST}Origin: https://evil.example\r\n`)],
   D3: async () => ['Host', await handshake('Host: evil.example\r\n')],
   D4: async () => [await handshake(HOST, '/mesh?token=x')],
-  D5: async () => ['alg', await handshake(`${HOST}Authorization: Bearer ${unsigned}\r\n`)],
+  async D5() {
+    expect(await handshake(`${HOST}Authorization: Bearer ${unsigned}\r\n`)).toBe('401')
+    const pem = await pemOf(await keyPair('RS256'))
+    await using keyed = await startTestHub('memory', { jwtKeyFile: await fileOfTest('key.pem', pem) })
+    const [, claims = ''] = unsigned.split('.')
+    const input = `${Buffer.from('{"alg":"HS256"}').toString('base64url')}.${claims}`
+    const forged = `${input}.${createHmac('sha256', pem).update(input).digest('base64url')}`
+    const bytes = `GET /mesh HTTP/1.1\r\n${HOST}Authorization: Bearer ${forged}\r\n${UPGRADE}\r\n`
+    return ['alg', String((await sendRaw(keyed, bytes)).statuses[0])]
+  },
   async D6() {
     const token = 'a-token-of-this-file'
     const tokensFile = await fileOfTest(
@@ -178,9 +188,11 @@ testLines('D', {
       'Content-Length: 0\r\nContent-Length: 1\r\n',
       'Content-Length: 0\r\nTransfer-Encoding: chunked\r\n',
       HOST,
+      'Origin: http://localhost\r\nOrigin: http://localhost\r\n',
+      'Authorization: Bearer a\r\nAuthorization: Bearer a\r\n',
     ])
       statuses.push((await sendRaw(hub, `${POST}${headers}\r\n`)).statuses[0])
-    expect(statuses).toEqual([400, 400, 400])
+    expect(statuses).toEqual([400, 400, 400, 400, 400])
     return ['Host', 'Origin', 'Authorization', '400']
   },
   async D8() {
@@ -228,6 +240,18 @@ testLines('D', {
     await observer.hello()
     for (let i = 0; i < 100; i++) await observer.request({ type: 'subscribe' })
     expect(await observer.refusal({ type: 'subscribe' })).toMatchObject({ code: 'bad_frame' })
+    await using slow = await startTestHub('memory', { ratePerSecond: 10, rateBurst: 1 })
+    await using sender = await connectAgent(slow, { id: 'sender' })
+    const begun = Date.now()
+    for (let i = 0; i < 5; i++) sender.send({ type: 'leader', ref: i })
+    for (let ref = 0; ref < 5; ref++) expect(await sender.next('ok')).toMatchObject({ ref })
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(380)
+    await using open = await startTestHub('memory')
+    await using streaming = await connectAgent(open, { id: 'streaming' })
+    await using _reading = await connectAgent(open, { id: 'reading' })
+    const opening = (i: number) => ({ type: 'stream.open', stream: `s${i}`, to: { agent: 'reading' } })
+    for (let i = 0; i < 1_000; i++) await streaming.request(opening(i))
+    expect(await streaming.refusal(opening(1_000))).toMatchObject({ code: 'bad_frame' })
   },
   async D13() {
     await using neighbour = await joinAs(hub, 'neighbour')
@@ -286,8 +310,23 @@ testLines('D', {
     await using second = await openSocket(limited)
     const agent = { id: 'second', name: 'second', capabilities: ['nlp'] }
     const refusal = await second.refusal({ type: 'hello', protocol: 1, agent })
-    expect(refusal.code).toMatch(/quota|full|rate_limited/)
+    expect(refusal.code).toBe('quota_exceeded')
     await first.roundTrip()
+    await using narrow = await startTestHub('memory', { namespaceInboxBytesMax: 1_000 })
+    await using filling = await connectAgent(narrow, { id: 'filling' })
+    const large = sendFrame('filling', 'x'.repeat(1_000))
+    expect(await filling.refusal(large)).toMatchObject({ code: 'quota_exceeded' })
+    await using shared = await startTestHub('memory', {
+      ...(await withSecret()),
+      principalRatePerSecond: 1,
+      principalRateBurst: 3,
+    })
+    await using _busy = await joinAs(shared, 'busy')
+    const headers = bearer(await tokenFor('busy'))
+    const own = [1, 2, 3].map(
+      async () => (await fetch(`${shared.httpUrl}/registry/agents`, { headers })).status,
+    )
+    expect(await Promise.all(own)).toContain(429)
     const sockets = Array.from({ length: 20 }, () => openSocket(limited).then((socket) => socket.cut()))
     const refused = (await Promise.allSettled(sockets)).filter((one) => one.status === 'rejected')
     expect(refused.map(({ reason }) => String(reason)).join()).toContain('429')
@@ -300,6 +339,36 @@ testLines('D', {
     // Who speaks plainly to it is not answered by it.
     const { statuses } = await sendRaw(secured, `GET /registry/agents HTTP/1.1\r\n${HOST}\r\n`)
     expect(statuses).not.toContain(200)
+  },
+  async D19() {
+    // That they wait as text is in test/hub/rate.test.ts.
+    await using open = await startTestHub('memory')
+    await using flooding = await connectAgent(open, { id: 'flooding' })
+    await using other = await connectAgent(open, { id: 'other' })
+    const credit = JSON.stringify({ type: 'stream.credit', stream: 's', credit: 1 })
+    const [begin, end] = ['begin', 'end'].map((ref) => JSON.stringify({ type: 'leader', ref }))
+    flooding.raw([begin, ...Array<string>(20_000).fill(credit), end].join('\n'))
+    await flooding.next('ok', ({ ref }) => ref === 'begin')
+    await other.roundTrip()
+    expect(flooding.waiting).toEqual([])
+    await using slow = await startTestHub('memory', { ratePerSecond: 10, rateBurst: 1 })
+    await using wrong = await connectAgent(slow, { id: 'wrong' })
+    const begun = Date.now()
+    for (let i = 0; i < 5; i++) wrong.send({ type: 'ack', ids: i })
+    for (let i = 0; i < 5; i++) await wrong.next('error')
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(380)
+  },
+  async D20() {
+    await using asking = await startTestHub('memory', {
+      ...(await withSecret()),
+      ratePerSecond: 1,
+      rateBurst: 2,
+    })
+    const statuses: number[] = []
+    for (let i = 0; i < 4; i++)
+      statuses.push((await fetch(`${asking.httpUrl}/registry/agents`, { headers: bearer('guess') })).status)
+    expect(statuses.slice(0, 2)).toEqual([401, 401])
+    return [String(statuses.at(-1))]
   },
 })
 
