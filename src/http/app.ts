@@ -17,6 +17,7 @@ import { api, type ApiOptions } from './routes/api/index.ts'
 import { API_PATH, isApi, sendFrameworkError } from './routes/api/refusal.ts'
 import { authenticate } from './authenticate.ts'
 import { guard } from './guard.ts'
+import { limitPipelining } from './pipelining.ts'
 import { limitRequests } from './request-rate.ts'
 import { health } from './routes/health.ts'
 import { mesh } from './routes/mesh.ts'
@@ -105,6 +106,7 @@ export function createApp(hub: Hub, version: string, options: AppOptions = {}): 
       ? fastify({ ...common, https: { ...server, ...TLS, ...pair } })
       : fastify({ ...common, http: server })
   ) as FastifyInstance
+  limitPipelining(app)
   app.server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     response.writeHead(417, { ...SECURITY_HEADERS, connection: 'close' }).end()
   })

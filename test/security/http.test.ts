@@ -144,6 +144,27 @@ describe('pipelined requests', () => {
     expect(statuses).toEqual(requests.map((_, i) => [200, 404, 400][i % 3]))
   })
 
+  it('are worked on as the answers are read, and more than 128 that wait end their connection', async () => {
+    const large = `GET /api/v1/openapi.json HTTP/1.1\r\n${HOST}\r\n`
+    const before = process.memoryUsage().rss
+    const sockets = await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const socket = connect(hub.port, '127.0.0.1')
+        socket.on('error', () => undefined)
+        await once(socket, 'connect')
+        socket.pause()
+        socket.write(large.repeat(100))
+        return socket
+      }),
+    )
+    for (let i = 0; i < 20; i++) expect((await fetch(`${hub.httpUrl}/health`)).status).toBe(200)
+    expect(process.memoryUsage().rss - before).toBeLessThan(48 * 1_048_576)
+    for (const socket of sockets) socket.destroy()
+    const { closed, statuses } = await sendRaw(hub, get('/health').repeat(1_000), 2_000)
+    expect(closed).toBe(true)
+    expect(statuses.length).toBeLessThan(1_000)
+  })
+
   it('behind one that is no HTTP are not looked at', async () => {
     const { statuses, closed } = await sendRaw(hub, `${get('/health')}\u0000\r\n\r\n${INNER}`)
     // What it is itself answered with may come before the answers that are still being made.

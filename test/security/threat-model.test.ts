@@ -370,6 +370,15 @@ testLines('D', {
     expect(statuses.slice(0, 2)).toEqual([401, 401])
     return [String(statuses.at(-1))]
   },
+  async D21() {
+    const { hub: open } = await startWatched()
+    await using _open = open
+    const one = `GET /health HTTP/1.1\r\n${HOST}\r\n`
+    expect((await sendRaw(open, one.repeat(100))).statuses).toEqual(Array(100).fill(200))
+    const { closed, statuses } = await sendRaw(open, one.repeat(1_000), 2_000)
+    expect(closed).toBe(true)
+    expect(statuses.length).toBeLessThan(1_000)
+  },
 })
 
 testLines('N', {
