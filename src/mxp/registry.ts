@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { AgentRecord, EnrolResult } from '../core/registry.ts'
 import type { Hub } from '../hub/hub.ts'
 import { namespaceFull } from '../hub/namespace-full.ts'
 import type { Namespace } from '../hub/namespace.ts'
+import type { ReplicaAgent } from '../hub/replica-agent.ts'
 import { toAgentRecord } from './agent-record.ts'
 import { discoverPage } from './discover-page.ts'
 import { MXP_FLAGS, type MxpMessage, type MxpType } from './message.ts'
@@ -76,7 +76,7 @@ export class MxpRegistry {
     const agent = parseRegister(payload)
     const registration = toMxpRegistration(agent, mxpRules)
     const namespace = await this.#namespace()
-    const enrol = (): Promise<EnrolResult> =>
+    const enrol = () =>
       namespace.core.registry.enrol(namespace.name, {
         agentId: agent.id,
         registration,
@@ -85,7 +85,7 @@ export class MxpRegistry {
         registeredAt: namespace.registeredBefore(agent.id),
       })
     let result = await enrol()
-    if (result.outcome === 'name_taken' && isSuccessor(agent, namespace.replica.get(result.holder)?.record)) {
+    if (result.outcome === 'name_taken' && isSuccessor(agent, namespace.replica.get(result.holder))) {
       await this.#unregister(namespace, result.holder)
       result = await enrol()
     }
@@ -167,8 +167,9 @@ export class MxpRegistry {
  * Whether who has the name is a newcomer of the examples' dialect before it was started anew: these draw an id a start, and as they never beat, the one
  * before would seem to live for a day. Nobody else is at its address.
  */
-function isSuccessor({ isExample, address }: RegisterPayload, holder: AgentRecord | undefined): boolean {
-  return isExample && holder?.state.door === 'mxp' && holder.registration.address === address
+function isSuccessor({ isExample, address }: RegisterPayload, holder: ReplicaAgent | undefined): boolean {
+  const { state, registration } = holder?.record ?? {}
+  return isExample && state?.door === 'mxp' && registration?.address === address
 }
 
 const belongsElsewhere = (agentId: string): string =>

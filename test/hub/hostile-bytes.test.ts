@@ -38,7 +38,7 @@ describe('bytes that are no WebSocket', () => {
     ['an upgrade to elsewhere', '404', HANDSHAKE.replace('/mesh', '/%00%ff/../mesh')],
     ['an upgrade to another protocol', '426', HANDSHAKE.replace('Upgrade: websocket', 'Upgrade: h2c')],
     ['an upgrade without a key', '400', HANDSHAKE.replace(/Sec-WebSocket-Key.*\r\n/, '')],
-    ['an upgrade of an old version', '400', HANDSHAKE.replace('Version: 13', 'Version: 1')],
+    ['an upgrade of an old version', '426', HANDSHAKE.replace('Version: 13', 'Version: 1')],
     ['a POST that wants an upgrade', '405', HANDSHAKE.replace('GET', 'POST')],
     [
       'a subprotocol that is no token',
