@@ -13,7 +13,8 @@ export class BrokenText extends Error {
   override readonly name = 'BrokenText'
 }
 
-function decodeLine(line: string): Record<string, unknown> {
+/** The frame of one line that is not empty. @throws BrokenText where it is none */
+export function decodeLine(line: string): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(line)

@@ -1,4 +1,4 @@
-import { decode } from '../../protocol/codec.ts'
+import { decodeLine } from '../../protocol/codec.ts'
 import type { Frame } from './dialect.ts'
 
 /** Frames in the order they came. */
@@ -21,8 +21,7 @@ export class Lines implements Frames {
       const end = this.#text.indexOf('\n', this.#at)
       const line = end === -1 ? this.#text.slice(this.#at) : this.#text.slice(this.#at, end)
       this.#at = end === -1 ? this.#text.length : end + 1
-      const [frame] = decode(line)
-      if (frame) return frame
+      if (line !== '') return decodeLine(line)
     }
     this.#text = ''
     return null
