@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { Client } from '../../client/client.ts'
 import { connectOn } from '../../client/endpoint.ts'
 import { connect } from '../../client/node.ts'
 import { createTokenRefresh } from '../../client/token-refresh.ts'
-import { startClockedHub } from '../support/authentication.ts'
+import { bySecret, startClockedHub } from '../support/authentication.ts'
 import { until } from '../support/clients.ts'
 import { AGENT, FakePlatform, pass } from '../support/fake-platform.ts'
 import { welcomeFrame } from '../support/scripted-hub.ts'
@@ -19,9 +20,14 @@ describe('a token that ends', () => {
   beforeEach(() => {
     vi.useFakeTimers()
   })
-  afterEach(() => {
+  afterEach(async () => {
+    // One that went on by the real clock would come back in the next test, over and over.
+    for (const client of clients.splice(0)) void client.close()
+    await pass(60_000)
+    expect(vi.getTimerCount()).toBe(0)
     vi.useRealTimers()
   })
+  const clients: Client[] = []
 
   /** A client whose clock is wrong by an hour, welcomed until noon and `seconds`. */
   async function welcomed(seconds: number) {
@@ -33,8 +39,7 @@ describe('a token that ends', () => {
     const connecting = connectOn(platform, { ...AGENT, token })
     await pass()
     platform.socket.welcome({ time: at(0), expiresAt: at(seconds), heartbeat: PATIENT })
-    await connecting
-    onTestFinished(() => platform.socket.listener.closed(4401, ''))
+    clients.push(await connecting)
     platform.socket.wrote()
     const sent = () => platform.socket.wrote().filter(({ type }) => type === 'auth')
     return { platform, token, sent }
@@ -104,12 +109,14 @@ describe('a token that ends', () => {
 
 describe('on a hub', () => {
   it('a connection outlives its tokens, and one whose token could not be replaced comes back with a fresh one', async () => {
-    await using hub = await startClockedHub()
+    const authenticator = bySecret()
+    const authenticated = vi.spyOn(authenticator, 'authenticate')
+    await using hub = await startClockedHub(authenticator)
     const lives = [2, 60]
     const token = vi.fn<() => Promise<string>>(() => tokenFor('alice', { expiresIn: lives.shift() ?? 3_600 }))
     const client = await connect({ url: hub.url, name: 'alice', capabilities: ['test'], token })
     onTestFinished(() => client.close())
-    await vi.waitFor(() => expect(token).toHaveBeenCalledTimes(2), { timeout: 4_000 })
+    await vi.waitFor(() => expect(authenticated).toHaveResolvedTimes(2), { timeout: 4_000 })
     await client.leader()
     // The first one is over, its grace too.
     hub.pass(40_000)
