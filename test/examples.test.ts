@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { redisOfFile, startTestHub } from './support/hubs.ts'
+import { startTestHub } from './support/hubs.ts'
+import { redisOfFile } from './support/redis-of-file.ts'
 import { ROOT, runNode } from './support/run.ts'
 
 const FOLDER = join(ROOT, 'examples')

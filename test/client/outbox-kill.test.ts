@@ -27,7 +27,7 @@ describe.each(CORES)('a process with a file outbox that is killed while it sends
     bob.onMessage('query', () => 'none')
     const kept: number[] = []
     for (let life = 0; life < LIVES; life++) {
-      const child = forkModule(new URL('../support/outbox-sender.ts', import.meta.url).pathname, [
+      const child = forkModule(new URL('../support/outbox-sender.mjs', import.meta.url).pathname, [
         hub.url,
         path,
         String(life),

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
+import { CLIENTS } from '../support/built.ts'
 import { startTestHub } from '../support/hubs.ts'
 
 interface Result {
@@ -11,11 +12,10 @@ interface Result {
 }
 
 /** Runs a module in a Node process of its own; `connect` (of that entry) and `url` are there. */
-async function run(url: string, body: string, entry: 'node' | 'index' = 'node'): Promise<Result> {
-  const client = new URL(`../../client/${entry}.ts`, import.meta.url).href
-  const script = `import { connect } from '${client}'\nconst url = '${url}'\n${body}`
+async function run(url: string, body: string, entry: keyof typeof CLIENTS = 'node'): Promise<Result> {
+  const script = `import { connect } from '${CLIENTS[entry]}'\nconst url = '${url}'\n${body}`
   // Node 22 has a global WebSocket; for Node 20 this is the flag.
-  const flags = ['--experimental-websocket', '--no-warnings', '--import', 'tsx', '--input-type=module']
+  const flags = ['--experimental-websocket', '--no-warnings', '--input-type=module']
   const child = spawn(process.execPath, [...flags, '--eval', script])
   const [output, errors, [code]] = await Promise.all([
     text(child.stdout),

@@ -11,7 +11,8 @@ import { createMemoryCore, VERSION } from '../../src/server.ts'
 import { Api, misfit } from '../support/api.ts'
 import { EventReader, type ServerEvent } from '../support/event-reader.ts'
 import { startHubProcess } from '../support/hub-process.ts'
-import { newStore, redisOfFile } from '../support/hubs.ts'
+import { newStore } from '../support/hubs.ts'
+import { redisOfFile } from '../support/redis-of-file.ts'
 import { asker, join, nack, PLACES, send, startSpan } from '../support/talk.ts'
 
 const eventsUrl = (hub: { readonly httpUrl: string } | string, query = ''): string =>
@@ -170,8 +171,8 @@ describe.each(PLACES)('events by the operations API, on %s with %i hub(s)', (cor
 test('a reader whose hub was killed continues on another one without a gap', async () => {
   const { redisUrl = '', keyPrefix = '' } = await newStore('redis')
   const flags = { '--redis-url': redisUrl, '--key-prefix': keyPrefix, '--hub-lease-ms': 1_000 }
-  await using one = await startHubProcess(flags, 'dist')
-  await using two = await startHubProcess(flags, 'dist')
+  await using one = await startHubProcess(flags)
+  await using two = await startHubProcess(flags)
   const urlOf = ({ url }: { url: string }): string => eventsUrl(new URL(url.replace('ws', 'http')).origin)
   await using reader = await EventReader.open(urlOf(one))
   const told: string[] = []
@@ -195,7 +196,7 @@ test('a reader whose hub was killed continues on another one without a gap', asy
 
 test('a reader that continues while the store is away is sent away for a while, and not for good', async () => {
   const { redisUrl = '', keyPrefix = '' } = await newStore('redis')
-  await using hub = await startHubProcess({ '--redis-url': redisUrl, '--key-prefix': keyPrefix }, 'dist')
+  await using hub = await startHubProcess({ '--redis-url': redisUrl, '--key-prefix': keyPrefix })
   const origin = new URL(hub.url.replace('ws', 'http')).origin
   await using _ = await join(hub, 'alice')
   const redis = await redisOfFile()

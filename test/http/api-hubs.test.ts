@@ -65,8 +65,8 @@ describe.each(PLACES)('hubs by the operations API, on %s with %i hub(s)', (core,
 test('a hub that was killed is listed until its lease has run out', async () => {
   const { redisUrl = '', keyPrefix = '' } = await newStore('redis')
   const flags = { '--redis-url': redisUrl, '--key-prefix': keyPrefix, '--hub-lease-ms': 1_000 }
-  await using one = await startHubProcess(flags, 'dist')
-  await using two = await startHubProcess(flags, 'dist')
+  await using one = await startHubProcess(flags)
+  await using two = await startHubProcess(flags)
   const api = new Api(new URL(two.url.replace('ws', 'http')).origin)
   await using _ = await join(one, 'alice')
   expect(await byHub(api)).toEqual({ [one.id]: 1, [two.id]: 0 })

@@ -11,6 +11,7 @@ import { TlsFiles } from '../../src/http/tls-files.ts'
 import { createLog } from '../../src/observability/log.ts'
 import { startHub } from '../../src/server.ts'
 import { TestSocket } from '../support/agent.ts'
+import { COMMAND } from '../support/built.ts'
 import { certificateIn, temporaryFolder } from '../support/certificates.ts'
 import { newStore, startTestHub } from '../support/hubs.ts'
 import { runNode, startNode } from '../support/run.ts'
@@ -159,7 +160,7 @@ it('a certificate is read every now and then, where nobody tells of changes', as
 })
 
 describe('a hub is not started', () => {
-  const START = ['--import', 'tsx', 'src/cli/main.ts', 'start', '--port', '0']
+  const START = [COMMAND, 'start', '--port', '0']
 
   it.each([
     ['--tls-cert', '--tls-key'],
@@ -195,7 +196,7 @@ it('workers share certificate and port, and each takes a new one', { timeout: 60
   const flags = { '--workers': 2, '--port': 0, '--log-level': 'silent', '--key-prefix': keyPrefix }
   await using primary = startNode(
     [
-      ...['--import', 'tsx', 'src/cli/main.ts', 'start', '--tls-cert', certFile, '--tls-key', keyFile],
+      ...[COMMAND, 'start', '--tls-cert', certFile, '--tls-key', keyFile],
       ...Object.entries(flags).flat().map(String),
     ],
     { REDIS_URL: redisUrl },

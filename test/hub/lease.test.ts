@@ -6,7 +6,8 @@ import { startHub, type HubServer } from '../../src/server.ts'
 import { connectObserver, type TestSocket } from '../support/agent.ts'
 import { CORE_LIMITS, NEVER_MS, registerRequest } from '../support/core.ts'
 import { startHubProcess, type HubProcess } from '../support/hub-process.ts'
-import { newStore, redisOfFile } from '../support/hubs.ts'
+import { newStore } from '../support/hubs.ts'
+import { redisOfFile } from '../support/redis-of-file.ts'
 import { ack, join, read, receive, reconnect, send, sendFrame } from '../support/talk.ts'
 
 const LEASE_MS = 800

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
+import { SUBPROTOCOL } from '../../protocol/limits.ts'
 import type { Message } from '../../protocol/pushes.ts'
 import { connectAgent, connectObserver, type TestAgent, type TestSocket } from '../support/agent.ts'
 import { startHubProcess } from '../support/hub-process.ts'
@@ -11,14 +12,21 @@ const asker = { id: 'alice', name: 'alice-name', capabilities: ['asking'] }
 
 /** An agent in a process of its own that takes a message, says so by an update of its metadata, and never acknowledges it. */
 function startStubborn(url: string, id: string): Running {
-  const { href } = new URL('../support/agent.ts', import.meta.url)
   const script = `
-    import { connectAgent } from ${JSON.stringify(href)}
-    const agent = await connectAgent(${JSON.stringify(url)}, { id: '${id}', name: '${id}' })
-    const { id } = await agent.next('message', () => true, 60_000)
-    await agent.request({ type: 'update', metadata: { holds: id } })
-    setInterval(() => agent.send({ type: 'progress', ids: [id] }), 100)`
-  return startNode(['--no-warnings', '--import', 'tsx', '--input-type=module', '--eval', script])
+    import { WebSocket } from 'ws'
+    const socket = new WebSocket(${JSON.stringify(url)}, ${JSON.stringify(SUBPROTOCOL)})
+    const send = (frame) => socket.send(JSON.stringify(frame))
+    const agent = { id: '${id}', name: '${id}', capabilities: ['nlp'] }
+    socket.on('open', () => send({ type: 'hello', ref: 'hello', protocol: 1, agent }))
+    socket.on('message', (text) => {
+      for (const frame of text.toString().split('\\n').map((line) => JSON.parse(line))) {
+        if (frame.type === 'ping') send({ type: 'pong' })
+        if (frame.type !== 'message') continue
+        send({ type: 'update', ref: 'holds', metadata: { holds: frame.id } })
+        setInterval(() => send({ type: 'progress', ids: [frame.id] }), 100)
+      }
+    })`
+  return startNode(['--input-type=module', '--eval', script])
 }
 
 /** Resolves with the id of the message that agent `id` says it holds. */

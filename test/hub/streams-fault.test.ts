@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import type { Client } from '../../client/node.ts'
 import { connect } from '../../client/node.ts'
+import { CLIENTS } from '../support/built.ts'
 import { startHubProcess, type HubProcess } from '../support/hub-process.ts'
 import { newStore, startMesh } from '../support/hubs.ts'
 import { startNode } from '../support/run.ts'
@@ -44,13 +45,12 @@ async function* endless(): AsyncGenerator<number, void> {
 test('an answer whose process is killed breaks off with peer_gone at once, over two hubs', async () => {
   await using mesh = await startMesh('redis', 2)
   await using asker = await join(mesh.hub(0), 'asker')
-  const client = new URL('../../client/node.ts', import.meta.url).href
-  const script = `import { connect } from '${client}'
+  const script = `import { connect } from '${CLIENTS.node}'
     const client = await connect({ url: '${mesh.hub(1).url}', id: 'answerer', name: 'answerer', capabilities: ['test'] })
     ${endless.toString()}
     client.onMessage('query', () => endless())
     console.log('ready')`
-  await using answerer = startNode(['--import', 'tsx', '--input-type=module', '--eval', script])
+  await using answerer = startNode(['--input-type=module', '--eval', script])
   await once(answerer.child.stdout, 'data')
   const { error, ms } = await breakOff(asker.requestStream('answerer', null), async () => {
     answerer.child.kill('SIGKILL')

@@ -4,11 +4,12 @@ import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import { connect, type Client } from '../../client/node.ts'
 import { connectAgent } from '../support/agent.ts'
+import { COMMAND } from '../support/built.ts'
 import { newStore } from '../support/hubs.ts'
 import { Samples, scrape } from '../support/metrics.ts'
 import { runNode, startNode, type Running } from '../support/run.ts'
 
-const START = ['--import', 'tsx', 'src/cli/main.ts', 'start', '--port', '0', '--log-level', 'silent']
+const START = [COMMAND, 'start', '--port', '0', '--log-level', 'silent']
 
 /** Processes that `pid` has started and that still run. */
 const childrenOf = (pid: number): number[] =>

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { expect, it } from 'vitest'
+import { COMMAND } from '../support/built.ts'
 import { newStore } from '../support/hubs.ts'
 import { MxpUdp } from '../support/mxp-udp.ts'
 import { pollUntil } from '../support/poll-until.ts'
@@ -30,12 +31,9 @@ it('workers share the port of the MXP registry, and are one registry', { timeout
     '--mxp-udp-port',
     String(port),
   ]
-  await using primary = startNode(
-    ['--import', 'tsx', 'src/cli/main.ts', ...start, '--key-prefix', keyPrefix],
-    {
-      REDIS_URL: redisUrl,
-    },
-  )
+  await using primary = startNode([COMMAND, ...start, '--key-prefix', keyPrefix], {
+    REDIS_URL: redisUrl,
+  })
   await once(primary.child.stdout, 'data')
   for (let i = 0; i < 5; i++) {
     await using udp = await MxpUdp.open({ mxpUdpPort: port })

@@ -1,13 +1,9 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { COMMAND } from './built.ts'
 
 const START_TIMEOUT_MS = 20_000
-const COMMANDS = {
-  source: ['--import', 'tsx', fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))],
-  dist: [fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))],
-} as const
 
 /** A hub in a process of its own, started by the command line. */
 export interface HubProcess {
@@ -48,16 +44,13 @@ function firstLine(child: ChildProcess): Promise<string> {
   })
 }
 
-/** `meshwire start --port 0` and these flags; answers when it listens. The one in `dist` starts faster. */
-export async function startHubProcess(
-  flags: Readonly<Record<string, string | number>>,
-  from: keyof typeof COMMANDS = 'source',
-): Promise<HubProcess> {
+/** `meshwire start --port 0` and these flags; answers when it listens. */
+export async function startHubProcess(flags: Readonly<Record<string, string | number>>): Promise<HubProcess> {
   const args = Object.entries({ '--port': 0, '--log-level': 'silent', ...flags }).flatMap(([flag, value]) => [
     flag,
     String(value),
   ])
-  const child = spawn(process.execPath, [...COMMANDS[from], 'start', ...args], {
+  const child = spawn(process.execPath, [COMMAND, 'start', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const line = await firstLine(child)

@@ -1,11 +1,10 @@
-import { afterAll } from 'vitest'
 import { type Settings, parseSettings } from '../../src/config.ts'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { createApp } from '../../src/http/app.ts'
 import { Hub } from '../../src/hub/hub.ts'
 import { createLog } from '../../src/observability/log.ts'
 import { type Core, createMemoryCore, type HubServer, startHub, VERSION } from '../../src/server.ts'
-import { type RedisServer, startRedis } from './redis.ts'
+import { redisOfFile } from './redis-of-file.ts'
 
 /** What tests of both cores run on: `describe.each(CORES)('… on %s', (core) => …)`. */
 export const CORES = ['memory', 'redis'] as const
@@ -21,19 +20,7 @@ export interface Mesh {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-// One redis-server for the test file that imports this, started by the first test that needs it.
-let server: Promise<RedisServer> | null = null
 let stores = 0
-
-afterAll(async () => {
-  await (await server)?.stop()
-})
-
-/** The redis-server of this test file. */
-export function redisOfFile(): Promise<RedisServer> {
-  server ??= startRedis()
-  return server
-}
 
 /** Settings of an empty store of its own: each call another one. */
 export async function newStore(core: CoreKind): Promise<Partial<Settings>> {

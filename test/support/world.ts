@@ -27,7 +27,7 @@ async function startHere(settings: Partial<Settings>): Promise<RunningHub> {
 
 async function startProcess(settings: Partial<Settings>): Promise<RunningHub> {
   const flags = Object.entries(settings).map(([name, value]) => [flagOf(name as SettingName), String(value)])
-  return startHubProcess(Object.fromEntries(flags) as Record<string, string>, 'dist')
+  return startHubProcess(Object.fromEntries(flags) as Record<string, string>)
 }
 
 const portOf = (url: string): number => Number(new URL(url).port)

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileOutbox } from '../../client/file.ts'
-import { connect } from '../../client/node.ts'
+import { connect } from 'meshwire/client'
+import { fileOutbox } from 'meshwire/client/file'
 
 // Sends `[life, 0]`, `[life, 1]`, … as fast as it may until it is killed, among queries that nobody keeps, and tells each answer.
 const [url = '', path = '', life = ''] = process.argv.slice(2)
@@ -13,7 +13,7 @@ const client = await connect({
 })
 process.send?.(-1)
 for (let number = 0; ;) {
-  let last: Promise<unknown> = Promise.resolve()
+  let last = Promise.resolve()
   for (let n = 0; n < 50; n++) {
     const own = number++
     last = client.send('bob', [Number(life), own]).then(() => process.send?.(own))
