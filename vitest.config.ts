@@ -16,6 +16,13 @@ const LONGEST = [
   'test/faults/faults.test.ts',
   'test/hub/workers.test.ts',
   'test/examples.test.ts',
+  'test/store/sentinel.test.ts',
+  'test/package/entries.test.ts',
+  'test/http/limits.test.ts',
+  'test/store/cluster.test.ts',
+  'test/store/faults.test.ts',
+  'test/client/integration.test.ts',
+  'test/simulation/simulation.test.ts',
 ]
 
 /** Files in processes of their own, then the longest ones, then the others: a process is handed on only between files of one project. */
@@ -39,7 +46,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     // Most files wait for sockets and redis-server rather than compute, so two cores carry four of them.
     maxWorkers: 4,
-    testTimeout: 15_000,
+    // Of one that hangs. Where a test promises a time, it measures it.
+    testTimeout: 30_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     projects: [

@@ -256,10 +256,10 @@ describe.each(PLACES)('work that its holder loses, on %s with %i hub(s)', (core,
     await using dead = await watchDead(mesh.near)
     await using alice = await join(mesh.near, 'alice', asker)
     await using bob = await join(mesh.far, 'bob')
-    await send(alice, NLP, 'held', { ttlMs: 100 })
+    await send(alice, NLP, 'held', { ttlMs: 500 })
     const held = await bob.next('message')
     // Whoever expires after it is given up: then it would have been too.
-    const after = await send(alice, { capability: 'nobody-can' }, 'after', { ttlMs: 200 })
+    const after = await send(alice, { capability: 'nobody-can' }, 'after', { ttlMs: 600 })
     expect((await dead.next()).messageId).toBe(after.id)
     ack(bob, held)
     await bob.request({ type: 'bye' })
