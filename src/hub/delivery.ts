@@ -116,6 +116,8 @@ export class Delivery {
   /** The store has lost data: numbers here name entries that are gone, or others by now. Nothing is pushed or settled any more. */
   forget(): void {
     this.#options.settler.drop(this.settled)
+    // What its client says of these before it is closed must reach no entries that have their numbers now.
+    this.#held.clear()
     this.stop()
   }
 

@@ -253,6 +253,7 @@ export class Namespace {
   #onReload(wentBack: boolean, before: ReadonlyMap<string, AgentRecord>): void {
     this.watchers.onReset()
     if (wentBack) {
+      this.settler.endEpoch()
       this.#begunAt = this.replica.revision
       this.#former.remember(before)
       const spreadMs = Math.min(RETURN_SPREAD_MS, (this.#sessions.size / RETURNS_PER_SECOND) * 1_000)

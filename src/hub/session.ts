@@ -36,7 +36,6 @@ export class Session {
   #answered: (() => void)[] = []
   #ended = false
   #fenced = false
-  #forgotten = false
 
   constructor(
     connection: Connection,
@@ -143,7 +142,6 @@ export class Session {
 
   /** The store has lost data: what this session knows of it is void, and its client has to come back. */
   forget(): void {
-    this.#forgotten = true
     this.#delivery.forget()
   }
 
@@ -168,11 +166,12 @@ export class Session {
       fence: this.sender.fence,
       departure,
       graceMs: settings.graceMs,
-      marks: this.#forgotten ? null : this.#delivery.marks(),
     }
     while (!this.namespace.closed) {
       try {
-        const result = await core.registry.leave(this.namespace.name, request)
+        // The store may lose data while it is tried again.
+        const marks = this.#delivery.settled.isVoid ? null : this.#delivery.marks()
+        const result = await core.registry.leave(this.namespace.name, { ...request, marks })
         if (result.outcome !== 'changed') return null
         // What could not be deleted is gone with the agent; numbers begin anew should it come back.
         if (departure === 'unregister') this.namespace.settler.drop(this.#delivery.settled)

@@ -13,12 +13,14 @@ export class Settled {
   /** Acknowledged and not yet deleted. */
   #numbers: Record<Lane, number[]> = { inbox: [], replies: [] }
   readonly #logPushed: () => number
-  #void = false
+  readonly #epoch: number
+  #forgotten = false
 
   /** @param logPushed the last number of the log that was looked at */
   constructor(agentId: string, settler: Settler, cursor: Cursor, logPushed: () => number) {
     this.agentId = agentId
     this.#settler = settler
+    this.#epoch = settler.epoch
     this.#cursor = new LogCursor(cursor)
     this.#logStart = cursor.upTo
     this.#logPushed = logPushed
@@ -26,17 +28,17 @@ export class Settled {
 
   /** What is here names entries that are gone, or others by now: none of it is ever told. */
   forget(): void {
-    this.#void = true
+    this.#forgotten = true
     this.#numbers = { inbox: [], replies: [] }
   }
 
   /** Nothing of it is to be told. */
   get isVoid(): boolean {
-    return this.#void
+    return this.#forgotten || this.#epoch !== this.#settler.epoch
   }
 
   add(place: Place): void {
-    if (this.#void) return
+    if (this.isVoid) return
     const source = sourceOf(place)
     if (source === LOG) {
       this.#cursor.settle(numberOf(place))
@@ -66,7 +68,7 @@ export class Settled {
 
   /** Not deleted after all. */
   putBack(lane: Lane, numbers: readonly number[]): void {
-    if (this.#void) return
+    if (this.isVoid) return
     this.#numbers[lane] = [...numbers, ...this.#numbers[lane]]
   }
 
@@ -82,6 +84,6 @@ export class Settled {
 
   /** The log was read beyond the stored cursor, be it that nothing of it was owed to this agent. */
   get hasReadLog(): boolean {
-    return !this.#void && this.#logPushed() > this.#logStart
+    return !this.isVoid && this.#logPushed() > this.#logStart
   }
 }

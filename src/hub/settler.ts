@@ -25,10 +25,21 @@ export class Settler {
   #timer: NodeJS.Timeout | null = null
   #cursorTimer: NodeJS.Timeout | null = null
   #writing: Promise<void> | null = null
+  #epoch = 0
 
   constructor(namespace: string, core: Core) {
     this.#namespace = namespace
     this.#core = core
+  }
+
+  /** Which of the store's epochs it is, as counted here. What was acknowledged in an earlier one is void. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** The store has lost data, and may give numbers again: nothing that was acknowledged up to now is ever told, whoever's it is and however long ago it left. */
+  endEpoch(): void {
+    this.#epoch++
   }
 
   /** There are entries to be deleted. */
@@ -59,9 +70,11 @@ export class Settler {
     const sessions = this.#sessions
     this.#sessions = new Set()
     let failed = false
-    for (const call of toCalls(sessions)) {
+    for (const batches of toCalls(sessions)) {
+      // Those before may have taken a while.
+      const call = batches.filter(({ settled }) => !settled.isVoid)
       try {
-        if (!failed) await this.#core.inboxes.settle(this.#namespace, call)
+        if (!failed && call.length > 0) await this.#core.inboxes.settle(this.#namespace, call)
       } catch {
         // Deleting twice is harmless, so all that may not have been deleted is deleted again. Who cannot be served is told where commands fail.
         failed = true
@@ -87,9 +100,10 @@ export class Settler {
       this.#cursors = new Set()
     }
     let failed = false
-    for (const call of toCursorCalls(sessions)) {
+    for (const cursors of toCursorCalls(sessions)) {
+      const call = cursors.filter(({ settled }) => !settled.isVoid)
       try {
-        if (!failed) await this.#core.broadcasts.settle(this.#namespace, call)
+        if (!failed && call.length > 0) await this.#core.broadcasts.settle(this.#namespace, call)
       } catch {
         // A cursor that is not written means a broadcast pushed again, not one lost; the next write has it.
         failed = true

@@ -5,6 +5,8 @@ import { type Fault, wait } from './store.ts'
 import { pollUntil } from '../support/poll-until.ts'
 
 const TIMEOUT_MS = 60_000
+/** How long a primary that is to be replaced may go on as one: whoever was asked only begins then, and may fail before it is done. */
+const REPLACED_MS = 10_000
 /** What may be on its way while both are asked. */
 const BEHIND_BYTES = 65_536
 
@@ -95,6 +97,8 @@ export class Replicated {
       this.#fault('primary replaced', async ({ pair, primary, replica, began, over }) => {
         began()
         await pair.replace(primary, replica)
+        const end = Date.now() + REPLACED_MS
+        while (Date.now() < end && !(await isPrimary(replica))) await wait(20)
         await inSync(replica, primary)
         over()
       }),

@@ -1,14 +1,17 @@
 import { Redis } from 'ioredis'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/core/core.ts'
+import type { Sender } from '../../src/core/sends.ts'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { INBOX, placeOf } from '../../src/hub/place.ts'
 import { Settled } from '../../src/hub/settled.ts'
 import { Settler } from '../../src/hub/settler.ts'
+import { startHub } from '../../src/server.ts'
 import { closeAfterTest, CORE_LIMITS, join, NS, sendOf, store, toAgent, toAll } from '../support/core.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
+import { ack, join as joinHub, receive } from '../support/talk.ts'
 
 /** A core as a hub uses it: it is subscribed, and remembers what it is told. */
 async function openHub(
@@ -272,4 +275,42 @@ test('acknowledgements of a session that is void are not tried again', async () 
   young.add(placeOf(INBOX, 3))
   await settler.close()
   expect(told).toEqual([[1], [3]])
+})
+
+test('what an agent acknowledged before it left deletes nothing of a store that has lost it', async () => {
+  const redis = await startRedis()
+  onTestFinished(() => redis.stop())
+  await using hub = await startHub({ port: 0, logLevel: 'silent', redisUrl: redis.url })
+  const alice = await joinHub(hub, 'alice')
+  const far = await openHub(redis.url, 'hub-2')
+  const saving = new Redis(redis.url)
+  await saving.save()
+  saving.disconnect()
+  const bob = await join(far.core, 'bob', { hub: 'hub-2' })
+  for (let i = 1; i <= 3; i++) await store(far.core, sendOf(bob.sender, toAgent('alice'), `lost${i}`))
+  const lost = await receive(alice, 3)
+  redis.pause()
+  ack(alice, ...lost)
+  await alice.cut()
+  // Its hub tries to tell the store, and goes on trying.
+  await delay(100)
+  await redis.restart()
+  const begin = async (): Promise<Sender | null> => {
+    try {
+      await far.core.registry.snapshot(NS)
+      return (await join(far.core, 'bob', { hub: 'hub-2' })).sender
+    } catch {
+      // Not yet.
+      return null
+    }
+  }
+  let sender: Sender | null = null
+  await expect.poll(async () => (sender = await begin()), { interval: 5, timeout: 5_000 }).not.toBeNull()
+  if (sender === null) return
+  for (let i = 1; i <= 3; i++) await store(far.core, sendOf(sender, toAgent('alice'), `new${i}`))
+  // Whatever the hub has to tell it tells before an agent of its own is registered anew, and a while after.
+  await using _carol = await joinHub(hub, 'carol')
+  await delay(1_500)
+  const { entries } = await far.core.inboxes.read(NS, 'alice', 'inbox', 0, 10)
+  expect(entries.map(({ text }) => (JSON.parse(text) as { id: string }).id)).toEqual(['new1', 'new2', 'new3'])
 })
