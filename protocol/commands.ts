@@ -89,7 +89,7 @@ export const sendSchema = z.object({
   correlationId: z.nullish(text),
   ttlMs: z.nullish(integer(1, LIMITS.durationMaxMs)),
   durability: z.nullish(z.enum(['stored', 'transient'])),
-  receipt: z.nullish(z.boolean()),
+  receipt: z.nullish(z.union([z.boolean(), z.literal('failure')])),
   echo: z.nullish(z.boolean()),
   ifNone: z.nullish(z.enum(['keep', 'fail'])),
   asLeader: z.nullish(revision),

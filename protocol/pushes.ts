@@ -53,6 +53,8 @@ export interface Receipt {
   readonly status: 'in_progress' | 'acked' | 'expired' | 'dead_lettered'
   /** Of `dead_lettered`: the last nack's, or why the hub gave it up. */
   readonly reason: string | null
+  /** Of `expired` and `dead_lettered`: that of the message, if it has one. */
+  readonly correlationId?: string
   /** ISO 8601 UTC. */
   readonly at: string
 }

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../../protocol/errors.ts'
 import type { Lane } from './inboxes.ts'
+import type { ReceiptWish } from './receipts.ts'
 import type { Door } from './registry.ts'
 
 /** The session that sends, as the store has to know it. One object a session: results need not repeat it. */
@@ -50,8 +51,8 @@ export interface Send {
   readonly text: string
   /** Milliseconds since 1970, or null. */
   readonly expiresAt: number | null
-  /** The sender is told in its `replies` lane what becomes of it; of an entry of a lane or a queue. */
-  readonly receipt: boolean
+  /** Whether the sender is told in its `replies` lane what becomes of it; of an entry of a lane or a queue. */
+  readonly receipt: ReceiptWish
 }
 
 export type SendOutcome =

@@ -3,6 +3,7 @@ import type { Ref, Send as SendFrame } from '../../protocol/commands.ts'
 import { ERRORS } from '../../protocol/error-table.ts'
 import { type ErrorCode, MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import type { ReceiptWish } from '../core/receipts.ts'
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
 import type { SendOutcomeName } from '../observability/metrics.ts'
 import type { Traced } from '../observability/tracing.ts'
@@ -22,7 +23,7 @@ export interface PendingSendOptions {
   /** The frame to push; `""` where nothing is stored. */
   readonly text: string
   readonly expiresAt: number | null
-  readonly receipt: boolean
+  readonly receipt: ReceiptWish
   /** Pushes a transient message, once the store has counted it. */
   readonly push: (() => void) | null
   /** The error that ended it before it came to the store. */
@@ -50,7 +51,7 @@ export class PendingSend implements Commit {
   readonly asLeader: number | null
   readonly text: string
   readonly expiresAt: number | null
-  readonly receipt: boolean
+  readonly receipt: ReceiptWish
   readonly #session: Session
   readonly #ref: Ref
   readonly #id: string

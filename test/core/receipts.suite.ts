@@ -12,6 +12,7 @@ import {
   store,
   toAgent,
   toAll,
+  toQueue,
   type CoreFactory,
   type Joined,
 } from '../support/core.ts'
@@ -24,6 +25,7 @@ import {
   releaseOf,
   storeWork,
   tickUntil,
+  WORK,
 } from '../support/work.ts'
 
 const RECEIPT = { receipt: true } as const
@@ -289,6 +291,106 @@ export function receiptsSuite({ openCore, openPair }: CoreFactory): void {
       expect(await core.deadLetters.list(NS, null, 10)).toEqual([])
       await core.queues.settle(NS, [holdOf(task)])
       expect(await receiptsOf(core, 'ann')).toEqual([])
+    })
+  })
+
+  test('a receipt of a failure has the correlation id of the message, and no other', async () => {
+    const core = await openCore({ maxAttempts: 1 })
+    const alice = await join(core, 'alice')
+    const bob = await join(core, 'bob')
+    const boss = await joinBoss(core)
+    const payload = { correlationId: 'inside', createdAt: 'x', text: ',"correlationId":"text"' }
+    const tail = ',"createdAt":"2026-11-21T12:00:00.000Z","traceparent":"00-1-2-01","attempt":1}'
+    const textOf = (id: string, inside: unknown, correlation: string) =>
+      `{"type":"message","id":"${id}","from":"alice","via":"direct","messageType":"query","payload":${JSON.stringify(inside)}${correlation}${tail}`
+    const odd = 'c"\\ü\n,"createdAt":"'
+    const texts = [
+      textOf('m1', payload, `,"correlationId":${JSON.stringify(odd)}`),
+      textOf('m2', payload, ''),
+      textOf('m3', ',"correlationId":"text"', ''),
+      textOf('m4', 1, ',"correlationId":"c4"'),
+    ]
+    for (const text of texts)
+      await store(core, sendOf(alice.sender, toAgent('bob'), '', { text, ...RECEIPT }))
+    const rejection = { agentId: 'bob', delayMs: 0, requeue: false, reason: 'no' }
+    for (const number of [1, 2]) await core.inboxes.reject(NS, 'inbox', { ...rejection, number })
+    await core.inboxes.expire(NS, { agentId: 'bob', lane: 'inbox', numbers: [3] })
+    await leave(core, bob, { departure: 'unregister' })
+    const told = async (agentId: string) =>
+      (await receiptsOf(core, agentId)).map((receipt) => [receipt.id, receipt.correlationId])
+    expect(await told('alice')).toEqual([
+      ['m1', odd],
+      ['m2', undefined],
+      ['m3', undefined],
+      ['m4', 'c4'],
+    ])
+    const ann = await join(core, 'ann')
+    const work = textOf('w1', 1, ',"correlationId":"c1"')
+    await store(core, sendOf(boss.sender, toQueue(WORK), '', { text: work, ...RECEIPT }))
+    await core.queues.release(NS, releaseOf(ann, await claimOne(core, ann)))
+    expect(await told('boss')).toEqual([['w1', 'c1']])
+  })
+
+  describe('a receipt of failures only', () => {
+    const FAILURE = { receipt: 'failure' } as const
+
+    test('tells nothing of a message in a lane that is worked on and ends well, and leaves nothing', async () => {
+      const core = await openCore()
+      const alice = await join(core, 'alice')
+      await join(core, 'bob')
+      const send = (id: string, receipt: boolean | 'failure') =>
+        store(core, sendOf(alice.sender, toAgent('bob'), id, { receipt }))
+      await send('m1', 'failure')
+      await send('m2', 'failure')
+      await send('m3', true)
+      await send('m4', false)
+      await send('m5', 'failure')
+      const inbox = { agentId: 'bob', lane: 'inbox' } as const
+      await core.inboxes.progress(NS, { ...inbox, numbers: [1, 5] })
+      await core.inboxes.settle(NS, [{ ...inbox, numbers: [1] }])
+      expect(await toldTo(core, 'alice')).toEqual([])
+      await core.inboxes.settle(NS, [{ ...inbox, numbers: [2, 3, 4] }])
+      expect(await toldTo(core, 'alice')).toEqual(['m3 acked of bob'])
+      // What is settled is forgotten: it is not told again.
+      await core.inboxes.settle(NS, [{ ...inbox, numbers: [1, 2] }])
+      const rejection = { agentId: 'bob', number: 5, delayMs: 0, requeue: false, reason: 'no' }
+      await core.inboxes.reject(NS, 'inbox', rejection)
+      expect(await toldTo(core, 'alice')).toEqual(['m3 acked of bob', 'm5 dead_lettered no of bob'])
+      expect(await core.inboxes.read(NS, 'bob', 'inbox', 0, 10)).toMatchObject({ entries: [] })
+    })
+
+    test('tells every failure of a message in a lane, also to the leader', async () => {
+      const core = await openCore({ maxAttempts: 1 })
+      const alice = await join(core, 'alice')
+      const bob = await join(core, 'bob')
+      for (const id of ['m1', 'm2', 'm3'])
+        await store(core, sendOf(alice.sender, toAgent('bob'), id, FAILURE))
+      const rejection = { agentId: 'bob', number: 1, delayMs: 0, requeue: true, reason: null }
+      await core.inboxes.reject(NS, 'inbox', rejection)
+      await core.inboxes.expire(NS, { agentId: 'bob', lane: 'inbox', numbers: [2] })
+      await leave(core, bob, { departure: 'unregister' })
+      expect(await toldTo(core, 'alice')).toEqual([
+        'm1 dead_lettered max_attempts of bob',
+        'm2 expired of bob',
+        'm3 dead_lettered unregistered of bob',
+      ])
+    })
+
+    test('tells nothing of work that ends well, and how it fails', async () => {
+      const core = await openCore({ maxAttempts: 1 })
+      const ann = await join(core, 'ann')
+      const boss = await joinBoss(core)
+      await storeWork(core, boss, ['m1', 'm2'], FAILURE)
+      const first = await claimOne(core, ann)
+      await core.queues.extend(NS, [holdOf(first)])
+      await core.queues.settle(NS, [holdOf(first)])
+      const second = await claimOne(core, ann)
+      await core.queues.extend(NS, [holdOf(second)])
+      expect(await toldTo(core, 'boss')).toEqual([])
+      await core.queues.release(NS, releaseOf(ann, second, { reason: 'broken' }))
+      await storeWork(core, boss, ['m3'], { ...FAILURE, expiresAt: Date.now() - 1 })
+      await tickUntil(core, 1)
+      expect(await toldTo(core, 'boss')).toEqual(['m2 dead_lettered broken of ann', 'm3 expired of'])
     })
   })
 }

@@ -3,7 +3,7 @@ import type { CoreLimits } from '../core.ts'
 import type { DeadLetter } from '../dead-letters.ts'
 import type { Lane } from '../inboxes.ts'
 import type { ReleaseResult } from '../queues.ts'
-import { receiptText, type Receipt } from '../receipts.ts'
+import { correlationIdOf, receiptText, type Receipt } from '../receipts.ts'
 import type { MemoryAgent } from './agent.ts'
 import type { DeadList } from './dead-list.ts'
 import type { NewEntry, StoredEntry } from './lane.ts'
@@ -83,14 +83,14 @@ export class Endings {
 
   /** Somebody works on it. */
   progress(message: StoredEntry | StoredTask, agentId: string, at: number): void {
-    if (message.receiptTo === null || message.inProgress) return
+    if (message.receiptTo === null || message.isQuiet || message.inProgress) return
     message.inProgress = true
     this.#tell(message, { agentId, status: 'in_progress', reason: null, at })
   }
 
   /** Acknowledged, and out of its place. */
   settle(message: StoredEntry | StoredTask, agentId: string, at: number): void {
-    this.#tell(message, { agentId, status: 'acked', reason: null, at })
+    if (!message.isQuiet) this.#tell(message, { agentId, status: 'acked', reason: null, at })
   }
 
   /** An entry that has left its lane goes to the dead letters; a receipt just goes. `reason` null: its time to live is over. */
@@ -164,7 +164,9 @@ export class Endings {
     reason: string | null,
     at: number,
   ): void {
-    this.#tell(message, { agentId, status: reason === null ? 'expired' : 'dead_lettered', reason, at })
+    if (message.receiptTo === null) return
+    const status = reason === null ? 'expired' : 'dead_lettered'
+    this.#tell(message, { agentId, status, reason, correlationId: correlationIdOf(message.text), at })
   }
 
   /** A receipt to whoever asked for it, if still registered. */

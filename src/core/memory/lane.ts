@@ -9,6 +9,8 @@ export interface NewEntry {
   readonly expiresAt: number | null
   /** The agent that is told how it fares; null: nobody. */
   readonly receiptTo: string | null
+  /** That one is told of a failure only. */
+  readonly isQuiet?: boolean
   readonly rejections: number
   readonly dueAt: number | null
 }
@@ -20,6 +22,7 @@ export interface StoredEntry extends Scheduled {
   readonly text: string
   readonly expiresAt: number | null
   readonly receiptTo: string | null
+  readonly isQuiet: boolean
   /** What it counts of the namespace's inboxes. */
   readonly bytes: number
   /** The sender has been told that somebody works on it. */
@@ -65,7 +68,7 @@ export class MemoryLane {
     return this.#entries.first
   }
 
-  append({ text, expiresAt, receiptTo, rejections, dueAt }: NewEntry): number {
+  append({ text, expiresAt, receiptTo, isQuiet = false, rejections, dueAt }: NewEntry): number {
     const number = this.#entries.head + 1
     const bytes = this.name === 'inbox' ? this.#inboxBytes.of(text) : 0
     const entry: StoredEntry = {
@@ -74,6 +77,7 @@ export class MemoryLane {
       text,
       expiresAt,
       receiptTo,
+      isQuiet,
       bytes,
       inProgress: false,
       rejections,

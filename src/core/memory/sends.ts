@@ -89,8 +89,7 @@ export class MemorySends implements Sends {
         return { outcome: 'refused', code: 'quota_exceeded', repeated: false }
       }
     }
-    const receiptTo = receipt ? sender.agentId : null
-    const entry = { text, expiresAt, receiptTo, rejections: 0, dueAt: null }
+    const entry = { text, expiresAt, ...told(sender, receipt), rejections: 0, dueAt: null }
     const number = isBeating
       ? namespace.endings.appendBounded(target, laneName, entry, now())
       : namespace.endings.append(target, laneName, entry, sender.hub)
@@ -108,11 +107,17 @@ export class MemorySends implements Sends {
       return { outcome: 'refused', code: 'no_capable_agent', repeated: false }
     }
     if (work.isFull(capability)) return { outcome: 'refused', code: 'inbox_full', repeated: false }
-    const task = { id: messageIdOf(text) ?? '', text, expiresAt, receiptTo: receipt ? sender.agentId : null }
+    const task = { id: messageIdOf(text) ?? '', text, expiresAt, ...told(sender, receipt) }
     work.add(capability, recipients > 0, task, this.#namespaces.settings.now())
     return { outcome: 'queued', recipients }
   }
 }
+
+/** Who is told what becomes of it. */
+const told = ({ agentId }: Sender, receipt: Send['receipt']) => ({
+  receiptTo: receipt ? agentId : null,
+  isQuiet: receipt === 'failure',
+})
 
 function leaderOf(namespace: Namespace): MemoryAgent | undefined {
   return namespace.leader === null ? undefined : namespace.agents.get(namespace.leader)

@@ -22,6 +22,8 @@ export interface NewTask {
   readonly expiresAt: number | null
   /** The agent that is told how it fares; null: nobody. */
   readonly receiptTo: string | null
+  /** That one is told of a failure only. */
+  readonly isQuiet?: boolean
 }
 
 /** A message of a work queue. Its slot is that of its place among those that wait. */
@@ -34,6 +36,7 @@ export class StoredTask implements NewTask, Scheduled {
   readonly text: string
   readonly expiresAt: number | null
   readonly receiptTo: string | null
+  readonly isQuiet: boolean
   /** Milliseconds since 1970. */
   readonly storedAt: number
   readonly alarm: Alarm = { slot: -1, at: 0, task: this }
@@ -56,6 +59,7 @@ export class StoredTask implements NewTask, Scheduled {
     this.text = task.text
     this.expiresAt = task.expiresAt
     this.receiptTo = task.receiptTo
+    this.isQuiet = task.isQuiet ?? false
     this.storedAt = storedAt
   }
 

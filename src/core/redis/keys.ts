@@ -103,7 +103,7 @@ export class NamespaceKeys {
   }
   /**
    * hash: message of a work queue → JSON: capability, order (its place), at (when it was stored, ms), expires (ms), from (the sender, where it has
-   * a receipt), told (the sender knows that it is in progress), failures, claims, pushes, holder, resumed (fence of the session that resumed it last),
+   * a receipt), told (the sender knows that it is in progress), quiet (it is told of a failure only), failures, claims, pushes, holder, resumed (fence of the session that resumed it last),
    * lost_by (the agent that lost it last), due (ms, while it is delayed)
    */
   get states(): string {
@@ -153,7 +153,7 @@ export class NamespaceKeys {
     return `${this.root}rejections:${agentId}`
   }
 
-  /** hash: `<i or r><number>` of an entry with a receipt → `<-, or p: told in_progress><message> <sender>` */
+  /** hash: `<i or r><number>` of an entry with a receipt → `<-, p: told in_progress, f: failures only><message> <sender>` */
   receipts(agentId: string): string {
     return `${this.root}receipts:${agentId}`
   }

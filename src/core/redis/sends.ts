@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../../../protocol/errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { Lane } from '../inboxes.ts'
+import type { ReceiptWish } from '../receipts.ts'
 import type { Send, Sender, SendOutcome, Sends } from '../sends.ts'
 import type { Argument } from './connections.ts'
 import type { NamespaceKeys } from './keys.ts'
@@ -127,7 +128,7 @@ class SendCall {
           expiresAt ?? '',
           asLeader ?? '',
           to.ifNone === 'fail' ? 1 : 0,
-          receipt ? 1 : 0,
+          receipt === 'failure' ? 'f' : receipt ? 1 : 0,
         )
         this.#queued = true
         break
@@ -161,8 +162,11 @@ class SendCall {
     return place
   }
 
-  #receipt(agentId: string, receipt: boolean): number {
-    return receipt && agentId !== '' ? this.#place(this.#receipts, this.#keys.receipts(agentId)) : 0
+  /** The place of the key that notes a receipt, below 0 where only a failure is told; 0: none is. */
+  #receipt(agentId: string, receipt: ReceiptWish): number {
+    if (!receipt || agentId === '') return 0
+    const place = this.#place(this.#receipts, this.#keys.receipts(agentId))
+    return receipt === 'failure' ? -place : place
   }
 
   keys(): string[] {

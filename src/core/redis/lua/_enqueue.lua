@@ -2,8 +2,8 @@
 -- A message at the end of its queue: how many registered agents have the capability, or nil and the code of a refusal. `first` is the place
 -- in KEYS of tasks, states (hashes), waiting (zset, by lex), sizes (hash), agenda (zset), orphaned (hash). `max`: entries of a queue,
 -- `retention`: ms (0: no limit); `expires`: ms as text, or ''; `from`: who is told what becomes of it, or nil; `fail`: refused where nobody
--- has the capability.
-local function enqueue(first, meta, members, max, retention, now, text, capability, expires, from, fail)
+-- has the capability; `quiet`: true where only a failure is told, else nil.
+local function enqueue(first, meta, members, max, retention, now, text, capability, expires, from, fail, quiet)
   local tasks, states, waiting, sizes, agenda, orphaned = unpack(KEYS, first, first + 5)
   local queue = #capability .. ':' .. capability .. ':'
   local capable = redis.call('ZLEXCOUNT', members, '[c' .. queue, '[c' .. queue .. '\255')
@@ -14,7 +14,7 @@ local function enqueue(first, meta, members, max, retention, now, text, capabili
   if redis.call('HSETNX', tasks, id, text) == 0 then return capable end
   local order = redis.call('HINCRBY', meta, 'order', 1)
   redis.call('HSET', states, id, cjson.encode({
-    capability = capability, order = order, at = now, expires = tonumber(expires), from = from, failures = 0, claims = 0, pushes = 0,
+    capability = capability, order = order, at = now, expires = tonumber(expires), from = from, quiet = quiet, failures = 0, claims = 0, pushes = 0,
   }))
   redis.call('ZADD', waiting, 0, 'w' .. queue .. '0::' .. string.format('%016.0f', order) .. ':' .. id)
   redis.call('HINCRBY', sizes, capability, 1)

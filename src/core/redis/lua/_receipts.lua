@@ -59,33 +59,42 @@ local function tell_entries()
   for hub, lines in pairs(entries) do redis.call(PUBLISH, CHANNELS .. 'hub:' .. hub, 'E' .. EPOCH .. '\n' .. table.concat(lines, '\n')) end
 end
 
--- The text is that of receiptText in core/receipts.ts. Who is not registered any more is told nothing.
-local function deliver(sender, id, agent, status, reason)
+-- The correlation id of a stored message as JSON, as a member behind others; '' where it has none. What the message has behind its payload ends
+-- before its time, and no string can hold an unescaped quote.
+local function correlation(text)
+  local head = string.match(text, '^(.*),"createdAt":"')
+  local id = head and string.match(head, '^.*,"correlationId":(".*")$')
+  return id and ',"correlationId":' .. id or ''
+end
+
+-- The text is that of receiptText in core/receipts.ts. `text`: of a message that was given up. Who is not registered any more is told nothing.
+local function deliver(sender, id, agent, status, reason, text)
   local session = redis.call('HGET', SESSIONS, sender)
   if not session then return end
-  local text = '{"type":"receipt","receiptId":' .. quote(id .. (status == 'in_progress' and '.p' or '.f')) .. ',"id":' .. quote(id)
-    .. ',"agentId":' .. quote(agent) .. ',"status":"' .. status .. '","reason":' .. quote(reason) .. ',"at":"' .. iso(now_ms()) .. '"}'
-  local number = string.sub(redis.call('XADD', sender_lanes[sender], '0-*', 't', text), 3)
-  note_entry(session, sender, 'r' .. number, text, '')
+  local receipt = '{"type":"receipt","receiptId":' .. quote(id .. (status == 'in_progress' and '.p' or '.f')) .. ',"id":' .. quote(id)
+    .. ',"agentId":' .. quote(agent) .. ',"status":"' .. status .. '","reason":' .. quote(reason) .. (text and correlation(text) or '') .. ',"at":"' .. iso(now_ms()) .. '"}'
+  local number = string.sub(redis.call('XADD', sender_lanes[sender], '0-*', 't', receipt), 3)
+  note_entry(session, sender, 'r' .. number, receipt, '')
 end
 
 -- Whether a text in a lane is a receipt itself: that one is nobody's loss.
 local function is_receipt(text) return string.sub(text, 1, 17) == '{"type":"receipt"' end
 
--- Entries of lanes: an agent's receipts (hash) holds '<i|r><number>' → '<- or p: told in_progress><message id> <sender>'.
+-- Entries of lanes: an agent's receipts (hash) holds '<i|r><number>' → '<-, p: told in_progress, f: failures only><message id> <sender>'.
 local function receipt_of(receipts, place)
   local text = redis.call('HGET', receipts, place)
   if text then return string.match(text, '^(.)(%S+) (.*)$') end
 end
 
-local function needs_receipt(receipts, place)
-  local _, _, sender = receipt_of(receipts, place)
-  needs(sender)
+-- `acked`: it ends well, of which who is told of failures only hears nothing.
+local function needs_receipt(receipts, place, acked)
+  local told, _, sender = receipt_of(receipts, place)
+  if not (acked and told == 'f') then needs(sender) end
 end
 
-local function end_receipt(receipts, place, agent, status, reason)
-  local _, id, sender = receipt_of(receipts, place)
+local function end_receipt(receipts, place, agent, status, reason, text)
+  local told, id, sender = receipt_of(receipts, place)
   if not id then return end
-  deliver(sender, id, agent, status, reason)
+  if not (status == 'acked' and told == 'f') then deliver(sender, id, agent, status, reason, text) end
   redis.call('HDEL', receipts, place)
 end

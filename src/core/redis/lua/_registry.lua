@@ -208,7 +208,7 @@ local function remove(id, first_key, reason, counted)
       count_out(entry)
       local rejected = redis.call('HGET', KEYS[first_key + 4], lane .. number)
       if not is_receipt(text) then bury(DEAD, text, id, reason, rejected and string.match(rejected, '^%d+') or 0) end
-      if receipted then end_receipt(receipts, lane .. number, id, 'dead_lettered', reason) end
+      if receipted then end_receipt(receipts, lane .. number, id, 'dead_lettered', reason, text) end
       if entry[2][3] then redis.call('ZREM', EXPIRIES, lane .. number .. ':' .. id) end
     end
   end

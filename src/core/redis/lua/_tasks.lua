@@ -87,7 +87,8 @@ local function give_up(id, task, agent, reason, expired)
   forget(id, task)
   bury(DEAD, text, agent, reason, task.failures, task.capability)
   if not task.from then return end
-  if expired then deliver(task.from, id, agent, 'expired') else deliver(task.from, id, agent, 'dead_lettered', reason) end
+  if expired then reason = nil end
+  deliver(task.from, id, agent, expired and 'expired' or 'dead_lettered', reason, text)
 end
 
 -- Why it is given up if its holder loses it: a reason, and whether its time to live is over; nil: it waits again.

@@ -19,7 +19,7 @@ for place, lane in ipairs({ KEYS[2], KEYS[3] }) do
     for _, entry in ipairs(entries) do
       if wanted[message_id(entry[2][2]) or false] then
         found[#found + 1] = { lane = lane, stored = entry, place = letter .. string.sub(entry[1], 3) }
-        needs_receipt(receipts, found[#found].place)
+        needs_receipt(receipts, found[#found].place, true)
       end
     end
     from = #entries == 100 and '(' .. entries[100][1]

@@ -44,7 +44,8 @@ for _, number in ipairs(numbers) do
       redis.call('XDEL', lane, entry[1])
       count_out(entry)
       redis.call('HDEL', rejections, place)
-      if surplus[number] then end_receipt(receipts, place, agent, 'dead_lettered', reason) else end_receipt(receipts, place, agent, 'expired') end
+      local status = surplus[number] and 'dead_lettered' or 'expired'
+      end_receipt(receipts, place, agent, status, surplus[number] and reason, entry[2][2])
       expired = expired + 1
     end
     redis.call('ZREM', expiries, place .. ':' .. agent)

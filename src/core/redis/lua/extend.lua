@@ -8,14 +8,14 @@ for i = 8, LAST_ARG, 3 do
   local task = load_task(id)
   if task and task.holder == agent and task.claims == claim and not kept[id] then
     kept[id] = task
-    if not task.told then needs(task.from) end
+    if not (task.told or task.quiet) then needs(task.from) end
   end
 end
 if missing then return missing end
 
 for id, task in pairs(kept) do
   set_deadline(id)
-  if task.from and not task.told then
+  if task.from and not (task.told or task.quiet) then
     task.told = true
     save_task(id, task)
     deliver(task.from, id, task.holder, 'in_progress')

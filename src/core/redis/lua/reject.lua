@@ -22,7 +22,7 @@ if not requeue or (max > 0 and count >= max) then
   keep_count()
   redis.call('HDEL', rejections, place)
   redis.call('ZREM', expiries, place .. ':' .. agent)
-  end_receipt(receipts, place, agent, 'dead_lettered', reason)
+  end_receipt(receipts, place, agent, 'dead_lettered', reason, entry[2][2])
   announce()
   tell_entries()
   return 'dead'

@@ -8,8 +8,8 @@
 -- ARGV[16] bytes in the namespace's inboxes (0: no limit); then the agents' ids; for each lane: agent's place, 'i' or 'r'; for each run of one sender:
 --   its place, fence (or '@<door>:' of who has no session, then '!' where it has to be registered, then its owner or '': not looked at), place of its producers key (0: no seq), producer, first seq, number of sends, and the sends:
 --   'a' lane text | 'A' lane text expiresAt name asLeader receipts | 'l' lane text expiresAt asLeader receipts (lane 0: no guess;
---     receipts: place of the key, 0: no receipt) | 'm' all|group|capability value echo text expiresAt asLeader
---   'q' capability text expiresAt asLeader '1': fail where nobody has it, '1': receipt | 't' recipients asLeader | 'r' code
+--     receipts: place of the key, 0: no receipt, below 0: only of a failure) | 'm' all|group|capability value echo text expiresAt asLeader
+--   'q' capability text expiresAt asLeader '1': fail where nobody has it, '1': receipt, 'f': only of a failure | 't' recipients asLeader | 'r' code
 -- Returns one reply a send: the entry's number, or text:
 --   B<number> <recipients> broadcast (of a sender without a session also their ids, JSON), Q<recipients> queued, C counted,
 --   D<recipients> duplicate, E<code> refused now, R<code> refused before, M<agent> moved, L<ids, JSON> moved: these get copies and some of their
@@ -51,7 +51,7 @@ local function leads(agent, term)
   return leader[1] == agent and leader[2] == term
 end
 
--- An entry at the end of a lane: its number, or the code of a refusal. `receipts`: place of the key, nil or 0: no receipt. `copy`: of a broadcast;
+-- An entry at the end of a lane: its number, or the code of a refusal. `receipts`: place of the key, below 0: only of a failure, nil or 0: none. `copy`: of a broadcast;
 -- it is counted, and never refused.
 local function append(lane, text, expires, receipts, sender, copy)
   local agent, letter = lane_agent[lane], lane_letter[lane]
@@ -76,9 +76,10 @@ local function append(lane, text, expires, receipts, sender, copy)
     number = sub(call('XADD', key, '0-*', field, text, 'x', expires), 3)
     call('ZADD', EXPIRIES, expires, letter .. number .. ':' .. ARGV[IDS + agent])
   end
-  if receipts and receipts > 0 then
+  if receipts and receipts ~= 0 then
     local id = string.match(text, '^{"type":"message","id":"([^"]*)"')
-    call('HSET', KEYS[6 + lanes + PRODUCERS + receipts], letter .. number, '-' .. id .. ' ' .. sender)
+    local told = receipts > 0 and '-' or 'f'
+    call('HSET', KEYS[6 + lanes + PRODUCERS + math.abs(receipts)], letter .. number, told .. id .. ' ' .. sender)
   end
   local hub = lane_hub[lane]
   if not hub then
@@ -245,7 +246,7 @@ for _ = 1, runs do
         local capability = ARGV[at + 1]
         begun = begun or {}
         recipients, refused = enqueue(#KEYS - 5, META, MEMBERS, QUEUE_MAX, RETENTION, now_ms(), ARGV[at + 2], capability, ARGV[at + 3],
-          ARGV[at + 6] == '1' and sender or nil, ARGV[at + 5] == '1')
+          ARGV[at + 6] ~= '0' and sender or nil, ARGV[at + 5] == '1', ARGV[at + 6] == 'f' or nil)
         if recipients then reply, begun[capability] = 'Q' .. recipients, true end
       else
         refused = 'stale_term'

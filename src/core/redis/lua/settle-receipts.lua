@@ -18,7 +18,7 @@ local function each(visit)
   end
 end
 
-each(function(_, place, _, _, _, receipts) needs_receipt(receipts, place) end)
+each(function(_, place, _, _, _, receipts) needs_receipt(receipts, place, true) end)
 if missing then return missing end
 
 each(function(id, place, agent, lane, rejections, receipts)

@@ -8,7 +8,7 @@ for i = 8, LAST_ARG, 3 do
   local task = load_task(id)
   if task and task.holder == agent and task.claims == claim and not found[id] then
     found[id], order[#order + 1] = task, id
-    needs(task.from)
+    if not task.quiet then needs(task.from) end
   end
 end
 if missing then return missing end
@@ -17,7 +17,7 @@ for _, id in ipairs(order) do
   local task = found[id]
   local holder = task.holder
   forget(id, task)
-  if task.from then deliver(task.from, id, holder, 'acked') end
+  if task.from and not task.quiet then deliver(task.from, id, holder, 'acked') end
 end
 tell()
 return 0
