@@ -406,6 +406,7 @@ export class Connection implements Beating, Expiring, Reader {
     this.#tellHeard()
     this.hub.heartbeat.remove(this)
     this.hub.expiry.remove(this)
+    this.dialect.close?.()
     for (const subscription of this.subscriptions.values()) this.#namespace?.watchers.close(subscription)
     this.subscriptions.clear()
     this.#namespace?.exit()

@@ -28,6 +28,8 @@ export interface Dialect {
   register(agent: AgentFields): Registration
   /** What an `update` makes of a registration. @throws MeshError */
   merge(registration: Registration, fields: AgentFields): Registration
+  /** The connection has ended. */
+  close?(): void
 }
 
 /** Makes the dialect of a new connection, which is not to be used yet. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { encode } from '../../src/mxp/index.ts'
 import { connectAgent } from '../support/agent.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
 import { connectMxp, MXP_FLAGS } from '../support/mxp-agent.ts'
-import { MxpUdp } from '../support/mxp-udp.ts'
+import { message, MxpUdp } from '../support/mxp-udp.ts'
 
 const { REQUIRES_ACK, FINAL } = MXP_FLAGS
 
@@ -16,13 +17,7 @@ describe.each(CORES)('a Call that nobody will answer, on %s,', (core) => {
     answerer.send('Error', { error: 'cannot', code: 'NO', requeue: false }, { messageId, traceId })
     const told = await asker.answerTo(asked)
     expect(told).toMatchObject({ type: 'Error', flags: 0, traceId: asked.traceId })
-    expect(told.body).toEqual({
-      error: 'the Call was given up: cannot',
-      code: 'CALL_FAILED',
-      status: 'dead_lettered',
-      reason: 'cannot',
-      agentId: 'm2',
-    })
+    expect(told.body).toMatchObject({ error: 'cannot', code: 'NO', from: 'm2', messageType: 'response' })
     // It need not be acknowledged: nothing of it is left.
     await asker.cut()
     await using again = await connectMxp(mesh.hub(1), { id: 'm1' })
@@ -97,6 +92,50 @@ describe('the MXP gateway', () => {
     expect(body.payload).toEqual({
       '\ufffd': ['\ufffd', '\ud83d\ude00', '\\ud83d', '\\\ufffd\ufffd', '\\\\ud800'],
     })
+  })
+
+  it('refuses numbers and levels that would not be what was sent, rather than changing them', async () => {
+    await using hub = await startTestHub('memory')
+    await using worker = await connectAgent(hub, { id: 'w1' })
+    await using agent = await connectMxp(hub, { id: 'm1' })
+    const call = (payload: string) => {
+      const asked = message('Call', {})
+      const text = `{"to":{"agent":"w1"},"payload":${payload}}`
+      agent.raw(encode({ ...asked, payload: new TextEncoder().encode(text) }))
+      return asked
+    }
+    const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
+    const bad = ['1e400', '[{"a":-1E+999}]', '9'.repeat(400), `1${'0'.repeat(250)}e99`, nested(127)]
+    for (const payload of bad)
+      expect((await agent.answerTo(call(payload))).body, payload.slice(0, 20)).toMatchObject({
+        code: 'SERIALIZATION',
+      })
+    const good = ['1e308', '"1e400"', '1e-400', `"${'9'.repeat(400)}"`, nested(126)]
+    for (const payload of good) {
+      call(payload)
+      expect((await worker.next('message')).payload).toEqual(JSON.parse(payload))
+    }
+    // As deep as no stack is.
+    expect((await agent.answerTo(call(nested(100_000)))).body).toMatchObject({ code: 'SERIALIZATION' })
+    await agent.roundTrip('m1')
+  })
+
+  it('brings what nests deeper than readers go as a string with its JSON', async () => {
+    await using hub = await startTestHub('memory')
+    await using worker = await connectAgent(hub, { id: 'w1' })
+    await using agent = await connectMxp(hub, { id: 'm1' })
+    const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+    for (const payload of [nested(120), nested(121), nested(128)]) {
+      await worker.request({ type: 'send', to: { agent: 'm1' }, messageType: 'query', payload })
+      const came = await agent.next('Call')
+      const { payload: told } = came.body
+      expect(typeof told === 'string' ? JSON.parse(told) : told).toEqual(payload)
+      expect(typeof told).toBe(JSON.stringify(payload).length > 240 ? 'string' : 'object')
+    }
+    await worker.request({ type: 'stream.open', stream: 's', to: { agent: 'm1' } })
+    await worker.next('stream.credit')
+    worker.send({ type: 'stream.chunk', stream: 's', seq: 0, payload: nested(128) })
+    expect((await agent.next('StreamChunk')).body.payload).toBe(JSON.stringify(nested(128)))
   })
 
   it('refuses a "where" that is no object', async () => {

@@ -283,7 +283,7 @@ describe.each(CORES)('the MXP gateway on %s', (core) => {
       })
     })
 
-    it('takes an Error as a rejection: it comes again, or is given up', async () => {
+    it('takes an Error as a rejection: it comes again where it says so, or is given up', async () => {
       await using mesh = await startMesh(core, 2)
       await using worker = await connectAgent(mesh.hub(other), { id: 'w1' })
       await using agent = await connectMxp(mesh.hub(0), { id: 'm1' })
@@ -295,7 +295,7 @@ describe.each(CORES)('the MXP gateway on %s', (core) => {
         receipt: true,
       })
       const call = await agent.next('Call')
-      agent.send('Error', { error: 'busy', code: 'BUSY' }, idsOf(call))
+      agent.send('Error', { error: 'busy', code: 'BUSY', requeue: true }, idsOf(call))
       const again = await agent.next('Call')
       expect(again).toMatchObject({ messageId: call.messageId, body: { attempt: 2 } })
       agent.send('Error', { error: 'never', code: 'NO', requeue: false }, idsOf(again))

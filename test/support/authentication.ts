@@ -8,6 +8,7 @@ import { secretKeys } from '../../src/auth/signing-keys.ts'
 import { parseSettings, type Settings } from '../../src/config.ts'
 import { createApp } from '../../src/http/app.ts'
 import { Hub } from '../../src/hub/hub.ts'
+import { MXP_SUBPROTOCOL, speakMxp } from '../../src/mxp/doors.ts'
 import { createLog } from '../../src/observability/log.ts'
 import { createMemoryCore, VERSION } from '../../src/server.ts'
 import { type AgentOptions, connectAgent, type TestAgent } from './agent.ts'
@@ -59,7 +60,7 @@ export async function startClockedHub(authenticator: Authenticator = bySecret())
   const settings = parseSettings({})
   const core = createMemoryCore({ limits: settings })
   const hub = new Hub({ core, settings, log: createLog('silent'), authenticator, now: () => now })
-  const app = createApp(hub, VERSION)
+  const app = createApp(hub, VERSION, { dialects: new Map([[MXP_SUBPROTOCOL, speakMxp]]) })
   await hub.start()
   const address = await app.listen({ host: '127.0.0.1', port: 0 })
   return {

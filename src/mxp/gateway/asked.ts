@@ -6,8 +6,10 @@ import type { MxpMessage } from '../message.ts'
 export interface Answering {
   /** The messages that tell its result. */
   readonly onOk: (result: unknown) => Buffer[]
-  /** Before its Error is sent. */
+  /** Before its Error is sent, if it is. */
   readonly onError?: () => void
+  /** Its Error is not sent: there is nothing that the agent could do. */
+  readonly isSilent?: boolean
   /** What was wrong with the message: the hub was asked nothing that it could do, and its answer does not count. */
   readonly refusal?: unknown
 }

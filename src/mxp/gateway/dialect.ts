@@ -15,11 +15,12 @@ import { MXP_FLAGS, type MxpMessage } from '../message.ts'
 import { MxpError } from '../mxp-error.ts'
 import { BadPayload, type JsonObject, nameOf, parsePayload } from '../payload.ts'
 import { checkFlags, codeOf, errorBody, RegistryError, verdictCode } from '../registry-error.ts'
-import { type Answering, Asked } from './asked.ts'
-import type { MxpIds } from './call-ids.ts'
+import { Asked } from './asked.ts'
+import { type MxpIds, parseCorrelationId } from './call-ids.ts'
 import { Deliveries } from './deliveries.ts'
-import { callToSend, eventToSend, lacksReceipt, responseToSend } from './envelope.ts'
+import { callToSend, eventToSend, isToOne, receiptOf, responseTo, responseToSend } from './envelope.ts'
 import { toWire } from './out.ts'
+import { OwnCalls } from './own-calls.ts'
 import { parseRegisterMessage } from './register-message.ts'
 import { GatewayStreams } from './streams.ts'
 
@@ -39,7 +40,8 @@ interface Heartbeat {
 export class MxpDialect implements Dialect {
   readonly #connection: Connection
   readonly #asked = new Asked()
-  readonly #deliveries = new Deliveries()
+  readonly #ownCalls = new OwnCalls((wire) => this.#send(wire))
+  readonly #deliveries = new Deliveries(this.#ownCalls)
   readonly #streams: GatewayStreams
   /** Heartbeats that have no answer yet; the hub's `pong`s come in the same order. */
   readonly #heartbeats: Heartbeat[] = []
@@ -106,7 +108,7 @@ export class MxpDialect implements Dialect {
     return toWire('Error', message, { error: 'the hub failed at this message; try again', code: 'INTERNAL' })
   }
 
-  #translate(message: MxpMessage): Frame[] {
+  #translate(message: MxpMessage): readonly Frame[] {
     const { type, messageId } = message
     if (type === 'AgentRegister') return [this.#register(message, parsePayload(message.payload))]
     if (type === 'AgentHeartbeat') return this.#heartbeat(message, parsePayload(message.payload))
@@ -115,18 +117,12 @@ export class MxpDialect implements Dialect {
     switch (type) {
       case 'AgentDiscover':
         return [this.#discover(message, parsePayload(message.payload))]
-      case 'Call': {
-        const send = callToSend(message)
-        const looksOut = lacksReceipt(send)
-        const receipt = looksOut ? true : send.receipt
-        return [this.#asked.add(message, 'send', { ...send, receipt }, this.#stored(message, looksOut))]
-      }
+      case 'Call':
+        return [this.#call(message)]
       case 'Event':
-        return [this.#asked.add(message, 'send', eventToSend(message), this.#stored(message))]
-      case 'Response': {
-        const send = responseToSend(message, this.#deliveries.callOf(messageId))
-        return [this.#asked.add(message, 'send', send, this.#stored(message))]
-      }
+        return [this.#asked.add(message, 'send', eventToSend(message), { onOk: stored(message) })]
+      case 'Response':
+        return [this.#respond(message)]
       case 'StreamOpen': {
         const command = this.#streams.open(message, this.#deliveries.callOf(messageId))
         const onError = (): void => this.#streams.refused(command.stream)
@@ -141,29 +137,54 @@ export class MxpDialect implements Dialect {
       case 'Ack':
         return this.#deliveries.settle(messageId)
       case 'Error':
-        return this.#deliveries.reject(message)
+        return this.#reject(message)
     }
   }
 
-  /** The store took it. A Response has then ended its Call. */
-  #stored(message: MxpMessage, looksOut = false): Answering {
-    return {
+  #call(message: MxpMessage): Frame {
+    const send = callToSend(message)
+    if (!isToOne(send)) return this.#asked.add(message, 'send', send, { onOk: stored(message) })
+    this.#ownCalls.add(message)
+    const { ttlMs } = send
+    const onOk = (result: unknown): Buffer[] => {
+      this.#ownCalls.stored(message, typeof ttlMs === 'number' ? ttlMs : null)
+      return stored(message)(result)
+    }
+    const onError = (): void => this.#ownCalls.over(message)
+    return this.#asked.add(message, 'send', { ...send, receipt: receiptOf(send) }, { onOk, onError })
+  }
+
+  /** A Response has ended its Call once it is stored. */
+  #respond(message: MxpMessage): Frame {
+    const send = responseToSend(message, this.#deliveries.callOf(message.messageId))
+    return this.#asked.add(message, 'send', send, {
       onOk: (result) => {
-        if (message.type === 'Response')
-          this.#later(() => {
-            for (const ack of this.#deliveries.settle(message.messageId)) dispatch(this.#connection, ack)
-          })
-        const { id, recipients } = result as SendResult
-        if (looksOut) this.#deliveries.lookOut(id, message)
-        return ackTo(message, { id, recipients })
+        this.#later(() => this.#deliveries.settle(message.messageId))
+        return stored(message)(result)
       },
-    }
+    })
   }
 
-  /** Not in the middle of what the hub is at. */
-  #later(act: () => void): void {
+  /** An Error that ends a Call is told to whoever made it, and then the Call is given up. */
+  #reject(message: MxpMessage): readonly Frame[] {
+    const { nacks, response } = this.#deliveries.reject(message)
+    if (!response) return nacks
+    const { call, body } = response
+    const giveUp = (): void => this.#later(() => nacks)
+    const onOk = (): Buffer[] => {
+      giveUp()
+      return []
+    }
+    const send = responseTo(call, message, body)
+    // Where it cannot be told, since whoever made it is gone, say, it is given up all the same.
+    return [this.#asked.add(message, 'send', send, { onOk, onError: giveUp, isSilent: true })]
+  }
+
+  /** Has the hub work on commands, not in the middle of what it is at. */
+  #later(commands: () => readonly Frame[]): void {
     queueMicrotask(() => {
-      if (this.#connection.state === 'open') act()
+      if (this.#connection.state !== 'open') return
+      for (const command of commands()) dispatch(this.#connection, command)
     })
   }
 
@@ -271,12 +292,12 @@ export class MxpDialect implements Dialect {
         this.#endRegistering()
         return this.#asked.take(frame.ref)?.onOk(frame) ?? []
       case 'error':
-        return [this.#tellError(frame)]
+        return this.#tellError(frame)
       case 'message':
-        return [this.#deliveries.message(frame)]
       case 'receipt': {
-        const { wires, acks } = this.#deliveries.receipt(frame)
-        if (acks.length > 0) this.#later(() => dispatch(this.#connection, { type: 'ack', ids: [...acks] }))
+        const { wires, acks } =
+          frame.type === 'message' ? this.#deliveries.message(frame) : this.#deliveries.receipt(frame)
+        if (acks.length > 0) this.#later(() => [{ type: 'ack', ids: [...acks] }])
         return wires
       }
       case 'revoked':
@@ -287,8 +308,11 @@ export class MxpDialect implements Dialect {
         return this.#heartbeats.splice(0, 1).map(alive)
       case 'goaway':
         return [toWire('Event', NO_IDS, frame)]
-      case 'stream.open':
+      case 'stream.open': {
+        const called = parseCorrelationId(frame.correlationId)
+        if (called) this.#ownCalls.over(called)
         return [this.#streams.opened(frame)]
+      }
       case 'stream.chunk':
         return this.#streams.chunked(frame)
       case 'stream.end':
@@ -305,14 +329,19 @@ export class MxpDialect implements Dialect {
     }
   }
 
-  #tellError({ ref, error }: ErrorReply): Buffer {
+  #tellError({ ref, error }: ErrorReply): Buffer[] {
     const question = this.#asked.take(ref)
-    if (question?.refusal !== undefined) return this.#errorTo(question.message, question.refusal)
+    if (question?.refusal !== undefined) return [this.#errorTo(question.message, question.refusal)]
     this.#endRegistering()
     question?.onError?.()
+    if (question?.isSilent) return []
     const { code, message, ...more } = error
     const body = { error: message, code: codeOf(code), ...more }
-    return toWire('Error', question?.message ?? NO_IDS, body)
+    return [toWire('Error', question?.message ?? NO_IDS, body)]
+  }
+
+  close(): void {
+    this.#ownCalls.close()
   }
 
   /** Later: the hub has more to do for the new session before it works on what its agent sends. */
@@ -325,6 +354,14 @@ export class MxpDialect implements Dialect {
 function ackTo(message: MxpMessage, body?: object): Buffer[] {
   return message.flags & MXP_FLAGS.REQUIRES_ACK ? [toWire('Ack', message, body)] : []
 }
+
+/** The Ack of a message that the store took. */
+const stored =
+  (message: MxpMessage) =>
+  (result: unknown): Buffer[] => {
+    const { id, recipients } = result as SendResult
+    return ackTo(message, { id, recipients })
+  }
 
 const registered = (agentId: string) => ({ success: true, agent_id: agentId, message: 'Agent registered' })
 

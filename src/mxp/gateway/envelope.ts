@@ -67,12 +67,25 @@ export function responseToSend(message: MxpMessage, call: Call | undefined): Rec
   }
 }
 
-/**
- * Whether a `send` may have a receipt, and says nothing of one: then the gateway asks for it, to tell its sender where nobody will answer. To many, and
- * transient, there is none.
- */
-export function lacksReceipt({ to, receipt, durability }: JsonObject): boolean {
-  if (receipt != null || durability === 'transient' || typeof to !== 'object' || to === null) return false
+/** A response that the gateway makes itself. */
+export const responseTo = (
+  { from, correlationId, traceparent }: Call,
+  message: MxpMessage,
+  payload: JsonObject,
+): Record<string, unknown> => ({
+  ...sendOf(message, { payload }, traceparent),
+  to: { agent: from },
+  messageType: 'response',
+  correlationId,
+})
+
+/** Whether a `send` is to one agent: then at most one answers. */
+export function isToOne({ to }: JsonObject): boolean {
+  if (typeof to !== 'object' || to === null) return false
   const { all, group, mode } = to as JsonObject
   return all == null && group == null && mode !== 'all'
 }
+
+/** The receipt that a Call to one agent has where it says nothing of one: its sender is told where nobody will answer. Transient ones have none. */
+export const receiptOf = ({ receipt, durability }: JsonObject): unknown =>
+  receipt ?? (durability === 'transient' ? null : 'failure')

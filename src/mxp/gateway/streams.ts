@@ -10,7 +10,7 @@ import type {
 } from '../../../protocol/pushes.ts'
 import { xxh3 } from '../checksum.ts'
 import { MXP_FLAGS, type MxpMessage } from '../message.ts'
-import { BadPayload, type JsonObject, nameOf, parsePayload } from '../payload.ts'
+import { BadPayload, type JsonObject, nameOf, parsePayload, readable } from '../payload.ts'
 import { RegistryError } from '../registry-error.ts'
 import { type MxpIds, parseCorrelationId } from './call-ids.ts'
 import type { Call } from './calls.ts'
@@ -161,7 +161,7 @@ export class GatewayStreams {
       incoming.credit += credit
       this.#grant(stream, credit)
     }
-    return [toWire('StreamChunk', incoming.ids, { stream, seq, payload })]
+    return [toWire('StreamChunk', incoming.ids, { stream, seq, payload: readable(payload) })]
   }
 
   /** The sender's end, or the hub's in its place, of a stream in either direction. */
