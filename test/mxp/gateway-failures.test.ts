@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { encode } from '../../src/mxp/index.ts'
 import { connectAgent } from '../support/agent.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
-import { connectMxp, MXP_FLAGS } from '../support/mxp-agent.ts'
+import { connectMxp, MXP_FLAGS, MxpSocket } from '../support/mxp-agent.ts'
 import { message, MxpUdp } from '../support/mxp-udp.ts'
 
 const { REQUIRES_ACK, FINAL } = MXP_FLAGS
@@ -18,7 +18,10 @@ describe.each(CORES)('a Call that nobody will answer, on %s,', (core) => {
     const told = await asker.answerTo(asked)
     expect(told).toMatchObject({ type: 'Error', flags: 0, traceId: asked.traceId })
     expect(told.body).toMatchObject({ error: 'cannot', code: 'NO', from: 'm2', messageType: 'response' })
-    // It need not be acknowledged: nothing of it is left.
+    // It need not be acknowledged: nothing of it is left, once the Call is given up.
+    const store = await mesh.store()
+    await expect.poll(() => store.deadLetters.list('default', null, 10)).toHaveLength(1)
+    await expect.poll(() => store.inboxes.depth('default', 'm1')).toMatchObject({ replies: { entries: 0 } })
     await asker.cut()
     await using again = await connectMxp(mesh.hub(1), { id: 'm1' })
     expect(again.welcome.body).toMatchObject({ resumed: true, pending: 0 })
@@ -143,6 +146,38 @@ describe('the MXP gateway', () => {
     await using agent = await connectMxp(hub, { id: 'm1' })
     for (const where of ['x', ['nlp'], 7])
       expect((await agent.ask('AgentDiscover', { capability: 'nlp', where })).body.code).toBe('SERIALIZATION')
+  })
+
+  it('judges names and capabilities by the strict rules where they are said, and when it is registered again', async () => {
+    await using hub = await startTestHub('memory', { mxpRules: 'strict' })
+    await using socket = await MxpSocket.open(hub)
+    const refused = [
+      [{ name: 'x y' }, 'INVALID_AGENT_NAME'],
+      [{ name: 'ab' }, 'INVALID_AGENT_NAME'],
+      [{ capabilities: [] }, 'INVALID_CAPABILITIES'],
+      [{ capabilities: ['code.review'] }, 'INVALID_CAPABILITY'],
+      [{ capabilities: ['a'] }, 'INVALID_CAPABILITY'],
+    ] as const
+    for (const [fields, code] of refused) await expect(socket.register(fields)).rejects.toThrow(code)
+    const agent = { id: 'm1', name: 'm-one', capabilities: ['nlp'] }
+    await socket.register(agent)
+    await expect(socket.register({ ...agent, capabilities: ['code.review'] })).rejects.toThrow(
+      'INVALID_CAPABILITY',
+    )
+    await socket.register({ ...agent, capabilities: ['nlp', 'ocr'] })
+  })
+
+  it('and the registry over UDP are there on IPv6', async () => {
+    await using hub = await startTestHub('memory', { host: '::1', mxpUdpHost: '::1', mxpUdpPort: 0 })
+    await using agent = await connectMxp(hub, { id: 'm1', capabilities: ['nlp'], address: '[::1]:9' })
+    await using udp = await MxpUdp.open(hub, '::1')
+    const other = { id: 'u1', name: 'u-one', capabilities: ['nlp'], address: '[::1]:8' }
+    expect(await udp.ask('AgentRegister', other)).toMatchObject({ success: true })
+    expect(await udp.ask('AgentHeartbeat', { agent_id: 'u1' })).toMatchObject({ success: true })
+    expect(await udp.ask('AgentDiscover', { capability: 'nlp' })).toMatchObject({
+      agents: [{ address: '[::1]:9' }, { address: '[::1]:8' }],
+    })
+    expect((await agent.ask('AgentDiscover', { capability: 'nlp' })).body).toMatchObject({ count: 2 })
   })
 
   it('keeps its agents from the registry over UDP, which says so', async () => {

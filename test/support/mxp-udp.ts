@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
+import { isIPv6 } from 'node:net'
 import type { HubServer } from '../../src/server.ts'
 import { decode, encode, type MxpMessage, type MxpType } from '../../src/mxp/index.ts'
 
@@ -27,29 +28,32 @@ export function jsonOf({ payload }: MxpMessage): Record<string, unknown> {
 export class MxpUdp implements AsyncDisposable {
   readonly #socket: Socket
   readonly #port: number
+  readonly #host: string
   /** Every datagram that came, in order. */
   readonly datagrams: Buffer[] = []
   #onDatagram: (() => void)[] = []
 
-  private constructor(socket: Socket, port: number) {
+  private constructor(socket: Socket, port: number, host: string) {
     this.#socket = socket
     this.#port = port
+    this.#host = host
     socket.on('message', (datagram) => {
       this.datagrams.push(datagram)
       for (const told of this.#onDatagram.splice(0)) told()
     })
   }
 
-  static async open(hub: Pick<HubServer, 'mxpUdpPort'>): Promise<MxpUdp> {
+  /** @param host the loopback address that the registry is at */
+  static async open(hub: Pick<HubServer, 'mxpUdpPort'>, host = '127.0.0.1'): Promise<MxpUdp> {
     if (hub.mxpUdpPort === null) throw new Error('this hub has no MXP registry')
-    const socket = createSocket('udp4')
-    socket.bind(0, '127.0.0.1')
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
+    socket.bind(0, host)
     await once(socket, 'listening')
-    return new MxpUdp(socket, hub.mxpUdpPort)
+    return new MxpUdp(socket, hub.mxpUdpPort, host)
   }
 
   raw(bytes: Uint8Array): void {
-    this.#socket.send(bytes, this.#port, '127.0.0.1')
+    this.#socket.send(bytes, this.#port, this.#host)
   }
 
   send(one: MxpMessage): void {
