@@ -73,16 +73,34 @@ const SEMVER =
 
 /** Levels of a value that are shown: JSON.stringify fails at values that JSON.parse could still read. */
 const SHOWN_LEVELS = 8
+const SHOWN_CHARS = 80
 
 /** Whether an agent id is the own one of whoever has this subject: that, or that and `:` in front of anything. */
 export const isOwnId = (subject: string, agentId: string): boolean =>
   agentId === subject || agentId.startsWith(`${subject}:`)
 
+/** Text for an error message, cut where it is long. */
+export const cut = (text: string, chars: number = SHOWN_CHARS): string =>
+  text.length > chars ? `${text.slice(0, chars)}…` : text
+
 /** Shows a value in an error message: as JSON, cut where it is long. */
 export function show(value: unknown): string {
   if (!nestsWithin(value, SHOWN_LEVELS)) return `nested deeper than ${SHOWN_LEVELS} levels`
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text
+  return cut(beginning(value))
+}
+
+/** A value as JSON, of a long one no more than its beginning: at least what is shown of it. */
+function beginning(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, SHOWN_CHARS + 1))
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? String(value)
+  const isList = Array.isArray(value)
+  let text = ''
+  const add = (part: string): boolean => (text += (text === '' ? '' : ',') + part).length <= SHOWN_CHARS
+  if (isList) value.every((item) => add(beginning(item)))
+  else
+    for (const key in value)
+      if (!add(`${beginning(key)}:${beginning((value as Record<string, unknown>)[key])}`)) break
+  return isList ? `[${text}]` : `{${text}}`
 }
 
 function checkText(field: string, text: string): void {

@@ -13,18 +13,32 @@ const wellFormed = z.refine<string>(isWellFormed, 'must be well-formed Unicode: 
 const target = z.string().check(z.minLength(1), z.maxLength(LIMITS.targetMaxChars))
 const integer = (min: number, max: number) => z.int().check(z.minimum(min), z.maximum(max))
 const ref = z.union([z.int(), text])
-const strings = z.array(z.string())
+/** Not z.array, which would tell of each of half a million items that are wrong: of the first alone. */
+const strings = z.custom<readonly string[]>(Array.isArray, 'Invalid input: expected array').check((given) => {
+  const at = given.value.findIndex((item: unknown) => typeof item !== 'string')
+  if (at < 0) return
+  given.issues.push({
+    code: 'custom',
+    message: 'Invalid input: expected string',
+    path: [at],
+    input: given.value,
+  })
+})
+/** Arrays and objects that are longer are looked at no further: what comes behind it would tell of each of their entries. */
+const within = (max: number, message: string) =>
+  z.custom((value) => {
+    if (typeof value !== 'object' || value === null) return true
+    return (Array.isArray(value) ? value.length : Object.keys(value).length) <= max
+  }, message)
+const list = <Item extends z.ZodMiniType>(item: Item, max: number, min = 0) =>
+  z.pipe(within(max, `Too big: expected array to have <=${max} items`), z.array(item).check(z.minLength(min)))
 /** Not z.record, which drops a key `__proto__`: that has to be refused, and in a filter to match nothing. */
 const stringMap = z.custom<Record<string, string>>(isStringMap, 'must be an object of strings')
-const metrics = z
-  .record(text, z.number())
-  .check(
-    z.refine(
-      (map) => Object.keys(map).length <= LIMITS.metricsMaxKeys,
-      `at most ${LIMITS.metricsMaxKeys} metrics`,
-    ),
-  )
-const ids = z.array(text).check(z.maxLength(LIMITS.idsMax))
+const metrics = z.pipe(
+  within(LIMITS.metricsMaxKeys, `at most ${LIMITS.metricsMaxKeys} metrics`),
+  z.record(text, z.number()),
+)
+const ids = list(text, LIMITS.idsMax)
 /** A revision, term or fence: a positive integer that a double holds exactly. */
 const revision = integer(0, Number.MAX_SAFE_INTEGER)
 
@@ -120,11 +134,11 @@ export const pongSchema = z.object({
 export const whereSchema = z.object({
   capabilities: z.nullish(
     z.object({
-      all: z.nullish(z.array(target).check(z.maxLength(LIMITS.listMax))),
-      any: z.nullish(z.array(target).check(z.maxLength(LIMITS.listMax))),
+      all: z.nullish(list(target, LIMITS.listMax)),
+      any: z.nullish(list(target, LIMITS.listMax)),
     }),
   ),
-  status: z.nullish(z.array(z.enum(['online', 'degraded', 'offline'])).check(z.maxLength(3))),
+  status: z.nullish(list(z.enum(['online', 'degraded', 'offline']), 3)),
   name: z.nullish(target),
   group: z.nullish(target),
   version: z.nullish(text),
@@ -167,9 +181,7 @@ export const EVENT_PATTERNS = [
 export const subscribeSchema = z.object({
   type: z.literal('subscribe'),
   ref,
-  events: z.nullish(
-    z.array(z.enum(EVENT_PATTERNS)).check(z.minLength(1), z.maxLength(EVENT_PATTERNS.length)),
-  ),
+  events: z.nullish(list(z.enum(EVENT_PATTERNS), EVENT_PATTERNS.length, 1)),
   where: z.nullish(whereSchema),
   since: z.nullish(revision),
 })
@@ -212,7 +224,7 @@ export const streamCancelSchema = z.object({
   reason: z.nullish(text),
 })
 
-const positions = z.array(text).check(z.minLength(1), z.maxLength(LIMITS.idsMax))
+const positions = list(text, LIMITS.idsMax, 1)
 /**
  * Which dead letters: those that match every field given. The one place where an unknown field is refused: ignored, a misspelt
  * one would mean all of them.
@@ -225,11 +237,12 @@ export const deadWhereSchema = z.strictObject({
   messageType: z.nullish(text),
   reason: z.nullish(text),
 })
+const deadWhere = z.pipe(within(LIMITS.listMax, 'too many fields'), deadWhereSchema)
 
 export const deadLettersListSchema = z.object({
   type: z.literal('dead-letters.list'),
   ref,
-  where: z.nullish(deadWhereSchema),
+  where: z.nullish(deadWhere),
   payload: z.nullish(z.boolean()),
   limit: z.nullish(integer(1, LIMITS.discoverLimitMax)),
   cursor: z.nullish(text),
@@ -239,14 +252,14 @@ export const deadLettersRedriveSchema = z.object({
   type: z.literal('dead-letters.redrive'),
   ref,
   positions: z.nullish(positions),
-  where: z.nullish(deadWhereSchema),
+  where: z.nullish(deadWhere),
 })
 
 export const deadLettersPurgeSchema = z.object({
   type: z.literal('dead-letters.purge'),
   ref,
   positions: z.nullish(positions),
-  where: z.nullish(deadWhereSchema),
+  where: z.nullish(deadWhere),
 })
 
 /** Every command by its `type`. */

@@ -23,7 +23,7 @@ import { RateLimit } from './rate-limit.ts'
 import type { Session } from './session.ts'
 import type { Reader, Subscription } from './subscription.ts'
 import type { Expiring } from './token-expiry.ts'
-import { Share } from './turn.ts'
+import { Share, SHARE_MS } from './turn.ts'
 
 /**
  * greeting: a `hello` is awaited. opening: one is being worked on, nothing may be sent. open: welcomed. closing: nothing
@@ -40,6 +40,10 @@ const TURN = 'turn'
 const UNCOUNTED: ReadonlySet<string> = new Set([TURN, 'bye'])
 /** After how many frames it is looked at whether a connection has had its share. */
 const FRAMES_A_LOOK = 16
+/** Characters of a frame beyond which its time is looked at; what takes long though it is smaller is the fault of something else. */
+const LARGE_SIZE = 16_384
+/** Frames that a millisecond counts for that a large one takes beyond its share: at the usual rate no more than a quarter of the hub's time. */
+const COUNTED_A_MS = 4
 
 /** What ws reads from; it hands out no part of it. */
 const streamOf = (socket: WebSocket): Socket => (socket as unknown as { readonly _socket: Socket })._socket
@@ -174,10 +178,13 @@ export class Connection implements Beating, Expiring, Reader {
     this.#share.begin()
     try {
       for (let worked = 1; !this.held && this.#state !== 'closing'; worked++) {
+        const begunAt = performance.now()
         const frame = this.#backlog.take()
         if (!frame) break
         this.#work(frame)
-        if (worked % FRAMES_A_LOOK === 0) this.#rest()
+        const isLarge = this.#backlog.size > LARGE_SIZE
+        if (isLarge) this.#chargeTime(performance.now() - begunAt)
+        if (isLarge || worked % FRAMES_A_LOOK === 0) this.#rest()
       }
     } catch (error) {
       if (error instanceof BrokenText) this.close('bad_protocol')
@@ -186,6 +193,13 @@ export class Connection implements Beating, Expiring, Reader {
     }
     if (this.#state === 'closing') this.#backlog.clear()
     else if (this.#gone && !this.#holds.has(TURN)) this.#end('lost')
+  }
+
+  /** A large frame counts for the time it took, whatever it is: it cannot be stopped where the share ends. */
+  #chargeTime(ms: number): void {
+    if (this.#state === 'closing' || ms <= SHARE_MS) return
+    const { rateBurst } = this.hub.settings
+    this.charge(Math.min(Math.ceil((ms - SHARE_MS) * COUNTED_A_MS), rateBurst))
   }
 
   /** Goes on in the next turn, where it has had its share of this one. */
@@ -220,9 +234,9 @@ export class Connection implements Beating, Expiring, Reader {
     return this.#pace.take(this.#principal?.subject ?? null, now)
   }
 
-  /** Counts a frame after it was worked on: it turned out not to be one that is free. */
-  charge(): void {
-    const waitMs = this.#pace.charge(this.#principal?.subject ?? null, Date.now())
+  /** Counts a frame after it was worked on: it turned out not to be one that is free, or to be as much work as so many. */
+  charge(count = 1): void {
+    const waitMs = this.#pace.charge(this.#principal?.subject ?? null, Date.now(), count)
     if (waitMs > 0) this.holdFor('rate', waitMs)
   }
 

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini'
 import { type Command, type CommandType, COMMANDS, type Ref } from '../../protocol/commands.ts'
-import { show } from '../../protocol/agent.ts'
+import { cut, show } from '../../protocol/agent.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Connection } from './connection.ts'
@@ -84,6 +84,9 @@ function refOf(frame: Record<string, unknown>): Ref | undefined {
 /** Fields whose values prove who somebody is: what is told of a frame ends up in logs. */
 const SECRETS: ReadonlySet<unknown> = new Set(['token', 'session'])
 
+/** Characters that are told of a rule: that unknown fields are refused names them all. */
+const RULE_CHARS = 256
+
 /** Says what is wrong with a frame: the field, its value unless that is a secret, the rule. */
 function explain(
   type: string,
@@ -98,10 +101,16 @@ function explain(
       typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
   const shown = SECRETS.has(path[0]) ? 'wrong' : show(value)
   const where =
-    path.length > 0 ? `${path.join('.')} is ${value === undefined ? 'missing' : shown}` : 'the frame is wrong'
-  return new MeshError('bad_frame', `${type}: ${where}; ${issue?.message ?? 'see the protocol'}`, {
-    details: issue?.path,
-  })
+    path.length > 0
+      ? `${cut(path.join('.'))} is ${value === undefined ? 'missing' : shown}`
+      : 'the frame is wrong'
+  return new MeshError(
+    'bad_frame',
+    `${type}: ${where}; ${cut(issue?.message ?? 'see the protocol', RULE_CHARS)}`,
+    {
+      details: issue?.path,
+    },
+  )
 }
 
 function fail(connection: Connection, ref: Ref | undefined, error: unknown): void {

@@ -30,9 +30,9 @@ export class Pace {
     return sharedMs
   }
 
-  /** Takes a frame's worth in any case, and answers for how many milliseconds to hold the connection for it. */
-  charge(subject: string | null, now: number): number {
-    const sharedMs = subject === null ? 0 : this.#shared.reserve(subject, now)
-    return Math.max(this.#own.reserve(now), sharedMs)
+  /** Takes so many frames' worth in any case, and answers for how many milliseconds to hold the connection for them. */
+  charge(subject: string | null, now: number, count: number): number {
+    const sharedMs = subject === null ? 0 : this.#shared.reserve(subject, now, count)
+    return Math.max(this.#own.reserve(now, count), sharedMs)
   }
 }

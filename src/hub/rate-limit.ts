@@ -32,13 +32,13 @@ export class RateLimit {
   }
 
   /**
-   * Takes one in any case, and answers in how many milliseconds it may be used: many who share a bucket are so let through one after
+   * Takes one, or `count`, in any case, and answers in how many milliseconds it may be used: many who share a bucket are so let through one after
    * the other, in the order they asked, instead of all of them looking again for each that comes free.
    */
-  reserve(now: number): number {
+  reserve(now: number, count = 1): number {
     if (this.#perMs === 0) return 0
     this.#fill(now)
-    this.#tokens--
+    this.#tokens -= count
     return this.#tokens >= 0 ? 0 : Math.ceil(-this.#tokens / this.#perMs)
   }
 

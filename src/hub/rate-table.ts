@@ -35,8 +35,8 @@ export class RateTable {
   }
 
   /** As of one bucket: {@link RateLimit.reserve}. */
-  reserve(key: string, now: number): number {
-    return this.#perSecond === 0 ? 0 : this.#of(key, now).reserve(now)
+  reserve(key: string, now: number, count = 1): number {
+    return this.#perSecond === 0 ? 0 : this.#of(key, now).reserve(now, count)
   }
 
   /** As of one bucket: {@link RateLimit.claim}. */

@@ -1,5 +1,5 @@
 /** Milliseconds that one connection's client may take of a turn of the event loop, before all others have had theirs. */
-const SHARE_MS = 4
+export const SHARE_MS = 4
 
 /** Turns of the event loop, numbered where somebody asks. */
 export class Turns {

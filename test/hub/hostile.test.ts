@@ -237,6 +237,26 @@ describe.each(CORES)(
       expect(attacker.waiting).toEqual([])
     })
 
+    it.each([
+      ['capabilities', `{"type":"update","capabilities":[${'1,'.repeat(480_000)}1]}`],
+      ['positions', `{"type":"dead-letters.purge","positions":[${'1,'.repeat(480_000)}1]}`],
+      [
+        'fields',
+        `{"type":"dead-letters.list","where":{${Array.from({ length: 60_000 }, (_, i) => `"k${i}":1`).join()}}}`,
+      ],
+      ['a field', `{"type":"dead-letters.list","where":{"${'k'.repeat(1_000_000)}":1}}`],
+      ['metrics', `{"type":"update","metrics":{"${'k'.repeat(1_000_000)}":1}}`],
+      ['metadata', `{"type":"update","metadata":{"a":[${'[],'.repeat(300_000)}1]}}`],
+      ['an event', `{"type":"subscribe","events":["${'e'.repeat(1_000_000)}"]}`],
+    ])('a MiB of wrong %s is one wrong value, told in a few words', async (_what, frame) => {
+      await using attacker = await connectAgent(attacked.hub, { ephemeral: true })
+      attacker.raw(`{"ref":"wrong",${frame.slice(1)}`)
+      const { error } = await attacker.next('error', ({ ref }) => ref === 'wrong')
+      expect(error.code).toBe('bad_frame')
+      expect(error.message.length).toBeLessThan(600)
+      await leave(attacker)
+    })
+
     it('a MiB of empty frames is answered one by one, without end for nobody else', async () => {
       await using slowed = await startTestHub(core)
       await using attacker = await connectObserver(slowed)

@@ -166,6 +166,17 @@ describe('what never counts', () => {
     await flooding.next('ok', ({ ref }) => ref === 'end')
   })
 
+  it('counts for its time where one frame of it takes long', async () => {
+    await using hub = await startTestHub('memory', { ratePerSecond: 20, rateBurst: 20 })
+    await using flooding = await connectAgent(hub, { id: 'a1' })
+    const nested = `${'['.repeat(480_000)}${']'.repeat(480_000)}`
+    for (let i = 0; i < 3; i++) flooding.raw(`{"type":"ack","ids":[],"unknown":${nested}}`)
+    const begun = Date.now()
+    await flooding.request(leader(1))
+    // A third of a second's worth each, at the very least: parsing takes longer than 6 ms on any machine.
+    expect(Date.now() - begun).toBeGreaterThanOrEqual(300)
+  })
+
   it('is worked on to its end, though the client is gone meanwhile', async () => {
     await using hub = await startTestHub('memory')
     await using flooding = await connectAgent(hub, { id: 'a1' })

@@ -64,7 +64,7 @@ export class MxpDialect implements Dialect {
     if (!isBinary) return 'unsupported_data'
     try {
       const mxp = decode(data)
-      return new Parsed({ mxp, trailing: data.length - encodedBytes(mxp) })
+      return new Parsed({ mxp, trailing: data.length - encodedBytes(mxp) }, data.length)
     } catch (error) {
       if (!(error instanceof MxpError)) throw error
       // Whose message it was is not known: nothing of it can be trusted.
