@@ -1,13 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP } from 'node:net'
+import { networkOf, plain } from '../hub/network.ts'
 
 const family = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
-
-/** An IPv4 address that came by IPv6 is an IPv4 address; a zone (`%eth0`) says nothing to others. */
-function plain(address: string): string {
-  const [bare = ''] = address.split('%')
-  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1] ?? bare
-}
 
 /** One element of X-Forwarded-For as an address, or null; some proxies add the port. */
 function parse(element: string): string | null {
@@ -15,19 +10,6 @@ function parse(element: string): string | null {
   const [, bracketed, withPort] = /^(?:\[([0-9a-fA-F:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5})$/.exec(text) ?? []
   const address = plain(bracketed ?? withPort ?? text)
   return isIP(address) === 0 ? null : address
-}
-
-/** Whoever has one address of IPv6 has its whole /64. */
-function networkOf(address: string): string {
-  if (isIP(address) !== 6) return address
-  const [head = '', tail] = address.toLowerCase().split('::')
-  const before = head === '' ? [] : head.split(':')
-  // An IPv4 address at the end stands for two groups.
-  const after = tail === undefined || tail === '' ? [] : tail.split(':')
-  const given = before.length + after.length + (address.includes('.') ? 1 : 0)
-  const groups = tail === undefined ? before : [...before, ...Array<string>(8 - given).fill('0'), ...after]
-  const first = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16))
-  return `${first.join(':')}::/64`
 }
 
 /** Where requests come from, for counting by address. */
