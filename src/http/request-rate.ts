@@ -9,6 +9,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Whose request it is, the subject of its principal, set by an `onRequest` hook; null: nobody's, and it counts for its address. */
     principalKey: string | null
+    /** Whose it is, of principals or of addresses: one key for all that is counted of somebody beside the rate. */
+    sourceKey(): string
     /** Counts it in the rate of whose it is. For requests that are answered before the hook that counts all others. @throws MeshError `rate_limited` */
     takeRate(): void
   }
@@ -26,6 +28,10 @@ export function limitRequests(app: FastifyInstance, hub: Hub, addresses: Address
   const { ratePerSecond, rateBurst } = hub.settings
   const byAddress = new RateTable(ratePerSecond, rateBurst)
   app.decorateRequest('principalKey', null)
+  app.decorateRequest('sourceKey', function (this: FastifyRequest) {
+    const { principalKey } = this
+    return principalKey === null ? `address ${addresses.keyOf(this.raw)}` : `principal ${principalKey}`
+  })
   app.decorateRequest('takeRate', function (this: FastifyRequest) {
     const { principalKey } = this
     const now = Date.now()

@@ -11,7 +11,7 @@ import { createMemoryCore, VERSION } from '../../src/server.ts'
 import { Api, misfit } from '../support/api.ts'
 import { EventReader, type ServerEvent } from '../support/event-reader.ts'
 import { startHubProcess } from '../support/hub-process.ts'
-import { newStore } from '../support/hubs.ts'
+import { newStore, startTestHub } from '../support/hubs.ts'
 import { redisOfFile } from '../support/redis-of-file.ts'
 import { asker, join, nack, PLACES, send, startSpan } from '../support/talk.ts'
 
@@ -238,6 +238,24 @@ test('a list is told page by page, and only the last page has a place to continu
   expect(pages.flatMap(({ data }) => data['agents'])).toHaveLength(40)
   expect(pages.map(({ id }) => id !== '')).toEqual(pages.map(({ data }) => data['last']))
   await Promise.all(agents.map((agent) => agent.cut()))
+})
+
+test('readers of one address, or of one principal, leave room for those of others', async () => {
+  await using hub = await startTestHub('memory', { trustedProxies: ['127.0.0.1'], ratePerSecond: 0 })
+  const controller = new AbortController()
+  const open = async (address: string, signal = controller.signal): Promise<Response> =>
+    fetch(eventsUrl(hub), { headers: { 'X-Forwarded-For': address }, signal })
+  const first = new AbortController()
+  const one = await open('192.0.2.1', first.signal)
+  // All at once: a place is taken before there is anything to read.
+  const all = await Promise.all(Array.from({ length: 260 }, async () => open('192.0.2.1')))
+  expect(one.status).toBe(200)
+  expect(all.filter(({ status }) => status === 200)).toHaveLength(249)
+  expect(all.filter(({ status }) => status === 429)).toHaveLength(11)
+  expect((await open('192.0.2.2')).status).toBe(200)
+  first.abort()
+  await expect.poll(async () => (await open('192.0.2.1')).status).toBe(200)
+  controller.abort()
 })
 
 test('a reader that does not read costs the hub a bounded amount of memory, and is closed', async () => {
