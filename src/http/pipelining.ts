@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
@@ -16,6 +16,7 @@ interface Line {
  */
 export function limitPipelining(app: FastifyInstance): void {
   const lines = new WeakMap<Socket, Line>()
+  dropOfDestroyed(app)
   app.addHook('onRequest', ({ raw: { socket } }, reply, done) => {
     if (socket.destroyed) {
       reply.hijack()
@@ -39,5 +40,18 @@ export function limitPipelining(app: FastifyInstance): void {
       line.waiting--
       done()
     })
+  })
+}
+
+/**
+ * Node reads all requests of what came at once to their ends, though the first of them had the connection cut off: thousands. Nothing is looked up for
+ * those. (Fastify's own listener is put behind this one; a `serverFactory` would keep it from listening on both addresses of `localhost`. On the second
+ * one the hook above has them.)
+ */
+function dropOfDestroyed(app: FastifyInstance): void {
+  app.server.removeAllListeners('request')
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (request.socket.destroyed) request.destroy()
+    else app.routing(request, response)
   })
 }

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { HubServer } from '../../src/server.ts'
+import { startApp } from '../support/app.ts'
 import { sendRaw } from '../support/raw-http.ts'
 import { MeshClient } from '../support/spec-ai.ts'
 import { startWatched, type WatchedHub } from '../support/watched.ts'
@@ -163,6 +164,23 @@ describe('pipelined requests', () => {
     const { closed, statuses } = await sendRaw(hub, get('/health').repeat(1_000), 2_000)
     expect(closed).toBe(true)
     expect(statuses.length).toBeLessThan(1_000)
+  })
+
+  it('behind the one that ended their connection are not looked at', async () => {
+    let came = 0
+    let lookedAt = 0
+    await using one = await startApp({
+      extend: (app) =>
+        app.server.on('request', (request: object) => {
+          came++
+          // Fastify keeps what was asked for when it begins to look for a route.
+          if ('originalUrl' in request) lookedAt++
+        }),
+    })
+    const { closed } = await sendRaw(one, get('/health').repeat(1_500), 2_000)
+    expect(closed).toBe(true)
+    expect(came).toBeGreaterThan(1_000)
+    expect(lookedAt).toBeLessThanOrEqual(130)
   })
 
   it('behind one that is no HTTP are not looked at', async () => {
