@@ -59,7 +59,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'testing',
     files: /^src\/testing\//,
-    imports: /^(protocol\/|client\/|src\/(server|config)\.ts$)/,
+    imports: /^(protocol\/|client\/|src\/(server|config|parse-settings)\.ts$)/,
     packages: ['node:*', 'ws'],
   },
   { name: 'cli', files: /^src\/cli\//, imports: /^(protocol\/|client\/|src\/[^/]+\.ts$)/, packages: null },

@@ -1,13 +1,13 @@
 import { Command, Option } from 'commander'
 import {
   flagOf,
-  parseSettings,
   SETTING_NAMES,
   type SettingName,
   settingsFromEnvironment,
   settingsSchema,
   variableOf,
 } from '../config.ts'
+import { parseSettings } from '../parse-settings.ts'
 import { type HubServer, startHub } from '../server.ts'
 import { explain } from './explain.ts'
 import { stopper } from './stop.ts'

@@ -6,7 +6,7 @@ import {
   type ObserverOptions,
   type Schemas,
 } from '../../client/node.ts'
-import { parseSettings } from '../config.ts'
+import { parseSettings } from '../parse-settings.ts'
 import {
   type Core,
   createMemoryCore,

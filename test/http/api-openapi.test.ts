@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { MeshError } from '../../protocol/errors.ts'
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/parse-settings.ts'
 import { createApp } from '../../src/http/app.ts'
 import { errorAnswer } from '../../src/http/routes/api/errors.ts'
 import { Hub } from '../../src/hub/hub.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../protocol/errors.ts'
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/parse-settings.ts'
 import type { Signal } from '../../src/core/bus.ts'
 import type { Core } from '../../src/core/core.ts'
 import type { Reading } from '../../src/core/inboxes.ts'

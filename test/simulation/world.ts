@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws'
-import { parseSettings } from '../../src/config.ts'
+import { parseSettings } from '../../src/parse-settings.ts'
 import type { Core } from '../../src/core/core.ts'
 import { createMemoryCore } from '../../src/core/memory/core.ts'
 import { Hub } from '../../src/hub/hub.ts'

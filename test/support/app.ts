@@ -1,5 +1,6 @@
 import { ANYBODY } from '../../src/auth/principal.ts'
-import { parseSettings, type Settings } from '../../src/config.ts'
+import type { Settings } from '../../src/config.ts'
+import { parseSettings } from '../../src/parse-settings.ts'
 import { type AppOptions, createApp } from '../../src/http/app.ts'
 import { Hub } from '../../src/hub/hub.ts'
 import { createLog } from '../../src/observability/log.ts'

@@ -1,4 +1,5 @@
-import { type Settings, parseSettings } from '../../src/config.ts'
+import type { Settings } from '../../src/config.ts'
+import { parseSettings } from '../../src/parse-settings.ts'
 import { connectRedisCore } from '../../src/core/redis/core.ts'
 import { createApp } from '../../src/http/app.ts'
 import { Hub } from '../../src/hub/hub.ts'
