@@ -1,8 +1,6 @@
 import { nanoid } from 'nanoid'
-import type { Socket } from 'node:net'
 import type { RawData, WebSocket } from 'ws'
 import { CLOSE_CODES, type CloseReason } from '../../protocol/close-codes.ts'
-import { BrokenText } from '../../protocol/codec.ts'
 import type { Ref } from '../../protocol/commands.ts'
 import { errorBody } from '../../protocol/error-table.ts'
 import type { MeshError } from '../../protocol/errors.ts'
@@ -10,12 +8,11 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Departure } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
-import { Backlog } from './backlog.ts'
 import { type Dialect, type Frame, type Speak, speakMeshwire } from './dialect.ts'
 import { dispatch } from './dispatch.ts'
 import type { Beating } from './heartbeat.ts'
-import { Holds } from './holds.ts'
 import type { Hub } from './hub.ts'
+import { Intake, type IntakePort } from './intake.ts'
 import type { Namespace } from './namespace.ts'
 import { Outbox } from './outbox.ts'
 import { Pace } from './pace.ts'
@@ -23,7 +20,7 @@ import { RateLimit } from './rate-limit.ts'
 import type { Session } from './session.ts'
 import type { Reader, Subscription } from './subscription.ts'
 import type { Expiring } from './token-expiry.ts'
-import { Share, SHARE_MS } from './turn.ts'
+import { SHARE_MS } from './turn.ts'
 
 /**
  * greeting: a `hello` is awaited. opening: one is being worked on, nothing may be sent. open: welcomed. closing: nothing
@@ -33,20 +30,8 @@ export type ConnectionState = 'greeting' | 'opening' | 'open' | 'closing'
 
 /** After a close frame was sent, how long the peer may take to answer it. */
 const CLOSE_MS = 2_000
-
-/** Why a connection is held that has had its share of a turn. */
-const TURN = 'turn'
-/** Holds that say nothing of how a hub fares. */
-const UNCOUNTED: ReadonlySet<string> = new Set([TURN, 'bye'])
-/** After how many frames it is looked at whether a connection has had its share. */
-const FRAMES_A_LOOK = 16
-/** Characters of a frame beyond which its time is looked at; what takes long though it is smaller is the fault of something else. */
-const LARGE_SIZE = 16_384
 /** Frames that a millisecond counts for that a large one takes beyond its share: at the usual rate no more than a quarter of the hub's time. */
 const COUNTED_A_MS = 4
-
-/** What ws reads from; it hands out no part of it. */
-const streamOf = (socket: WebSocket): Socket => (socket as unknown as { readonly _socket: Socket })._socket
 
 /** What a connection's handshake said. */
 export interface Accepted {
@@ -57,7 +42,7 @@ export interface Accepted {
 }
 
 /** One socket's life. */
-export class Connection implements Beating, Expiring, Reader {
+export class Connection implements Beating, Expiring, IntakePort, Reader {
   readonly id = nanoid(10)
   readonly hub: Hub
   readonly dialect: Dialect
@@ -75,10 +60,7 @@ export class Connection implements Beating, Expiring, Reader {
   #principal: Principal | null
   readonly #socket: WebSocket
   readonly #helloTimer: NodeJS.Timeout
-  /** What was read and not yet worked on, because the connection is held. */
-  readonly #backlog = new Backlog()
-  readonly #share: Share
-  readonly #holds = new Holds((reason) => this.release(reason))
+  readonly #intake: Intake
   /** When its client was asked to be gone by, by `performance.now()`. */
   #leaveAt = Number.POSITIVE_INFINITY
   #state: ConnectionState = 'greeting'
@@ -87,8 +69,6 @@ export class Connection implements Beating, Expiring, Reader {
   #lastHeardAt = Date.now()
   #onHeard: (() => void)[] = []
   #ended: Promise<unknown> | null = null
-  /** Its socket is closed: what came before that is worked on still. */
-  #gone = false
 
   constructor(hub: Hub, socket: WebSocket, { principal = null, speak = speakMeshwire }: Accepted = {}) {
     const now = Date.now()
@@ -97,8 +77,8 @@ export class Connection implements Beating, Expiring, Reader {
     this.#principal = principal
     this.#socket = socket
     this.log = hub.log.child({ connectionId: this.id })
+    this.#intake = new Intake(this, socket, hub.turns)
     this.dialect = speak(this)
-    this.#share = new Share(hub.turns)
     const { dialect } = this
     this.outbox = new Outbox(
       socket,
@@ -112,10 +92,6 @@ export class Connection implements Beating, Expiring, Reader {
     this.#pace = new Pace(new RateLimit(ratePerSecond, rateBurst, now), hub.principalRates)
     this.updateRate = new RateLimit(LIMITS.updatesPerSecond, LIMITS.updatesPerSecond, now)
     this.#helloTimer = setTimeout(() => this.close('no_hello'), hub.helloTimeoutMs)
-    // What ws reads at once may be many messages, or parts of them that nobody is told of.
-    const stream = streamOf(socket)
-    stream.prependListener('data', () => this.#share.begin())
-    stream.on('data', () => this.#rest())
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary))
     socket.on('pong', () => this.#onHeardNow())
     socket.on('close', (code) => this.#onClose(code))
@@ -125,6 +101,9 @@ export class Connection implements Beating, Expiring, Reader {
 
   get state(): ConnectionState {
     return this.#state
+  }
+  get isClosing(): boolean {
+    return this.#state === 'closing'
   }
   get namespace(): Namespace | null {
     return this.#namespace
@@ -150,7 +129,7 @@ export class Connection implements Beating, Expiring, Reader {
     return this.outbox.lastSentAt
   }
   get held(): boolean {
-    return this.#holds.any
+    return this.#intake.held
   }
   get behind(): boolean {
     return this.outbox.behind
@@ -164,8 +143,7 @@ export class Connection implements Beating, Expiring, Reader {
       this.close(read)
       return
     }
-    this.#backlog.add(read)
-    this.#process()
+    this.#intake.add(read)
   }
 
   #onHeardNow(): void {
@@ -173,43 +151,7 @@ export class Connection implements Beating, Expiring, Reader {
     if (this.#onHeard.length > 0) this.#tellHeard()
   }
 
-  /** Works on what was read, until the connection is held, or has had its share of this turn. */
-  #process(): void {
-    this.#share.begin()
-    try {
-      for (let worked = 1; !this.held && this.#state !== 'closing'; worked++) {
-        const begunAt = performance.now()
-        const frame = this.#backlog.take()
-        if (!frame) break
-        this.#work(frame)
-        const isLarge = this.#backlog.size > LARGE_SIZE
-        if (isLarge) this.#chargeTime(performance.now() - begunAt)
-        if (isLarge || worked % FRAMES_A_LOOK === 0) this.#rest()
-      }
-    } catch (error) {
-      if (error instanceof BrokenText) this.close('bad_protocol')
-      // Commands tell their own failures; what comes here is a fault of the hub, which must end no other connection.
-      else this.onFailure(error)
-    }
-    if (this.#state === 'closing') this.#backlog.clear()
-    else if (this.#gone && !this.#holds.has(TURN)) this.#end('lost')
-  }
-
-  /** A large frame counts for the time it took, whatever it is: it cannot be stopped where the share ends. */
-  #chargeTime(ms: number): void {
-    if (this.#state === 'closing' || ms <= SHARE_MS) return
-    const { rateBurst } = this.hub.settings
-    this.charge(Math.min(Math.ceil((ms - SHARE_MS) * COUNTED_A_MS), rateBurst))
-  }
-
-  /** Goes on in the next turn, where it has had its share of this one. */
-  #rest(): void {
-    if (this.held || this.#state === 'closing' || !this.#share.isUsedUp) return
-    this.hold(TURN)
-    setImmediate(() => this.release(TURN))
-  }
-
-  #work(frame: Frame): void {
+  work(frame: Frame): void {
     const { dialect } = this
     if (!dialect.commands) dispatch(this, frame)
     else for (const command of dialect.commands(frame)) dispatch(this, command)
@@ -217,16 +159,19 @@ export class Connection implements Beating, Expiring, Reader {
 
   /** Reads no further until every reason is released; the client's silence meanwhile is not held against it. */
   hold(reason: string): void {
-    if (!this.#holds.has(reason) && !UNCOUNTED.has(reason)) this.hub.metrics.held(reason)
-    this.#holds.add(reason)
-    if (this.#state !== 'closing') this.#socket.pause()
+    this.#intake.hold(reason)
   }
 
   release(reason: string): void {
-    if (!this.#holds.delete(reason) || this.held || this.#state === 'closing') return
+    this.#intake.release(reason)
+  }
+
+  onHeld(reason: string): void {
+    this.hub.metrics.held(reason)
+  }
+
+  onReleased(): void {
     this.#lastHeardAt = Date.now()
-    this.#process()
-    if (!this.held) this.#socket.resume()
   }
 
   /** Takes a frame's worth of its rates, or answers for how many milliseconds to hold it (0: taken). */
@@ -240,10 +185,15 @@ export class Connection implements Beating, Expiring, Reader {
     if (waitMs > 0) this.holdFor('rate', waitMs)
   }
 
+  onLarge(ms: number): void {
+    if (this.isClosing || ms <= SHARE_MS) return
+    const { rateBurst } = this.hub.settings
+    this.charge(Math.min(Math.ceil((ms - SHARE_MS) * COUNTED_A_MS), rateBurst))
+  }
+
   /** Holds the connection for a time: it is over its rate. */
   holdFor(reason: string, ms: number): void {
-    this.hold(reason)
-    this.#holds.endIn(reason, ms)
+    this.#intake.holdFor(reason, ms)
   }
 
   /** Holds the connection until its client has read most of what waits for it. */
@@ -254,7 +204,7 @@ export class Connection implements Beating, Expiring, Reader {
 
   /** Works on the frame that was just taken again, before all others, when the connection is released. */
   putBack(frame: Frame): void {
-    this.#backlog.putBack(frame)
+    this.#intake.putBack(frame)
   }
 
   push(text: string): void {
@@ -320,7 +270,7 @@ export class Connection implements Beating, Expiring, Reader {
 
   /** Pings, and answers whether anything is heard within `ms`. While it is held its silence is the hub's. */
   async isAlive(ms: number): Promise<boolean> {
-    if (this.#gone) return false
+    if (this.#intake.finished) return false
     if (this.held) return true
     // Before its welcome a client says nothing, and its hello has just been heard.
     if (this.#state !== 'open') return this.#state !== 'closing'
@@ -407,11 +357,13 @@ export class Connection implements Beating, Expiring, Reader {
     if (this.#state === 'closing') return
     this.log.info({ code }, 'connection closed')
     this.hub.metrics.closed('client', code)
-    // A hold must not keep back what the client sent before it left.
-    this.#holds.clear()
-    this.#gone = true
+    // What follows a `bye` is nothing that is worked on.
     if (this.#ended) this.#end('lost')
-    else this.#process()
+    this.#intake.finish()
+  }
+
+  onUsedUp(): void {
+    this.#end('lost')
   }
 
   #end(departure: Departure | null): void {
