@@ -2,8 +2,9 @@ import type { Nack } from '../../protocol/commands.ts'
 import { addMark, attemptOf, type Mark, parseMarks, withAttempt } from '../core/attempts.ts'
 import type { Cursor } from '../core/broadcasts.ts'
 import type { Core } from '../core/core.ts'
-import type { Entry, Lane, Reading, RejectResult } from '../core/inboxes.ts'
+import type { Entry, Lane, Reading } from '../core/inboxes.ts'
 import type { PushMarks } from '../core/registry.ts'
+import type { PushPath } from '../observability/metrics.ts'
 import { Expirer } from './expirer.ts'
 import { Feed } from './feed.ts'
 import { type Flight, kindOf } from './flight.ts'
@@ -18,10 +19,10 @@ import {
   placeOf,
   REPLIES,
   type Source,
+  sourceNameOf,
   sourceOf,
-  SOURCES,
 } from './place.ts'
-import { Rejected } from './rejected.ts'
+import { Redelivery } from './redelivery.ts'
 import { Settled } from './settled.ts'
 import type { Settler } from './settler.ts'
 import type { WiredBroadcast } from './wired-broadcast.ts'
@@ -59,7 +60,7 @@ export interface DeliveryOptions {
 export class Delivery {
   readonly #options: DeliveryOptions
   readonly #held = new Map<string, Place>()
-  readonly #rejected: Rejected
+  readonly #redelivery: Redelivery
   readonly #expirer: Expirer
   readonly settled: Settled
   readonly #lanes: Record<Lane, Feed<Arrived>>
@@ -78,8 +79,18 @@ export class Delivery {
   constructor(options: DeliveryOptions, cursor: Cursor) {
     this.#options = options
     const { marks } = options
-    this.#rejected = new Rejected((id, place) => {
-      this.#pushAgain(id, place).catch(options.onError)
+    this.#redelivery = new Redelivery(options, {
+      push: (id, place, entry) => this.#push(id, place, entry, 'read'),
+      settle: (place) => this.settled.add(place),
+      moved: (number) => {
+        this.#moved.add(number)
+        this.#lanes.inbox.offer(number, null)
+      },
+      free: (place) => this.#free(place),
+      expire: (place) => {
+        this.#free(place)
+        this.#expirer.expire(place)
+      },
     })
     this.#expirer = new Expirer({ ...options, onExpired: (place) => this.settled.add(place) })
     this.#marks = {
@@ -210,24 +221,33 @@ export class Delivery {
     }
     this.#count[lane]++
     if (entry.dueAt !== null && entry.dueAt > now) {
-      this.#rejected.add(id, place, entry.dueAt - now)
+      this.#redelivery.wait(id, place, entry.dueAt - now)
       return
     }
+    this.#push(id, place, entry, read ? 'read' : 'signal')
+  }
+
+  #push(
+    id: string,
+    place: Place,
+    { text, rejections }: Pick<Entry, 'text' | 'rejections'>,
+    path: PushPath,
+  ): void {
     this.#held.set(id, place)
-    const attempt = attemptOf(this.#marks[lane], entry.number, entry.rejections)
-    this.#options.outbox.pushMessage(withAttempt(entry.text, attempt))
-    this.#options.flight.pushed(kindOf(place), read ? 'read' : 'signal', id, entry.text, attempt)
+    const attempt = attemptOf(this.#marks[sourceNameOf(place)], numberOf(place), rejections)
+    this.#options.outbox.pushMessage(withAttempt(text, attempt))
+    this.#options.flight.pushed(kindOf(place), path, id, text, attempt)
   }
 
   #placeOfId(id: string): Place | undefined {
-    return this.#held.get(id) ?? this.#rejected.placeOf(id)
+    return this.#held.get(id) ?? this.#redelivery.placeOf(id)
   }
 
   /** A broadcast of this session's window was moved to the inbox by a rejection of the session before, or by one whose answer was lost. */
   #move(id: string, from: Place, to: Place): void {
     this.settled.add(from)
     if (this.#held.has(id)) this.#held.set(id, to)
-    else this.#rejected.add(id, to, 0)
+    else this.#redelivery.wait(id, to, 0)
   }
 
   #takeBroadcast(entry: WiredBroadcast, read: boolean): void {
@@ -325,96 +345,23 @@ export class Delivery {
     return this.#held.has(id)
   }
 
-  async nack({ id, requeue, delayMs, reason }: Nack): Promise<void> {
-    const place = this.#held.get(id)
+  /** What the client holds no more is ignored. @throws MeshError `store_unavailable` */
+  async nack(nack: Nack): Promise<void> {
+    const place = this.#held.get(nack.id)
     if (place === undefined) return
-    this.#begun.delete(id)
+    this.#begun.delete(nack.id)
     // From now on the client does not hold it: an `ack` that follows is ignored.
-    this.#held.delete(id)
-    const { namespace, agentId, fence, core, flight } = this.#options
-    flight.rejected(kindOf(place), id)
-    const source = SOURCES[sourceOf(place)] ?? 'inbox'
-    const rejection = {
-      agentId,
-      fence,
-      number: numberOf(place),
-      requeue: requeue ?? true,
-      delayMs: delayMs ?? 0,
-      reason: reason || null,
-    }
-    let result: RejectResult
-    try {
-      result =
-        source === 'log'
-          ? await core.broadcasts.reject(namespace, rejection)
-          : await core.inboxes.reject(namespace, source, rejection)
-    } catch (error) {
-      // Not counted, so that the next try is no worse than the first.
-      if (!this.#stopped) this.#rejected.add(id, place, Math.max(rejection.delayMs, 1_000))
-      throw error
-    }
-    if (this.#stopped) return
-    // Cut off the log meanwhile: it stays open, so that the next reading of the cursor tells of it.
-    if (source === 'log' && result.outcome !== 'gone') this.settled.add(place)
-    if (result.outcome !== 'requeued') {
-      this.#free(place)
-      return
-    }
-    if (source === 'log') {
-      this.#moved.add(result.number)
-      this.#lanes.inbox.offer(result.number, null)
-      this.#rejected.add(id, placeOf(INBOX, result.number), rejection.delayMs)
-    } else {
-      this.#rejected.add(id, place, rejection.delayMs)
-    }
-  }
-
-  async #pushAgain(id: string, place: Place): Promise<void> {
-    const { namespace, agentId, core, outbox, flight } = this.#options
-    const source = SOURCES[sourceOf(place)] ?? 'inbox'
-    const number = numberOf(place)
-    let entry: Pick<Entry, 'text' | 'rejections' | 'expiresAt' | 'dueAt'> | undefined
-    try {
-      if (source === 'log') {
-        const found = (await core.broadcasts.read(namespace, number - 1, 1)).entries[0]
-        if (found?.number === number) entry = { ...found, rejections: 0, dueAt: null }
-      } else {
-        const found = (await core.inboxes.read(namespace, agentId, source, number - 1, 1)).entries[0]
-        if (found?.number === number) entry = found
-      }
-    } catch {
-      // The store is down: the message waits with it. Failures of the store are told where commands fail.
-      if (!this.#stopped) this.#rejected.add(id, place, 1_000)
-      return
-    }
-    if (this.#stopped) return
-    const now = Date.now()
-    if (entry && entry.dueAt !== null && entry.dueAt > now + 5) {
-      this.#rejected.add(id, place, entry.dueAt - now)
-      return
-    }
-    this.#rejected.delete(id)
-    if (!entry) {
-      this.#free(place)
-    } else if (entry.expiresAt !== null && entry.expiresAt <= now) {
-      this.#free(place)
-      this.#expirer.expire(place)
-    } else {
-      this.#held.set(id, place)
-      const attempt = attemptOf(this.#marks[source], number, entry.rejections)
-      outbox.pushMessage(withAttempt(entry.text, attempt))
-      flight.pushed(kindOf(place), 'read', id, entry.text, attempt)
-    }
+    this.#held.delete(nack.id)
+    await this.#redelivery.reject(nack, place)
   }
 
   /** The marks after this session, for the next one. */
   marks(): PushMarks {
+    const places = [...this.#held.values(), ...this.#redelivery.places()]
     const mark = (source: Source, feed: Feed<Arrived> | Feed<WiredBroadcast>): string => {
       let first = feed.pushed + 1
-      const code = SOURCES.indexOf(source)
-      const places = [...this.#held.values(), ...this.#rejected.places()]
       for (const place of places)
-        if (sourceOf(place) === code && numberOf(place) < first) first = numberOf(place)
+        if (sourceNameOf(place) === source && numberOf(place) < first) first = numberOf(place)
       return addMark(this.#marks[source], feed.pushed, first)
     }
     return {
@@ -431,7 +378,7 @@ export class Delivery {
     this.#lanes.inbox.stop()
     this.#lanes.replies.stop()
     this.#log.stop()
-    this.#rejected.stop()
+    this.#redelivery.stop()
     this.#expirer.stop()
   }
 }

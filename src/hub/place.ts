@@ -3,7 +3,7 @@ import type { Lane } from '../core/inboxes.ts'
 /** The broadcast log, as a third source beside the lanes. */
 export type Source = Lane | 'log'
 
-export const SOURCES: readonly Source[] = ['inbox', 'replies', 'log']
+const SOURCES: readonly Source[] = ['inbox', 'replies', 'log']
 export const INBOX = 0
 export const REPLIES = 1
 export const LOG = 2
@@ -16,3 +16,4 @@ export type Place = number
 export const placeOf = (source: number, number: number): Place => number * 4 + source
 export const sourceOf = (place: Place): number => place % 4
 export const numberOf = (place: Place): number => Math.floor(place / 4)
+export const sourceNameOf = (place: Place): Source => SOURCES[sourceOf(place)] ?? 'inbox'
