@@ -1,6 +1,6 @@
 import type { CloseReason } from '../../protocol/close-codes.ts'
 import { MeshError } from '../../protocol/errors.ts'
-import type { Signal, Subscription as BusSubscription } from '../core/bus.ts'
+import type { Subscription as BusSubscription } from '../core/bus.ts'
 import type { Core } from '../core/core.ts'
 import type { AgentRecord, RegistryEvent } from '../core/registry.ts'
 import type { Log } from '../observability/log.ts'
@@ -19,10 +19,10 @@ import { ReplicaSync } from './replica-sync.ts'
 import type { Session } from './session.ts'
 import type { HubSettings } from './settings.ts'
 import { Settler } from './settler.ts'
+import { onSignal } from './signals.ts'
 import { Streams } from './streams.ts'
 import { Sweep } from './sweep.ts'
 import { Watchers } from './watchers.ts'
-import { WiredBroadcast } from './wired-broadcast.ts'
 import { Work } from './work.ts'
 
 /** How long heartbeats are told after somebody asked for them, and how often that is asked again. */
@@ -120,7 +120,7 @@ export class Namespace {
     namespace.#subscription = await options.core.bus.subscribe(
       options.name,
       options.hub,
-      (signal) => namespace.#onSignal(signal),
+      (signal) => onSignal(namespace, signal),
       () => namespace.#onGap(),
     )
     try {
@@ -138,6 +138,10 @@ export class Namespace {
 
   get sessionCount(): number {
     return this.#sessions.size
+  }
+
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values()
   }
 
   session(agentId: string): Session | undefined {
@@ -275,57 +279,6 @@ export class Namespace {
     this.work.lookAgain()
   }
 
-  #onSignal(signal: Signal): void {
-    switch (signal.kind) {
-      case 'entry':
-        this.#sessions
-          .get(signal.agentId)
-          ?.delivery.offer(signal.lane, signal.number, signal.text, signal.expiresAt)
-        break
-      case 'broadcast': {
-        const wired = signal.entry && new WiredBroadcast(signal.entry)
-        for (const session of this.#sessions.values()) session.delivery.offerBroadcast(signal.number, wired)
-        break
-      }
-      case 'event':
-        this.#sync.take(signal.event)
-        break
-      case 'displaced': {
-        const session = this.#sessions.get(signal.agentId)
-        if (session?.sender.fence === signal.fence) session.connection.displace()
-        break
-      }
-      case 'queued':
-        this.work.onQueued(signal.capabilities)
-        break
-      case 'revoked':
-        this.#sessions.get(signal.agentId)?.worker.revoke(signal.id, signal.claim, signal.reason)
-        break
-      case 'dead':
-        this.metrics.deadLettered(signal.reason)
-        this.watchers.onDead(signal)
-        break
-      case 'transient':
-        this.pushTransient(signal.agentIds, signal.text)
-        break
-      case 'probe':
-        this.probes.onProbe(signal)
-        break
-      case 'probed':
-        this.probes.onProbed(signal.probe)
-        break
-      case 'streams':
-        this.streams.onSignal(signal)
-        break
-      case 'heartbeats_wanted':
-        this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
-        break
-      case 'heartbeat':
-        if (signal.from !== this.hub) this.#beat(signal.agentId, signal.metrics, signal.at)
-        break
-    }
-  }
-
   /** Signals may have been lost: the store has it all. */
   #onGap(): void {
     void this.catchUp()
@@ -372,9 +325,19 @@ export class Namespace {
     this.core.bus.publish(this.name, null, { kind: 'heartbeat', agentId, metrics, at, from: this.hub })
   }
 
+  /** Another hub was told of a sign of life at `at`. */
+  onBeatElsewhere(agentId: string, metrics: Readonly<Record<string, number>>, at: number): void {
+    this.#beat(agentId, metrics, at)
+  }
+
   #beat(agentId: string, metrics: Readonly<Record<string, number>> | null, at: number): void {
     this.replica.get(agentId)?.beat(metrics, at)
     this.watchers.onHeartbeat(agentId, at)
+  }
+
+  /** Somebody on another hub watches heartbeats: those here are told, for a while. */
+  onHeartbeatsWanted(): void {
+    this.#heartbeatsWantedUntil = Date.now() + WANTED_MS
   }
 
   /** Somebody here watches heartbeats: the other hubs are to tell theirs. */
