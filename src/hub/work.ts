@@ -1,15 +1,11 @@
 import type { Hold, Queues, Release, Task } from '../core/queues.ts'
+import { Endings } from './endings.ts'
 import type { Worker } from './worker.ts'
 
 /** Workers and messages of one claim. */
 const CLAIMANTS_MAX = 64
 const CLAIM_MAX = 256
 const RETRY_MS = 500
-/** Settlements of one call. */
-const SETTLE_MAX = 2_000
-/** Where the store is asked for what is due, how many at once. */
-const TICK_MAX = 500
-const TIMER_MAX_MS = 2 ** 31 - 1
 /** Sweeps in which every queue is looked at, and how many queues one looks at at least. */
 const SWEEPS = 6
 const SWEEP_MIN = 100
@@ -41,7 +37,8 @@ export class Work {
   readonly #served = new Map<string, Served>()
   /** Queues to be claimed from at the end of this turn. */
   readonly #due = new Set<string>()
-  #settling: { readonly worker: Worker; readonly hold: Hold }[] = []
+  readonly #endings: Endings
+  /** Claims. */
   readonly #underWay = new Set<Promise<void>>()
   /** The store is being asked what they hold; one question each. */
   readonly #asking = new Set<Worker>()
@@ -51,8 +48,6 @@ export class Work {
   #again: NodeJS.Timeout | null = null
   #turns = 0
   #scheduled = false
-  #retry: NodeJS.Timeout | null = null
-  #tick: { readonly at: number; readonly timer: NodeJS.Timeout } | null = null
   #sweepFrom = 0
   #paused = false
   #closed = false
@@ -61,6 +56,11 @@ export class Work {
     this.#namespace = namespace
     this.#queues = queues
     this.#onError = onError
+    this.#endings = new Endings(namespace, queues, {
+      onError,
+      onRoom: (worker) => this.onRoom(worker),
+      onQueued: (capabilities) => this.onQueued(capabilities),
+    })
   }
 
   add(worker: Worker): void {
@@ -199,7 +199,8 @@ export class Work {
     this.#scheduled = true
     setImmediate(() => {
       this.#scheduled = false
-      this.#settleAll()
+      // Before the claims of the same turn, so that the store sees the room there is.
+      this.#endings.settle()
       const turnOf = (capability: string): number => this.#served.get(capability)?.turn ?? 0
       const due = [...this.#due].toSorted((a, b) => turnOf(a) - turnOf(b))
       this.#due.clear()
@@ -306,87 +307,20 @@ export class Work {
 
   /** A worker has done with a message. */
   settle(worker: Worker, hold: Hold): void {
-    this.#settling.push({ worker, hold })
+    this.#endings.add(worker, hold)
     this.#schedule()
     this.onRoom(worker)
-  }
-
-  /** Before the claims of the same turn, so that the store sees the room there is. */
-  #settleAll(): void {
-    const settling = this.#settling
-    this.#settling = []
-    for (let at = 0; at < settling.length; at += SETTLE_MAX) {
-      const part = settling.slice(at, at + SETTLE_MAX)
-      const holds = part.map(({ hold }) => hold)
-      const run = this.#queues
-        .settle(this.#namespace, holds)
-        .then(
-          () => {
-            for (const { worker, hold } of part) {
-              worker.ended(hold)
-              // A claim that came to the store before found it still holding this.
-              this.onRoom(worker)
-            }
-          },
-          (error: unknown) => {
-            this.#onError(error)
-            // Settling twice is harmless.
-            this.#settling.push(...part)
-            this.#retryLater()
-          },
-        )
-        .finally(() => this.#underWay.delete(run))
-      this.#underWay.add(run)
-    }
-  }
-
-  #retryLater(): void {
-    if (this.#closed) return
-    this.#retry ??= setTimeout(() => {
-      this.#retry = null
-      this.#settleAll()
-    }, RETRY_MS)
   }
 
   /** A worker gives a message back: rejected, or claimed too late for it. While the store is down it is tried again. */
   giveBack(worker: Worker, { capability }: { readonly capability: string }, release: Release): void {
     this.onRoom(worker)
-    const run = this.#giveBack(worker, capability, release).finally(() => this.#underWay.delete(run))
-    this.#underWay.add(run)
-  }
-
-  async #giveBack(worker: Worker, capability: string, release: Release): Promise<void> {
-    try {
-      const result = await this.#queues.release(this.#namespace, release)
-      worker.ended(release)
-      this.onRoom(worker)
-      if (result.outcome !== 'requeued') return
-      if (result.dueAt === null) this.onQueued([capability])
-      else this.#tickIn(result.dueAt - Date.now())
-    } catch (error) {
-      this.#onError(error)
-      // A stopped worker's claims are handed on by the store itself when its grace period is over.
-      if (worker.stopped || this.#closed) return
-      setTimeout(() => this.giveBack(worker, { capability }, release), RETRY_MS).unref()
-    }
-  }
-
-  /** A delay ends then: the reaper would see it too, a moment later. */
-  #tickIn(ms: number): void {
-    const wait = Math.max(1, Math.min(ms + 1, TIMER_MAX_MS))
-    const at = Date.now() + wait
-    if (this.#closed || (this.#tick && this.#tick.at <= at)) return
-    if (this.#tick) clearTimeout(this.#tick.timer)
-    const timer = setTimeout(() => {
-      this.#tick = null
-      this.tick().catch(this.#onError)
-    }, wait)
-    this.#tick = { at, timer }
+    this.#endings.giveBack(worker, capability, release)
   }
 
   /** What time does to the queues of this namespace. @throws MeshError `store_unavailable` */
-  async tick(): Promise<void> {
-    while (!this.#closed && (await this.#queues.tick(this.#namespace, TICK_MAX)) >= TICK_MAX);
+  tick(): Promise<void> {
+    return this.#endings.tick()
   }
 
   /** From now on nothing is claimed, and what is being claimed is given back: the hub is shutting down. */
@@ -396,15 +330,12 @@ export class Work {
 
   /** Resolves when what was said up to now is told to the store, or could not be. Never rejects. */
   async flush(): Promise<void> {
-    this.#settleAll()
-    await Promise.all(this.#underWay)
+    await Promise.all([this.#endings.flush(), ...this.#underWay])
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#tick) clearTimeout(this.#tick.timer)
     if (this.#again) clearTimeout(this.#again)
-    await this.flush()
-    if (this.#retry) clearTimeout(this.#retry)
+    await Promise.all([this.#endings.close(), ...this.#underWay])
   }
 }
