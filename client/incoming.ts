@@ -1,47 +1,22 @@
 import { MeshError } from '../protocol/errors.ts'
 import type { Message, Revoked } from '../protocol/pushes.ts'
-import type { SendResult, Welcome } from '../protocol/replies.ts'
+import type { Welcome } from '../protocol/replies.ts'
 import type { Acks } from './acks.ts'
 import { handled, handlerTimeoutError, revokedError, toError } from './errors.ts'
 import { createHandlerRun } from './handler-run.ts'
 import type { HandlerRun } from './handler-run.ts'
 import { addHandler, findHandler } from './handlers.ts'
 import type { Handlers, Registered } from './handlers.ts'
+import type { IncomingLimits, IncomingPort } from './incoming-port.ts'
 import { createLines } from './lines.ts'
 import type { Lines } from './lines.ts'
 import { isAsked, lineOf } from './message.ts'
-import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage, ReplyOptions } from './message.ts'
+import type { Handler, HandlerContext, HandlerOptions, ReceivedMessage } from './message.ts'
 import { Nack } from './nack.ts'
 import { createProgress } from './progress.ts'
-import type { Scope } from './scope.ts'
 import { createSettlements } from './settlements.ts'
 import type { Settlements } from './settlements.ts'
-import type { Incident } from './status.ts'
 import { isAsyncIterable } from './streamed-answer.ts'
-import type { Line } from './writer.ts'
-
-export interface IncomingPort {
-  readonly scope: Scope
-  /** Writes to the open connection; without one, nowhere. */
-  write(line: Line): void
-  reply(message: Message, payload: unknown, options: ReplyOptions): Promise<SendResult>
-  /** A request that `run` waits for. */
-  request(run: HandlerRun, ...args: Parameters<HandlerContext['request']>): Promise<Message>
-  /** Sends what a handler yields; resolves when the message is processed, rejects where it is to be given back. */
-  stream(message: Message, values: AsyncIterable<unknown>, run: HandlerRun): Promise<void>
-  /** Gives a response to the request that waits for it. Answers false where none does. */
-  take(message: Message): boolean
-  /** Requests that wait for their reply now. */
-  waiting(): number
-  emit(incident: Incident): void
-}
-
-export interface IncomingLimits {
-  readonly concurrency: number
-  readonly window: number
-  readonly redeliveryDelayMs: number
-  readonly unhandledTimeoutMs: number
-}
 
 /** Messages that wait for a place, and how many places are taken. */
 interface Hall {
