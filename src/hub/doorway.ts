@@ -10,13 +10,9 @@ import { messageText } from './message-text.ts'
 import { leaderOf } from './door-leader.ts'
 import type { Namespace } from './namespace.ts'
 import { namespaceFull } from './namespace-full.ts'
+import { promptly, refreshed } from './promptly.ts'
 import type { Replica } from './replica.ts'
 import { route } from './router.ts'
-
-/** No request waits longer for the store. */
-const ANSWER_MS = 4_000
-/** How long a list waits to be up to date, where the store does not answer. */
-const CATCH_UP_MS = 1_000
 
 /** A message as a door hands it in. */
 export interface DoorMessage {
@@ -53,24 +49,6 @@ export interface Beaten {
 const notOwner = (agentId: string, owner: string | null): MeshError =>
   new MeshError('forbidden', `agent ${show(agentId)} was registered by another principal than ${show(owner)}`)
 
-/** Rejects with `store_unavailable` where `work` takes too long; it may still be done. */
-export async function promptly<T>(work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    const error = new MeshError(
-      'store_unavailable',
-      `the store has not answered within ${ANSWER_MS} ms; try again`,
-      { retryAfterMs: 1_000 },
-    )
-    timer = setTimeout(() => reject(error), ANSWER_MS)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
 /**
  * Where agents without a connection come in: one door of this hub into one namespace. Everything it does it does for agents of this door
  * only, and where an `owner` is given (the subject of a token; null while authentication is off), for those that were registered by that one, which the
@@ -96,14 +74,7 @@ export class Doorway {
 
   /** The registry as it was when this was asked, at least; while the store is away, as this hub knows it. */
   async registry(): Promise<Replica> {
-    const namespace = await promptly(this.#open())
-    let timer: NodeJS.Timeout | undefined
-    const enough = new Promise((resolve) => {
-      timer = setTimeout(resolve, CATCH_UP_MS)
-    })
-    await Promise.race([namespace.catchUp(), enough])
-    clearTimeout(timer)
-    return namespace.replica
+    return (await refreshed(await promptly(this.#open()))).replica
   }
 
   /**
@@ -164,7 +135,7 @@ export class Doorway {
     }
     if (result.outcome === 'not_owner') throw notOwner(agentId, owner)
     if (result.outcome === 'unknown') {
-      await namespace.catchUp()
+      await namespace.refresh()
       return { known: false, leader: leaderOf(namespace.replica) }
     }
     namespace.onEvents(result.events)
@@ -289,7 +260,7 @@ export class Doorway {
   async #checkSize(namespace: Namespace, target: string | null, text: string): Promise<void> {
     const { maxMessageBytes } = this.#hub.settings
     if (text.length * 3 <= maxMessageBytes || Buffer.byteLength(text) <= maxMessageBytes) return
-    await namespace.catchUp()
+    await namespace.refresh()
     const { replica } = namespace
     const recipients = target === null ? [...replica.all()] : [replica.get(target)]
     if (recipients.every((one) => one === undefined || one.record.state.door !== undefined)) return

@@ -217,6 +217,11 @@ export class Namespace {
     return this.#sync.catchUp()
   }
 
+  /** As `catchUp`, with all that the store has when this is asked. Never rejects. */
+  refresh(): Promise<void> {
+    return this.#sync.refresh()
+  }
+
   #apply(event: RegistryEvent): void {
     const before = this.#capabilitiesOf(event.agent?.id ?? '')
     this.replica.apply(event)

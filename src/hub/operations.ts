@@ -12,15 +12,13 @@ import type {
 } from '../../protocol/replies.ts'
 import { agentPage } from './agent-pages.ts'
 import * as deadLetters from './dead-letter-work.ts'
-import { promptly } from './doorway.ts'
 import { toFilter } from './filter.ts'
 import type { Hub } from './hub.ts'
 import type { Namespace } from './namespace.ts'
 import { operatorSend, type OperatorMessage } from './operator-send.ts'
+import { promptly, refreshed } from './promptly.ts'
 import type { Reader, Subscription } from './subscription.ts'
 
-/** How long a list waits to be up to date, where the store does not answer. */
-const CATCH_UP_MS = 1_000
 /** Namespaces whose agents are counted at once. */
 const COUNTING_MAX = 8
 const EVERY_STATUS: readonly AgentStatus[] = ['online', 'degraded', 'offline']
@@ -127,15 +125,7 @@ export class Operations {
 
   /** The namespace, its registry as it was when this was asked, at least. */
   async #fresh(name: string): Promise<Namespace> {
-    const namespace = await this.#open(name)
-    let timer: NodeJS.Timeout | undefined
-    const enough = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CATCH_UP_MS)
-    })
-    // The first may have begun before this was asked.
-    await Promise.race([namespace.catchUp().then(() => namespace.catchUp()), enough])
-    clearTimeout(timer)
-    return namespace
+    return refreshed(await this.#open(name))
   }
 
   #refuseWhileDraining(): void {

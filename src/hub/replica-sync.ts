@@ -110,6 +110,12 @@ export class ReplicaSync {
     await this.#catchingUp
   }
 
+  /** As `catchUp`, with all that the store has when this is asked: a look that is under way may have begun before. Never rejects. */
+  async refresh(): Promise<void> {
+    if (this.#catchingUp) await this.#catchingUp
+    await this.catchUp()
+  }
+
   async #readEvents(): Promise<void> {
     const { namespace, registry, replica } = this.#options
     for (;;) {
