@@ -42,6 +42,13 @@ test('where tokens are asked for, a request may what its token permits, and no m
     expect(await api.refused('POST', '/messages', send(body))).toMatchObject({ status: 403 })
 })
 
+test('a path that only begins like this API is none of it: who shows no token is not even told that it does not exist', async () => {
+  await using hub = await startTestHub('memory', await withSecret())
+  for (const path of ['/api/v10', '/api/v1x/agents', '/api/v2/agents', '/elsewhere'])
+    expect([path, (await fetch(`${hub.httpUrl}${path}`)).status]).toEqual([path, 401])
+  expect((await fetch(`${hub.httpUrl}/api/v1/elsewhere`)).headers.get('content-type')).toContain('json')
+})
+
 test('pages that are not listed are refused as this API tells errors', async () => {
   await using hub = await startTestHub('memory')
   const refused = await new Api(hub).refused('GET', '/agents', {

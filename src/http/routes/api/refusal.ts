@@ -6,7 +6,10 @@ import { errorAnswer, sendError } from './errors.ts'
 /** What everything of this API begins with. */
 export const API_PATH = '/api/v1'
 
-export const isApi = (url: string): boolean => url.startsWith(API_PATH)
+const OURS = new RegExp(`^${API_PATH}(?:[/?]|$)`)
+
+/** Whether a URL belongs to this API, served or not. */
+export const isApi = (url: string): boolean => OURS.test(url)
 
 const noFault = (): void => undefined
 
