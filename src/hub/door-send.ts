@@ -1,6 +1,7 @@
 import type { Destination, Sender, SendOutcome } from '../core/sends.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { Commit } from './group-commit.ts'
+import type { Namespace } from './namespace.ts'
 import { kindOf, OUTCOMES } from './send-outcomes.ts'
 
 /** A send of a door or an operator, on its way into the store with those of sessions, and counted as they are; resolves with what the store says. */
@@ -45,6 +46,13 @@ export class DoorSend implements Commit {
   onFailure(error: unknown): void {
     this.#metrics.sent(kindOf(this.to), 'failed')
     this.#reject(error)
+  }
+
+  /** It was stored for one agent: where that one is here, it is pushed at once. */
+  offerHere(namespace: Namespace, number: number, id: string): void {
+    const { to } = this
+    if (to.kind !== 'agent' && to.kind !== 'leader') return
+    namespace.session(to.agentId)?.delivery.offer(to.lane, number, this.text, this.expiresAt, id)
   }
 
   retarget(agentId: string): void {

@@ -226,10 +226,7 @@ export class Doorway {
   ): readonly string[] {
     switch (outcome.outcome) {
       case 'stored':
-        if (send.to.kind === 'agent') {
-          const { delivery } = namespace.session(outcome.agentId) ?? {}
-          delivery?.offer(send.to.lane, outcome.number, send.text, null, id)
-        }
+        send.offerHere(namespace, outcome.number, id)
         return [outcome.agentId]
       case 'broadcast':
         return outcome.agentIds ?? []

@@ -99,6 +99,10 @@ const NEEDS: {
 export const needsOf = (command: Exclude<Command, { type: 'hello' }>, place: Place): readonly Need[] =>
   NEEDS[command.type](command as never, place)
 
+/** Whether a principal is permitted that. */
+export const permits = (principal: Principal, { verb, subject }: Need): boolean =>
+  may(principal, verb, subject)
+
 /** @throws MeshError `forbidden`, naming what is not permitted and the permission that would */
 export function demand(principal: Principal, needs: readonly Need[]): void {
   for (const { verb, subject } of needs) {

@@ -58,10 +58,7 @@ function toResult(
 ): SendResult {
   switch (outcome.outcome) {
     case 'stored':
-      if (send.to.kind === 'agent' || send.to.kind === 'leader') {
-        const { delivery } = namespace.session(outcome.agentId) ?? {}
-        delivery?.offer(send.to.lane, outcome.number, send.text, send.expiresAt, id)
-      }
+      send.offerHere(namespace, outcome.number, id)
       return { id, recipients: 1 }
     case 'broadcast':
     case 'queued':

@@ -1,16 +1,14 @@
+import { show } from '../../protocol/agent.ts'
 import { MeshError } from '../../protocol/errors.ts'
 import { mayEnter, owns, type Principal } from '../auth/principal.ts'
 import type { Connection } from './connection.ts'
 import { changeAgent } from './commands/update.ts'
-import { demand, need, type Need, registering, watching } from './needs.ts'
+import { demand, need, type Need, permits, registering, watching } from './needs.ts'
 
-/** What an observer must be permitted, one of them at least: it is there to look. */
+/** An observer is there to look: it must be permitted to watch or to discover. @throws MeshError `forbidden` */
 export function demandLooking(principal: Principal, namespace: string): void {
-  try {
-    demand(principal, [need('watch', 'namespace', namespace)])
-  } catch {
+  if (!permits(principal, need('watch', 'namespace', namespace)))
     demand(principal, [need('discover', 'namespace', namespace)])
-  }
 }
 
 /** @throws MeshError `forbidden` where the token is for other namespaces */
@@ -18,7 +16,7 @@ export function demandNamespace(principal: Principal, namespace: string): void {
   if (mayEnter(principal, namespace)) return
   throw new MeshError(
     'forbidden',
-    `the token of "${principal.subject}" is not for the namespace "${namespace}"; it takes "${namespace}" among its namespaces (ns)`,
+    `the token of ${show(principal.subject)} is not for the namespace ${show(namespace)}; it takes ${show(namespace)} among its namespaces (ns)`,
     { details: { namespace } },
   )
 }
@@ -26,9 +24,10 @@ export function demandNamespace(principal: Principal, namespace: string): void {
 /** @throws MeshError `forbidden` where the id is another principal's */
 export function demandOwn(principal: Principal, agentId: string): void {
   if (owns(principal, agentId)) return
+  const subject = show(principal.subject)
   throw new MeshError(
     'forbidden',
-    `agent id "${agentId}" is not for "${principal.subject}"; take "${principal.subject}" itself, or one that begins with "${principal.subject}:"`,
+    `agent id ${show(agentId)} is not for ${subject}; take ${subject} itself, or one that begins with ${show(`${principal.subject}:`)}`,
     { details: { agentId } },
   )
 }
@@ -74,11 +73,8 @@ async function stepBack(connection: Connection, principal: Principal): Promise<v
   const { namespace, session } = connection
   if (!namespace || !session) return
   if (!namespace.replica.get(session.agentId)?.record.registration.leaderEligible) return
-  try {
-    demand(principal, [need('lead', 'namespace', namespace.name)])
-  } catch {
-    await changeAgent({ connection, namespace, session }, session, { leaderEligible: false })
-  }
+  if (permits(principal, need('lead', 'namespace', namespace.name))) return
+  await changeAgent({ connection, namespace, session }, session, { leaderEligible: false })
 }
 
 /**

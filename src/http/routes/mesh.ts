@@ -8,7 +8,7 @@ export function mesh(path: string): FastifyPluginCallback {
         .code(426)
         .headers({ upgrade: 'websocket', connection: 'Upgrade' })
         .type('text/plain')
-        .send('WebSockets are here: connect with a client (ws://…/mesh)\n'),
+        .send(`WebSockets are here: connect with a client (ws://…${path})\n`),
     )
     done()
   }

@@ -2,10 +2,10 @@ import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastif
 import { toForeignRegistration } from '../../../protocol/foreign-agent.ts'
 import { MeshError } from '../../../protocol/errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import { may, owns, type Principal } from '../../auth/principal.ts'
+import { owns, type Principal } from '../../auth/principal.ts'
 import { Doorway } from '../../hub/doorway.ts'
 import type { Hub } from '../../hub/hub.ts'
-import { demand, type Need, need, registering } from '../../hub/needs.ts'
+import { demand, need, permits, registering } from '../../hub/needs.ts'
 import { demandNamespace } from '../../hub/standing.ts'
 import { authenticate, principalOf } from '../authenticate.ts'
 import { traceparentOf } from '../trace-context.ts'
@@ -59,8 +59,6 @@ const isUncounted = (url: string): boolean => {
   const name = findRoute(url)?.name
   return name === 'acknowledge' || name === 'heartbeat'
 }
-
-const permits = (principal: Principal, { verb, subject }: Need): boolean => may(principal, verb, subject)
 
 const INVALID: ReadonlySet<string> = new Set(['invalid_agent', 'invalid_name', 'invalid_capability'])
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { wholeNamespace } from './authorize.ts'
 import { operation } from './operation.ts'
 import {
   agentInfo,
@@ -24,7 +25,7 @@ export const agents = [
     query: z.object({ namespace, ...filters, limit, cursor }),
     answer: agentsPage,
     async handle({ query, operations, authorize }) {
-      await authorize('discover', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('discover', wholeNamespace(query.namespace))
       const { limit: max, cursor: after } = query
       return operations.agents(query.namespace, { where: toWhere(query), limit: max, cursor: after })
     },
@@ -40,7 +41,7 @@ export const agents = [
     answer: agentInfo,
     errors: ['unknown_target'],
     async handle({ params, query, operations, authorize }) {
-      await authorize('discover', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('discover', wholeNamespace(query.namespace))
       return operations.agent(query.namespace, params.agentId)
     },
   }),
@@ -58,7 +59,7 @@ export const agents = [
     answer: null,
     errors: ['unknown_target', 'draining'],
     async handle({ params, query, operations, authorize }) {
-      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('admin', wholeNamespace(query.namespace))
       await operations.unregister(query.namespace, params.agentId)
       return undefined
     },

@@ -11,6 +11,13 @@ export interface ApiSubject {
   readonly namespace: string
 }
 
+/** One namespace as a whole; `*`: all of them. */
+export const wholeNamespace = (name: string): ApiSubject => ({
+  kind: 'namespace',
+  value: name,
+  namespace: name,
+})
+
 /** What a request was let pass by, for answers that go on. */
 export interface Pass {
   /** Until when it counts, milliseconds since 1970; null: for ever. */

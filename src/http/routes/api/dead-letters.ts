@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { deadLettersPurgeSchema, deadLettersRedriveSchema } from '../../../../protocol/commands.ts'
+import { wholeNamespace } from './authorize.ts'
 import { operation } from './operation.ts'
 import {
   cursor,
@@ -35,7 +36,7 @@ export const deadLetters = [
     }),
     answer: deadLettersPage,
     async handle({ query, operations, authorize }) {
-      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('admin', wholeNamespace(query.namespace))
       const { namespace: name, payload, limit: max, cursor: after, ...where } = query
       return operations.deadLetters(name, { where, payload: payload === 'true', limit: max, cursor: after })
     },
@@ -52,7 +53,7 @@ export const deadLetters = [
     answer: redriveResult,
     errors: ['draining'],
     async handle({ query, body, operations, authorize }) {
-      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('admin', wholeNamespace(query.namespace))
       return operations.redrive(query.namespace, body)
     },
   }),
@@ -68,7 +69,7 @@ export const deadLetters = [
     answer: purgeResult,
     errors: ['draining'],
     async handle({ query, body, operations, authorize }) {
-      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('admin', wholeNamespace(query.namespace))
       return operations.purge(query.namespace, body)
     },
   }),

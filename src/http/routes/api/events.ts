@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { MeshError } from '../../../../protocol/errors.ts'
 import type { Operations } from '../../../hub/operations.ts'
+import { wholeNamespace } from './authorize.ts'
 import { EventStream, type EventStreamOptions } from './event-stream.ts'
 import { operation, type Operation } from './operation.ts'
 import { API_PATH } from './refusal.ts'
@@ -94,7 +95,7 @@ export function events(operations: Operations, options: EventStreamOptions): rea
       mediaType: 'text/event-stream',
       errors: ['draining'],
       async handle({ query, request, reply, authorize }) {
-        const subject = { kind: 'namespace', value: query.namespace, namespace: query.namespace } as const
+        const subject = wholeNamespace(query.namespace)
         const passes = [await authorize('watch', subject)]
         // Which dead letters there are is the business of who administers.
         if (query.events.includes('message.dead_lettered')) passes.push(await authorize('admin', subject))

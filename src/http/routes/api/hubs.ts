@@ -1,9 +1,11 @@
 import { z } from 'zod'
+import { wholeNamespace } from './authorize.ts'
 import { operation } from './operation.ts'
 import { hubsList, namespace, namespacesList } from './schemas.ts'
 
 const tag = 'hubs'
-const everywhere = { kind: 'namespace', value: '*', namespace: '*' } as const
+/** They tell of all namespaces. */
+const everywhere = wholeNamespace('*')
 
 export const hubs = [
   operation({
@@ -21,10 +23,7 @@ export const hubs = [
     answer: hubsList,
     async handle({ query, operations, authorize }) {
       const { namespace: name } = query
-      await authorize(
-        'admin',
-        name === undefined ? everywhere : { kind: 'namespace', value: name, namespace: name },
-      )
+      await authorize('admin', name === undefined ? everywhere : wholeNamespace(name))
       return { hubs: [...(await operations.hubs(name ?? null))] }
     },
   }),

@@ -1,3 +1,4 @@
+import { wholeNamespace } from './authorize.ts'
 import { operation } from './operation.ts'
 import { inboxInfo, inNamespace, ofAgent } from './schemas.ts'
 
@@ -15,7 +16,7 @@ export const inbox = [
     answer: inboxInfo,
     errors: ['unknown_target'],
     async handle({ params, query, operations, authorize }) {
-      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('admin', wholeNamespace(query.namespace))
       return operations.inbox(query.namespace, params.agentId)
     },
   }),

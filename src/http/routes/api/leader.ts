@@ -1,3 +1,4 @@
+import { wholeNamespace } from './authorize.ts'
 import { operation } from './operation.ts'
 import { inNamespace, leaderAnswer } from './schemas.ts'
 
@@ -11,7 +12,7 @@ export const leader = [
     query: inNamespace,
     answer: leaderAnswer,
     async handle({ query, operations, authorize }) {
-      await authorize('discover', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('discover', wholeNamespace(query.namespace))
       return { leader: await operations.leader(query.namespace) }
     },
   }),

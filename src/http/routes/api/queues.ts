@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { wholeNamespace } from './authorize.ts'
 import { operation } from './operation.ts'
 import { cursor, limit, namespace, queuesPage } from './schemas.ts'
 
@@ -12,7 +13,7 @@ export const queues = [
     query: z.object({ namespace, limit, cursor }),
     answer: queuesPage,
     async handle({ query, operations, authorize }) {
-      await authorize('admin', { kind: 'namespace', value: query.namespace, namespace: query.namespace })
+      await authorize('admin', wholeNamespace(query.namespace))
       return operations.queues(query.namespace, query.cursor ?? null, query.limit)
     },
   }),
