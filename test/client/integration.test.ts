@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Client, StatusEvent, Watch, WatchEvent } from '../../client/node.ts'
+import type { StatusEvent, Watch, WatchEvent } from '../../client/node.ts'
+import { collector } from '../support/collector.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Fate } from '../support/fault-proxy.ts'
 import { CORES, startMesh, startTestHub } from '../support/hubs.ts'
@@ -12,24 +13,6 @@ async function untilEvent(watch: Watch, match: (event: WatchEvent) => boolean): 
     if (done === true) throw new Error('the watch is over')
     if (match(value)) return value
   }
-}
-
-/** Collects payloads; `has(n)` resolves when there are n. */
-function collector(client: Client) {
-  const payloads: unknown[] = []
-  let check = (): void => undefined
-  client.onMessage(({ payload }) => {
-    payloads.push(payload)
-    check()
-  })
-  const has = (count: number): Promise<unknown[]> =>
-    new Promise((resolve) => {
-      check = () => {
-        if (payloads.length >= count) resolve(payloads)
-      }
-      check()
-    })
-  return { payloads, has }
 }
 
 // Reconnecting waits at random; these tests want to see it, not to wait for it.

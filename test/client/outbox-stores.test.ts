@@ -7,6 +7,7 @@ import { fileOutbox } from '../../client/file.ts'
 import type { Client, Outbox } from '../../client/node.ts'
 import { connect } from '../../client/node.ts'
 import type { StatusEvent } from '../../client/status.ts'
+import { collector } from '../support/collector.ts'
 import { startFaultProxy } from '../support/fault-proxy.ts'
 import type { Fate } from '../support/fault-proxy.ts'
 import { CORES, startTestHub } from '../support/hubs.ts'
@@ -44,24 +45,6 @@ interface Joining {
 
 function enter(url: string, id: string, options: Joining = {}): Promise<Client> {
   return connect({ url, name: id, id, capabilities: ['test'], closeTimeoutMs: 20, ...options })
-}
-
-/** Collects payloads; `has(n)` resolves when there are n. */
-function collector(client: Client) {
-  const payloads: unknown[] = []
-  let check = (): void => undefined
-  client.onMessage(({ payload }) => {
-    payloads.push(payload)
-    check()
-  })
-  const has = (count: number): Promise<unknown[]> =>
-    new Promise((resolve) => {
-      check = () => {
-        if (payloads.length >= count) resolve(payloads)
-      }
-      check()
-    })
-  return { payloads, has }
 }
 
 describe.each(STORES)('an outbox in %s', (_title, make) => {
