@@ -112,6 +112,7 @@ class Driver {
         return [result.leader, result.events.map(({ event }) => event)]
       }
       case 'expire': {
+        await this.#trim()
         const due = await registry.due(namespace, 10)
         const events: unknown[] = []
         for (const agentId of due.toSorted()) {
@@ -122,6 +123,7 @@ class Driver {
         return events
       }
       case 'leave': {
+        await this.#trim()
         const { agent: agentId, door: from, owner: by, departure } = step
         const request = { agentId, fence: null, departure, graceMs: 0, marks: null, owner: by }
         const result = await registry.leave(namespace, from === null ? request : { ...request, door: from })
@@ -153,6 +155,11 @@ class Driver {
         return [ids, await inboxes.acknowledge(namespace, member, ids)]
       }
     }
+  }
+
+  /** What is over the bound of an inbox goes at once in one store, and in a while in the other: now, before its agent may be gone. */
+  async #trim(): Promise<void> {
+    await this.#core.inboxes.expireAbsent(this.#namespace, 1_000)
   }
 
   /** What there is after a step. */

@@ -309,6 +309,8 @@ test('what an agent acknowledged before it left deletes nothing of a store that 
   if (sender === null) return
   for (let i = 1; i <= 3; i++) await store(far.core, sendOf(sender, toAgent('alice'), `new${i}`))
   // Whatever the hub has to tell it tells before an agent of its own is registered anew, and a while after.
+  const ready = async (): Promise<number> => (await fetch(`${hub.httpUrl}/ready`)).status
+  await expect.poll(ready, { interval: 20, timeout: 10_000 }).toBe(200)
   await using _carol = await joinHub(hub, 'carol')
   await delay(1_500)
   const { entries } = await far.core.inboxes.read(NS, 'alice', 'inbox', 0, 10)

@@ -57,10 +57,12 @@ export interface ClockedHub extends AsyncDisposable {
 }
 
 export async function startClockedHub(authenticator: Authenticator = bySecret()): Promise<ClockedHub> {
-  let now = Date.now()
+  // It stands still from when it is first moved, which is after the tokens were made that are to end.
+  let set: number | null = null
+  const now = (): number => set ?? Date.now()
   const settings = parseSettings({})
   const core = createMemoryCore({ limits: settings })
-  const hub = new Hub({ core, settings, log: createLog('silent'), authenticator, now: () => now })
+  const hub = new Hub({ core, settings, log: createLog('silent'), authenticator, now })
   const app = createApp(hub, VERSION, { dialects: new Map([[MXP_SUBPROTOCOL, speakMxp]]) })
   await hub.start()
   const address = await app.listen({ host: '127.0.0.1', port: 0 })
@@ -68,7 +70,7 @@ export async function startClockedHub(authenticator: Authenticator = bySecret())
     url: `${address.replace('http', 'ws')}/mesh`,
     hub,
     pass(ms) {
-      now += ms
+      set = now() + ms
       hub.expiry.look()
     },
     async [Symbol.asyncDispose]() {
