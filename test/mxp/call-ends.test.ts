@@ -220,7 +220,8 @@ describe.each(CORES)('a Call, on %s,', (core) => {
       body: { code: 'CALL_FAILED', status: 'dead_lettered', reason: 'unregistered', agentId: 'm2' },
     })
     await last.roundTrip('m1')
-    expect(last.waiting).toEqual([])
+    // The end of the second one may be told once more, where the connection was cut before that was acknowledged.
+    expect(last.waiting.filter(({ messageId }) => messageId !== bad.messageId)).toEqual([])
   })
 })
 
