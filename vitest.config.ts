@@ -44,8 +44,8 @@ export default defineConfig({
     pool: 'forks',
     setupFiles: ['test/support/each-file.ts'],
     sequence: { sequencer: LongestFirst },
-    // Most files wait for sockets and redis-server rather than compute, so two cores carry four of them.
-    maxWorkers: 4,
+    // Most files wait for sockets and redis-server rather than compute, so two cores carry three of them; with four, tests of time come near their limits.
+    maxWorkers: 3,
     // Of one that hangs. Where a test promises a time, it measures it.
     testTimeout: 30_000,
     hookTimeout: 30_000,
